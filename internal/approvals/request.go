@@ -1,0 +1,119 @@
+package approvals
+
+import (
+	"time"
+
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// State of a request or of one of its targets. See the package comment for who
+// may move it.
+type State string
+
+// The states.
+const (
+	Pending   State = "pending"
+	Approved  State = "approved"
+	Executing State = "executing"
+	Submitted State = "submitted" // Defender has taken the action; it is being followed
+	Unknown   State = "unknown"   // no clear answer; looked up, then settled by people
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Denied    State = "denied"
+	Withdrawn State = "withdrawn"
+	Expired   State = "expired"
+	Void      State = "void" // something changed between the votes and the claim
+)
+
+// Resolved reports whether the state is final.
+func (s State) Resolved() bool {
+	switch s {
+	case Succeeded, Failed, Denied, Withdrawn, Expired, Void:
+		return true
+	}
+	return false
+}
+
+// TargetKind is what an action acts on.
+type TargetKind string
+
+// The target kinds.
+const (
+	TargetMachine       TargetKind = "machine"
+	TargetFile          TargetKind = "file"
+	TargetIndicator     TargetKind = "indicator"
+	TargetMachineAction TargetKind = "machine-action"
+	// TargetRequest is another request: the target of a settlement.
+	TargetRequest TargetKind = "request"
+)
+
+// Request is a proposed action that waits for votes. Everything that voters see
+// and that is executed is frozen when it is opened and covered by Digest.
+type Request struct {
+	ID     string // UUIDv7
+	Number int64  // short number people use, per tenant
+	Tenant tenant.ID
+	Action string            // Action.Kind, such as "isolate"
+	Params map[string]string // canonical parameters, such as scope=full
+	// Targets in the order they are executed and shown; at most 25.
+	Targets       []Target
+	Requester     identity.PersonID
+	RequesterName string
+	RequesterAs   identity.Principal // the account the request came from
+	Origin        string             // chat.Destination of the asking conversation
+	OriginThread  string
+	Reason        string // the requester's words
+	// Rule is the rule that applied at opening, with its text; the stricter of
+	// this and the rule in force at execution decides (threat-model A-09).
+	Rule       policy.Applied
+	PolicyHash string
+	Nonce      string
+	Digest     string // hex SHA-256 over the canonical encoding
+	State      State
+	Version    int64
+	Opened     time.Time
+	Expires    time.Time // undecided then = expired
+	DecidedAt  time.Time // quorum, denial, withdrawal, expiry or void
+	ExecuteBy  time.Time // approved but not claimed by then = void
+	Closed     time.Time
+	// Why says in a sentence for people what ended it: the denier's words, what
+	// changed, what Defender said.
+	Why   string
+	Votes []Vote
+}
+
+// Target is one thing the request acts on, as shown to voters and as it went.
+type Target struct {
+	Index int
+	Kind  TargetKind
+	ID    string // at Defender
+	Name  string // as shown at opening; outside text
+	// Facts are what the card showed, as JSON; kept for the record.
+	Facts []byte
+
+	State      State
+	Generation int64 // fences an execution against an earlier one
+	LeaseOwner string
+	LeaseUntil time.Time
+	IntentAt   time.Time // when the first call may have left
+	Attempts   int
+	// MachineAction is Defender's ID of what was started, and ActionStatus where
+	// it stands in Defender's words.
+	MachineAction string
+	ActionStatus  string
+	Why           string
+	Updated       time.Time
+}
+
+// Vote is one person's vote. There is at most one per person and request.
+type Vote struct {
+	By     identity.PersonID
+	Name   string
+	As     identity.Principal
+	Deny   bool
+	Reason string
+	Digest string // of the request as the voter saw it
+	At     time.Time
+}

@@ -1,0 +1,61 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Post is one message to be posted.
+type Post struct {
+	To Destination
+	// Thread is the message to reply to, or empty.
+	Thread string
+	// Broadcast shows a threaded reply in the channel as well.
+	Broadcast bool
+	Message   Message
+	// Delivery identifies this post for [Poster.Find] after a crash.
+	Delivery string
+}
+
+// Poster sends messages to one platform. Implementations make one attempt; who
+// calls decides about retries and pace. They are safe for concurrent use.
+type Poster interface {
+	// Post posts and returns where the message is.
+	Post(ctx context.Context, p Post) (Ref, error)
+	// Edit redraws a posted message. It notifies nobody.
+	Edit(ctx context.Context, ref Ref, m Message) error
+	// Find looks for a post that may have been made although no answer was seen.
+	// Where the platform cannot tell it returns found = false, which is no proof
+	// of absence.
+	Find(ctx context.Context, p Post, since time.Time) (ref Ref, found bool, err error)
+}
+
+// Why a message could not be posted or edited. Errors that are none of these may
+// pass when tried again.
+var (
+	// ErrNotThere: the conversation does not exist, is archived, or the bot is not
+	// in it. Trying again helps only after a person has acted.
+	ErrNotThere = errors.New("the conversation cannot be reached")
+	// ErrGone: the message to edit no longer exists or is not ours.
+	ErrGone = errors.New("the message no longer exists")
+	// ErrTooBig: the platform refused the message for its size or form.
+	ErrTooBig = errors.New("the message does not fit")
+	// ErrCredentials: the platform refused the bot itself.
+	ErrCredentials = errors.New("the platform refused the bot's credentials")
+	// ErrUnclear: no answer was seen; the message may have been posted.
+	ErrUnclear = errors.New("no answer was seen")
+	// ErrForbiddenPlace: the conversation is shared with outsiders and not named
+	// for that in mdebot.yaml (threat-model S-14).
+	ErrForbiddenPlace = errors.New("the conversation is shared with outsiders")
+)
+
+// ThrottledError reports that the platform asked to wait. Nothing was posted.
+type ThrottledError struct {
+	RetryAfter time.Duration
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("the platform asks to wait %s", e.RetryAfter)
+}

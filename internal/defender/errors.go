@@ -1,0 +1,62 @@
+package defender
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// What callers branch on. Use errors.Is; the concrete *APIError is reachable
+// through errors.As.
+var (
+	// ErrNotFound: Defender does not know the ID (yet: a fresh machine action may
+	// take two minutes to appear).
+	ErrNotFound = errors.New("not found")
+	// ErrForbidden: the application lacks a permission or the token has the wrong
+	// audience. Trying again does not help.
+	ErrForbidden = errors.New("forbidden")
+	// ErrUnauthorized: Defender or Entra refused the application itself, also
+	// after one fresh token.
+	ErrUnauthorized = errors.New("unauthorized")
+	// ErrAlreadyActive: an action of the same kind is already under way on the
+	// machine; look for it, it is neither a failure nor a success.
+	ErrAlreadyActive = errors.New("an action of this kind is already active")
+	// ErrInvalid: Defender refused the input; the message says why.
+	ErrInvalid = errors.New("refused as invalid")
+	// ErrUnclear: no answer was seen to a call that may have taken effect. It is
+	// only returned by [Actor]; look before trying again (reliability P-2, P-3).
+	ErrUnclear = errors.New("no clear answer")
+	// ErrUnavailable: Defender, Entra or the way there is down.
+	ErrUnavailable = errors.New("unavailable")
+)
+
+// APIError is an error answer of Defender, Graph or Entra. It holds no token and
+// no query string.
+type APIError struct {
+	Op         string // "list alerts", "isolate machine", …
+	StatusCode int
+	Code       string // as the service sent it
+	Message    string // free text from the service: outside text
+	RequestID  string // what Microsoft support asks for
+	Permission string // hint: the permission a 403 names, or ""
+	kind       error
+}
+
+func (e *APIError) Error() string {
+	return fmt.Sprintf("%s: HTTP %d %s", e.Op, e.StatusCode, e.Code)
+}
+
+// Unwrap gives the sentinel that says what to do about it.
+func (e *APIError) Unwrap() error { return e.kind }
+
+// ThrottledError reports that the tenant's quota is used up. The call had no
+// effect, and the client refuses further calls of that family by itself until
+// RetryAfter has passed.
+type ThrottledError struct {
+	Op         string
+	RetryAfter time.Duration
+}
+
+func (e *ThrottledError) Error() string {
+	return fmt.Sprintf("%s: throttled, try again in %s", e.Op, e.RetryAfter.Round(time.Second))
+}
