@@ -1,0 +1,73 @@
+package cards
+
+import "strings"
+
+// The actions of buttons, menus and forms. A button's value is an opaque key:
+// whoever answers the click reads every fact again.
+const (
+	// Values of these are made by [RequestValue].
+	ActionApprove    = "request.approve"
+	ActionDeny       = "request.deny"
+	ActionDenyForm   = "request.deny.form" // opens a form for the reason
+	ActionDenySubmit = "request.deny.submit"
+	ActionWithdraw   = "request.withdraw"
+	ActionAskAgain   = "request.again"
+	ActionShowReq    = "request.show"
+
+	// Values of these are alert IDs.
+	ActionAlertShow          = "alert.show"
+	ActionAlertAck           = "alert.ack"
+	ActionAlertResolve       = "alert.resolve.form" // opens a form
+	ActionAlertResolveSubmit = "alert.resolve.submit"
+	ActionAlertComment       = "alert.comment.form" // opens a form
+	ActionAlertCommentSubmit = "alert.comment.submit"
+
+	// Values of these are machine IDs.
+	ActionShowMachine    = "machine.show"
+	ActionRequestRelease = "release.form" // opens a form
+	ActionReleaseSubmit  = "release.submit"
+
+	// Values of these are made by [IsolationValue].
+	ActionRequestIsolation = "isolate.form" // opens a form
+	ActionIsolateSubmit    = "isolate.submit"
+
+	// ActionMachineSearch suggests machines for a search field.
+	ActionMachineSearch = "machine.search"
+
+	// The value of this is a machine action ID.
+	ActionShowAction = "action.show"
+)
+
+// The input fields of forms.
+const (
+	FieldReason         = "reason"
+	FieldMachine        = "machine"
+	FieldScope          = "scope"
+	FieldClassification = "classification"
+	FieldComment        = "comment"
+)
+
+// RequestValue is the value of a button about a request: which one, and the
+// digest of what the person saw. A vote on another digest does not count.
+func RequestValue(id, digest string) string { return id + "." + digest }
+
+// ParseRequestValue is the inverse of [RequestValue].
+func ParseRequestValue(value string) (id, digest string, ok bool) {
+	id, digest, ok = strings.Cut(value, ".")
+	return id, digest, ok && id != "" && digest != ""
+}
+
+// IsolationValue is the value of a button that opens the isolation form: the
+// machine, and the alert that led there or "".
+func IsolationValue(machineID, alertID string) string {
+	if alertID == "" {
+		return machineID
+	}
+	return machineID + "." + alertID
+}
+
+// ParseIsolationValue is the inverse of [IsolationValue].
+func ParseIsolationValue(value string) (machineID, alertID string) {
+	machineID, alertID, _ = strings.Cut(value, ".")
+	return machineID, alertID
+}

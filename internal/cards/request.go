@@ -1,0 +1,279 @@
+package cards
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// RequestView is what the approval card shows.
+type RequestView struct {
+	Request approvals.Request
+	Portal  Portal
+}
+
+// Request is the approval card, in every state of the request. It is all that
+// approvers know, so nothing in it is folded or shortened: what will run on
+// what, what that means, who asks and why, which rule applies, and what has
+// happened so far (threat-model A-03).
+func Request(v RequestView) chat.Message {
+	r := v.Request
+	m := chat.Message{
+		Preview: requestPreview(r),
+		Title:   chat.Join(chat.Plain(fmt.Sprintf("Request #%d: ", r.Number)), requestSubject(r), chat.Plain(" – "+stateWord(r))),
+		Tone:    requestTone(r.State),
+		Facts:   requestFacts(r),
+		Buttons: requestButtons(r),
+		Note:    chat.Join(chat.Plain("Digest of what is voted on and executed: "), code(r.Digest)),
+	}
+	for _, t := range r.Targets {
+		m.Sections = append(m.Sections, targetSection(r, t, v.Portal))
+	}
+	m.Sections = append(m.Sections, chat.Section{Heading: "So far", Lines: history(r)})
+	return m
+}
+
+// requestSubject is "isolate ws-042" or "isolate 3 machines".
+func requestSubject(r approvals.Request) chat.Text {
+	verb := wordsOf(r.Action).verb
+	switch {
+	case len(r.Targets) == 1:
+		return chat.Join(chat.Untrusted(verb), chat.Plain(" "), outside(r.Targets[0].Name))
+	case r.Action == "isolate" && r.Params["scope"] == "selective":
+		verb += " (selective)"
+	}
+	return chat.Join(chat.Untrusted(verb), chat.Plain(" "+plural(len(r.Targets), "target", "machines")))
+}
+
+func requestPreview(r approvals.Request) chat.Text {
+	lead := map[approvals.State]string{
+		approvals.Pending: "Approval needed: ",
+	}[r.State]
+	tail := " – " + stateWord(r)
+	if r.State == approvals.Pending {
+		tail = ""
+	}
+	return chat.Join(chat.Plain(lead), requestSubject(r), chat.Plain(tail+", asked by "), outside(r.RequesterName), chat.Plain(fmt.Sprintf(" (#%d)", r.Number)))
+}
+
+// stateWord says where the request stands.
+func stateWord(r approvals.Request) string {
+	switch r.State {
+	case approvals.Pending:
+		return "waits for approval"
+	case approvals.Approved:
+		return "approved, about to run"
+	case approvals.Executing:
+		return "running"
+	case approvals.Submitted:
+		return "taken by Defender, not " + wordsOf(r.Action).done + " yet"
+	case approvals.Unknown:
+		return "unclear, look at Defender"
+	case approvals.Succeeded:
+		return wordsOf(r.Action).done
+	case approvals.Failed:
+		return "failed"
+	case approvals.Denied:
+		return "denied"
+	case approvals.Withdrawn:
+		return "withdrawn"
+	case approvals.Expired:
+		return "expired undecided, counts as refused"
+	case approvals.Void:
+		return "void, nothing was run"
+	default:
+		return string(r.State)
+	}
+}
+
+func requestTone(s approvals.State) chat.Tone {
+	switch s {
+	case approvals.Pending, approvals.Approved, approvals.Executing, approvals.Submitted:
+		return chat.Notice
+	case approvals.Succeeded:
+		return chat.Good
+	case approvals.Unknown, approvals.Expired, approvals.Void:
+		return chat.Warning
+	case approvals.Failed:
+		return chat.Danger
+	default:
+		return chat.Neutral
+	}
+}
+
+func requestFacts(r approvals.Request) []chat.Fact {
+	w := wordsOf(r.Action)
+	facts := []chat.Fact{
+		{Label: "Asked by", Value: person(r.RequesterName, r.Requester.String(), r.RequesterAs.String())},
+		{Label: "Why, in the requester's words", Value: outside(r.Reason)},
+		{Label: "What will run", Value: w.runs(r.Params)},
+		{Label: "Parameters", Value: parameters(r.Params)},
+		{Label: "What that means", Value: chat.Plain(w.means(r.Params))},
+		{Label: "Rule", Value: rule(r)},
+		{Label: "Approvals", Value: approvalCount(r)},
+	}
+	if r.State == approvals.Pending {
+		facts = append(facts, chat.Fact{Label: "Decide by", Value: chat.Join(chat.At(r.Expires), chat.Plain("; undecided then counts as refused"))})
+	}
+	if r.State == approvals.Approved {
+		facts = append(facts, chat.Fact{Label: "Starts by", Value: chat.Join(chat.At(r.ExecuteBy), chat.Plain("; not started by then, it is void"))})
+	}
+	return append(facts, chat.Fact{Label: "Defender tenant", Value: code(string(r.Tenant))})
+}
+
+// person is a name with the directory ID that counts and the account used.
+func person(name, id, account string) chat.Text {
+	return dotted(outside(name), sentence(chat.Plain("person"), code(id)), sentence(chat.Plain("from"), code(account)))
+}
+
+func parameters(params map[string]string) chat.Text {
+	if len(params) == 0 {
+		return chat.Plain("none")
+	}
+	var parts []chat.Text
+	for _, k := range slices.Sorted(maps.Keys(params)) {
+		parts = append(parts, chat.Code(k+"="+params[k]))
+	}
+	return separated(", ", parts)
+}
+
+func rule(r approvals.Request) chat.Text {
+	t := outside(r.Rule.Name)
+	if r.Rule.Text != "" && r.Rule.Text != r.Rule.Name {
+		t = chat.Join(t, chat.Plain(": "), chat.Code(r.Rule.Text))
+	}
+	if r.Rule.OverLimit != "" {
+		t = chat.Join(t, chat.Plain(" · one approver more, over the limit "), chat.Untrusted(r.Rule.OverLimit))
+	}
+	return t
+}
+
+func approvalCount(r approvals.Request) chat.Text {
+	given := 0
+	for _, v := range r.Votes {
+		if !v.Deny {
+			given++
+		}
+	}
+	t := chat.Plain(fmt.Sprintf("%d of %d, besides the requester", given, r.Rule.Approvers))
+	switch len(r.Rule.From) {
+	case 0:
+		return chat.Join(t, chat.Plain(", from holders of the role approver"))
+	case 1:
+		return chat.Join(t, chat.Plain(", from "), chat.Untrusted(r.Rule.From[0]))
+	default:
+		return chat.Join(t, chat.Plain(", at least one from each of "), list(r.Rule.From))
+	}
+}
+
+// history says who did what, oldest first.
+func history(r approvals.Request) []chat.Text {
+	lines := []chat.Text{chat.Join(chat.At(r.Opened), chat.Plain(" asked for by "), outside(r.RequesterName))}
+	votes := slices.Clone(r.Votes)
+	slices.SortStableFunc(votes, func(a, b approvals.Vote) int { return a.At.Compare(b.At) })
+	for _, v := range votes {
+		did := " approved by "
+		if v.Deny {
+			did = " denied by "
+		}
+		line := chat.Join(chat.At(v.At), chat.Plain(did), person(v.Name, v.By.String(), v.As.String()))
+		if v.Reason != "" {
+			line = chat.Join(line, chat.Plain(", in their words: "), chat.Untrusted(v.Reason))
+		}
+		if v.Digest != r.Digest {
+			line = chat.Join(line, chat.Plain(" · does not count: cast on something else"))
+		}
+		lines = append(lines, line)
+	}
+	if r.State.Resolved() {
+		at := r.Closed
+		if at.IsZero() {
+			at = r.DecidedAt
+		}
+		line := chat.Join(when(at), chat.Plain(" "+stateWord(r)))
+		if r.Why != "" {
+			line = chat.Join(line, chat.Plain(": "), chat.Untrusted(r.Why))
+		}
+		lines = append(lines, line)
+	}
+	if r.State == approvals.Unknown {
+		lines = append(lines, chat.Join(
+			chat.Plain(fmt.Sprintf("Nobody is guessing: look at the machine in the Defender portal, then type settle %d done or settle %d not-done.", r.Number, r.Number))))
+	}
+	return lines
+}
+
+func requestButtons(r approvals.Request) []chat.Button {
+	value := RequestValue(r.ID, r.Digest)
+	deny := []chat.Button{
+		{Label: "Deny", Action: ActionDeny, Value: value, Style: chat.StyleDanger},
+		{Label: "Deny with a reason", Action: ActionDenyForm, Value: value, OpensForm: true},
+		{Label: "Withdraw", Action: ActionWithdraw, Value: value},
+	}
+	switch r.State {
+	case approvals.Pending:
+		return append([]chat.Button{{Label: "Approve", Action: ActionApprove, Value: value, Confirm: approveConfirm(r)}}, deny...)
+	case approvals.Approved:
+		return deny
+	case approvals.Expired, approvals.Void, approvals.Failed:
+		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value}}
+	case approvals.Succeeded:
+		if w := wordsOf(r.Action); w.ask != "" && len(r.Targets) == 1 {
+			return []chat.Button{{Label: w.ask, Action: w.opposite, Value: r.Targets[0].ID, OpensForm: true}}
+		}
+	}
+	return nil
+}
+
+// confirmNames is how many machines the confirmation names; the dialogs of both
+// platforms are small. The card itself names all.
+const confirmNames = 5
+
+func approveConfirm(r approvals.Request) *chat.Confirm {
+	names := make([]string, 0, confirmNames)
+	for _, t := range r.Targets[:min(len(r.Targets), confirmNames)] {
+		names = append(names, t.Name)
+	}
+	text := chat.Join(chat.Plain("You allow: "), chat.Untrusted(wordsOf(r.Action).verb), chat.Plain(" "), list(names))
+	if more := len(r.Targets) - len(names); more > 0 {
+		text = chat.Join(text, chat.Plain(fmt.Sprintf(" and %d more, all listed on the card", more)))
+	}
+	return &chat.Confirm{
+		Title: fmt.Sprintf("Approve #%d?", r.Number),
+		Text:  chat.Join(text, chat.Plain(". "+wordsOf(r.Action).means(r.Params))),
+		Yes:   strings.ToUpper(wordsOf(r.Action).verb[:1]) + wordsOf(r.Action).verb[1:],
+		No:    "Back",
+	}
+}
+
+// RequestReply is the short new message on a final or unclear state: edits
+// notify nobody. Whoever posts it adds the mentions.
+func RequestReply(r approvals.Request) chat.Message {
+	m := chat.Message{
+		Title: chat.Join(chat.Plain(fmt.Sprintf("#%d ", r.Number)), requestSubject(r), chat.Plain(": "+stateWord(r))),
+		Tone:  requestTone(r.State),
+	}
+	m.Preview = m.Title
+	if r.Why != "" {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Untrusted(r.Why)})
+	}
+	if len(r.Votes) > 0 {
+		v := r.Votes[len(r.Votes)-1]
+		did := "Approved by"
+		if v.Deny {
+			did = "Denied by"
+		}
+		m.Facts = append(m.Facts, chat.Fact{Label: did, Value: outside(v.Name)})
+	}
+	for _, t := range r.Targets {
+		if outcome := targetOutcome(r, t); len(outcome) > 0 && len(r.Targets) > 1 {
+			m.Facts = append(m.Facts, chat.Fact{Label: fmt.Sprintf("Machine %d", t.Index+1), Value: chat.Join(outside(t.Name), chat.Plain(" · "), outcome)})
+		}
+	}
+	m.Buttons = requestButtons(r)
+	return m
+}
