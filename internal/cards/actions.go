@@ -27,6 +27,11 @@ const (
 	ActionRequestRelease = "release.form" // opens a form
 	ActionReleaseSubmit  = "release.submit"
 
+	// ActionChooseIsolate and ActionChooseRelease answer a chooser that a command
+	// opened because a name matched several machines.
+	ActionChooseIsolate = "isolate.choose"
+	ActionChooseRelease = "release.choose"
+
 	// Values of these are made by [IsolationValue].
 	ActionRequestIsolation = "isolate.form" // opens a form
 	ActionIsolateSubmit    = "isolate.submit"

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -37,27 +36,24 @@ func Request(v RequestView) chat.Message {
 	return m
 }
 
-// requestSubject is "isolate ws-042" or "isolate 3 machines".
+// requestSubject is "isolate ws-042" or "isolate (selective) 3 machines".
 func requestSubject(r approvals.Request) chat.Text {
-	verb := wordsOf(r.Action).verb
-	switch {
-	case len(r.Targets) == 1:
-		return chat.Join(chat.Untrusted(verb), chat.Plain(" "), outside(r.Targets[0].Name))
-	case r.Action == "isolate" && r.Params["scope"] == "selective":
-		verb += " (selective)"
+	verb := chat.Untrusted(wordsOf(r.Action).verb)
+	if r.Params["scope"] == "selective" {
+		verb = chat.Join(verb, chat.Plain(" (selective)"))
 	}
-	return chat.Join(chat.Untrusted(verb), chat.Plain(" "+plural(len(r.Targets), "target", "machines")))
+	if len(r.Targets) == 1 {
+		return sentence(verb, outside(r.Targets[0].Name))
+	}
+	return sentence(verb, chat.Plain(plural(len(r.Targets), "machine", "machines")))
 }
 
 func requestPreview(r approvals.Request) chat.Text {
-	lead := map[approvals.State]string{
-		approvals.Pending: "Approval needed: ",
-	}[r.State]
-	tail := " – " + stateWord(r)
+	who := chat.Join(chat.Plain(", asked by "), outside(r.RequesterName), chat.Plain(fmt.Sprintf(" (#%d)", r.Number)))
 	if r.State == approvals.Pending {
-		tail = ""
+		return chat.Join(chat.Plain("Approval needed: "), requestSubject(r), who)
 	}
-	return chat.Join(chat.Plain(lead), requestSubject(r), chat.Plain(tail+", asked by "), outside(r.RequesterName), chat.Plain(fmt.Sprintf(" (#%d)", r.Number)))
+	return chat.Join(requestSubject(r), chat.Plain(": "+stateWord(r)), who)
 }
 
 // stateWord says where the request stands.
@@ -155,7 +151,7 @@ func rule(r approvals.Request) chat.Text {
 func approvalCount(r approvals.Request) chat.Text {
 	given := 0
 	for _, v := range r.Votes {
-		if !v.Deny {
+		if !v.Deny && v.Digest == r.Digest {
 			given++
 		}
 	}
@@ -201,8 +197,7 @@ func history(r approvals.Request) []chat.Text {
 		lines = append(lines, line)
 	}
 	if r.State == approvals.Unknown {
-		lines = append(lines, chat.Join(
-			chat.Plain(fmt.Sprintf("Nobody is guessing: look at the machine in the Defender portal, then type settle %d done or settle %d not-done.", r.Number, r.Number))))
+		lines = append(lines, chat.Plain(fmt.Sprintf("Look at the machine in the Defender portal, then type settle %d done or settle %d not-done.", r.Number, r.Number)))
 	}
 	return lines
 }
@@ -238,14 +233,14 @@ func approveConfirm(r approvals.Request) *chat.Confirm {
 	for _, t := range r.Targets[:min(len(r.Targets), confirmNames)] {
 		names = append(names, t.Name)
 	}
-	text := chat.Join(chat.Plain("You allow: "), chat.Untrusted(wordsOf(r.Action).verb), chat.Plain(" "), list(names))
+	text := chat.Join(chat.Plain("You approve: "), chat.Untrusted(wordsOf(r.Action).verb), chat.Plain(" "), list(names))
 	if more := len(r.Targets) - len(names); more > 0 {
 		text = chat.Join(text, chat.Plain(fmt.Sprintf(" and %d more, all listed on the card", more)))
 	}
 	return &chat.Confirm{
 		Title: fmt.Sprintf("Approve #%d?", r.Number),
 		Text:  chat.Join(text, chat.Plain(". "+wordsOf(r.Action).means(r.Params))),
-		Yes:   strings.ToUpper(wordsOf(r.Action).verb[:1]) + wordsOf(r.Action).verb[1:],
+		Yes:   "Approve",
 		No:    "Back",
 	}
 }
@@ -261,8 +256,7 @@ func RequestReply(r approvals.Request) chat.Message {
 	if r.Why != "" {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Untrusted(r.Why)})
 	}
-	if len(r.Votes) > 0 {
-		v := r.Votes[len(r.Votes)-1]
+	for _, v := range r.Votes {
 		did := "Approved by"
 		if v.Deny {
 			did = "Denied by"
@@ -270,8 +264,8 @@ func RequestReply(r approvals.Request) chat.Message {
 		m.Facts = append(m.Facts, chat.Fact{Label: did, Value: outside(v.Name)})
 	}
 	for _, t := range r.Targets {
-		if outcome := targetOutcome(r, t); len(outcome) > 0 && len(r.Targets) > 1 {
-			m.Facts = append(m.Facts, chat.Fact{Label: fmt.Sprintf("Machine %d", t.Index+1), Value: chat.Join(outside(t.Name), chat.Plain(" · "), outcome)})
+		if outcome := targetOutcome(r, t); len(outcome) > 0 {
+			m.Facts = append(m.Facts, chat.Fact{Label: targetHeading(r, t), Value: chat.Join(outside(t.Name), chat.Plain(" "), code(t.ID), chat.Plain(" · "), outcome)})
 		}
 	}
 	m.Buttons = requestButtons(r)

@@ -102,7 +102,7 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 		s.Lines = append(s.Lines, machineFactLines(r, t, p)...)
 	}
 	if outcome := targetOutcome(r, t); len(outcome) > 0 {
-		s.Lines = append(s.Lines, outcome)
+		s.Lines = append(s.Lines, labelled("Now", outcome))
 	}
 	return s
 }
@@ -237,5 +237,5 @@ func targetOutcome(r approvals.Request, t approvals.Target) chat.Text {
 	if !t.Updated.IsZero() {
 		line = chat.Join(line, chat.Plain(" · "), chat.At(t.Updated))
 	}
-	return labelled("Now", line)
+	return line
 }

@@ -1,0 +1,106 @@
+package cards
+
+import (
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// WhoamiView is what mdebot believes about the asker, and why.
+type WhoamiView struct {
+	Account  identity.Principal
+	Standing identity.Standing
+	// StandingUnread says why the platform could not be asked.
+	StandingUnread string
+	// Person is nil when the account is not linked to one.
+	Person *identity.Person
+	Groups []string
+	// ReadsHere says that full members may use reads in this conversation.
+	ReadsHere bool
+	// Problem says in a sentence why the account is not a person.
+	Problem string
+	// Lines are ready to be pasted into mdebot.yaml.
+	Lines string
+}
+
+// Whoami says who mdebot takes the asker for, why, and what follows from it.
+func Whoami(v WhoamiView) chat.Message {
+	m := chat.Message{
+		Title: chat.Plain("You are not linked to a person"),
+		Tone:  chat.Warning,
+		Facts: []chat.Fact{{Label: "Account", Value: dotted(chat.Code(v.Account.String()), outside(v.Account.Name))}},
+	}
+	standing := chat.Plain(string(v.Standing))
+	if v.StandingUnread != "" {
+		standing = notRead(v.StandingUnread)
+	}
+	m.Facts = append(m.Facts, chat.Fact{Label: "Standing", Value: standing})
+	if p := v.Person; p != nil {
+		m.Title = chat.Join(chat.Plain("You are "), outside(p.Name))
+		m.Tone = chat.Neutral
+		m.Facts = append(m.Facts,
+			chat.Fact{Label: "Person", Value: chat.Code(p.ID.String())},
+			chat.Fact{Label: "Roles", Value: roles(p.Roles)},
+			chat.Fact{Label: "Groups", Value: list(v.Groups)},
+		)
+	}
+	if v.Problem != "" {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Plain(v.Problem)})
+	}
+	if v.ReadsHere {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Here", Value: chat.Plain("full members of this conversation may use reads other than hunt and user")})
+	}
+	if v.Lines != "" {
+		m.Sections = append(m.Sections, chat.Section{Heading: "An admin adds this to mdebot.yaml", Lines: []chat.Text{chat.Code(v.Lines)}})
+	}
+	m.Note = chat.Plain("Names and e-mail addresses are never compared; only the IDs above count.")
+	return m
+}
+
+func roles(all []identity.Role) chat.Text {
+	if len(all) == 0 {
+		return chat.Plain("none")
+	}
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = string(r)
+	}
+	return list(names)
+}
+
+// StatusLine is the health of one part.
+type StatusLine struct {
+	Part string // our words
+	Good bool
+	// Detail may hold outside text.
+	Detail string
+}
+
+// Status is the health of mdebot, part by part, and what the token permits.
+func Status(parts []StatusLine, permissions []StatusLine) chat.Message {
+	bad := 0
+	section := func(heading string, lines []StatusLine, good, poor string) chat.Section {
+		s := chat.Section{Heading: heading}
+		for _, l := range lines {
+			word := good
+			if !l.Good {
+				word = poor
+				bad++
+			}
+			line := labelled(l.Part, chat.Plain(word))
+			if l.Detail != "" {
+				line = dotted(line, chat.Untrusted(l.Detail))
+			}
+			s.Lines = append(s.Lines, line)
+		}
+		return s
+	}
+	m := chat.Message{Sections: []chat.Section{
+		section("Parts", parts, "works", "does not work"),
+		section("Commands", permissions, "permitted", "not permitted"),
+	}}
+	m.Title, m.Tone = chat.Plain("Everything works"), chat.Good
+	if bad > 0 {
+		m.Title, m.Tone = chat.Plain(plural(bad, "thing needs", "things need")+" attention"), chat.Warning
+	}
+	return m
+}

@@ -1,0 +1,375 @@
+package cards
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const (
+	machineID = "111e6dd8c833c8a052ea231ec1b19adaf497b625"
+	alertID   = "da637472900382838869_1364969609"
+	// hostile tries to be markup, a mention, a line of ours and a reversed name.
+	hostile = "<!channel> *x* @everyone [a](https://evil.example)\nApproved by Avery \u202e\x1b[31m `"
+)
+
+type portal struct{}
+
+func (portal) Alert(id string) string   { return "https://security.microsoft.com/alerts/" + id }
+func (portal) Machine(id string) string { return "https://security.microsoft.com/machines/" + id }
+
+func sampleAlert() defender.Alert {
+	return defender.Alert{
+		ID: alertID, IncidentID: 1126093, Severity: defender.High, Status: "New", Category: "Execution",
+		Title: "Suspicious PowerShell", Description: "A process ran\nan encoded command.", DetectionSource: "WindowsDefenderAtp",
+		Created: noon.Add(-time.Hour), LastEvent: noon.Add(-30 * time.Minute), MachineID: machineID, MachineName: "ws-042", MachineGroup: "Workstations",
+		Techniques: []string{"T1059.001"}, User: defender.AccountName{Name: "sam", Domain: "CORP"},
+		Evidence: []defender.Evidence{
+			{Type: "Process", FileName: "powershell.exe", CommandLine: "powershell -enc AAAA", ParentFileName: "winword.exe", Status: "Detected"},
+			{Type: "File", FileName: "a.dll", FilePath: `C:\Temp`, SHA1: "aa"},
+			{Type: "Url", URL: "https://evil.example/x"},
+			{Type: "Ip", IPAddress: "203.0.113.9"},
+			{Type: "User", UserPrincipal: "sam@corp.example"},
+			{Type: "Registry", RegistryHive: "HKLM", RegistryKey: `Software\Run`},
+			{Type: "Mailbox"},
+		},
+		Comments: []defender.AlertComment{{Text: "looking", By: "riley", At: noon}},
+	}
+}
+
+func sampleMachine() MachineView {
+	return MachineView{
+		Machine: defender.Machine{
+			ID: machineID, Name: "ws-042.corp.example", OS: "Windows11", OSVersion: "24H2", Health: "Active", LastSeen: noon.Add(-time.Hour),
+			Risk: "High", Exposure: "Medium", Value: "High", Group: "Workstations", Tags: []string{"finance", "laptop"}, InternalIP: "10.1.2.3", ExternalIP: "203.0.113.7",
+		},
+		Users: []defender.User{{Name: "sam", Domain: "CORP"}, {Name: "adm-kim", Domain: "CORP", DomainAdmin: true}},
+		Alerts: []defender.Alert{
+			{ID: "da1_1", Severity: defender.Low, Title: "Low one", Status: "New", Created: noon},
+			{ID: alertID, Severity: defender.High, Title: "Suspicious PowerShell", Status: "InProgress", Created: noon},
+			{ID: "da3_1", Severity: defender.High, Title: "Old one", Status: "Resolved"},
+		},
+		Actions:    []defender.MachineAction{{ID: "a1", Type: "RunAntiVirusScan", Status: defender.ActionPending, Created: noon}},
+		MayIsolate: true, Now: noon, Portal: portal{},
+	}
+}
+
+// sampleRequest is a request to isolate n machines in the given state.
+func sampleRequest(t *testing.T, state approvals.State, n int) approvals.Request {
+	t.Helper()
+	riley := identity.PersonID{Tenant: "11111111-1111-1111-1111-111111111111", Object: "22222222-2222-2222-2222-222222222222"}
+	facts, err := json.Marshal(FactsOf(sampleMachine(), noon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := approvals.Request{
+		ID: "019a0000-0000-7000-8000-000000000001", Number: 142, Tenant: "33333333-3333-3333-3333-333333333333",
+		Action: "isolate", Params: map[string]string{"scope": "full"}, Requester: riley, RequesterName: "Riley Chen",
+		RequesterAs: identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: "U0RILEY"},
+		Reason:      "beaconing, see alert " + alertID, State: state,
+		Rule:   policy.Applied{Name: "workstations", Text: "from: [soc]", Approvers: 1, From: []string{"soc"}},
+		Digest: strings.Repeat("ab", 32), Opened: noon, Expires: noon.Add(30 * time.Minute),
+	}
+	for i := range n {
+		r.Targets = append(r.Targets, approvals.Target{Index: i, Kind: approvals.TargetMachine, ID: machineID, Name: "ws-042.corp.example", Facts: facts, State: state})
+	}
+	return r
+}
+
+func approvedBy(r *approvals.Request, name string, deny bool) {
+	r.Votes = append(r.Votes, approvals.Vote{
+		By: identity.PersonID{Tenant: "11111111-1111-1111-1111-111111111111", Object: "44444444-4444-4444-4444-444444444444"}, Name: name,
+		As: identity.Principal{Platform: identity.Teams, Workspace: "tenant", Account: "object"}, Deny: deny, Digest: r.Digest, At: noon.Add(2 * time.Minute),
+	})
+}
+
+func requestInEveryState(t *testing.T) map[string]approvals.Request {
+	t.Helper()
+	all := map[string]approvals.Request{"pending": sampleRequest(t, approvals.Pending, 1)}
+
+	r := sampleRequest(t, approvals.Pending, 3)
+	r.Params = map[string]string{"scope": "selective"}
+	r.Rule = policy.Applied{Name: "domain controllers", Text: `"tier0" in machine.tags`, Approvers: 2, From: []string{"soc-leads", "identity-team"}, TierZero: true, OverLimit: "per_person_per_hour"}
+	r.Targets[1].Facts = nil
+	noFacts, err := json.Marshal(TargetFacts{OS: "Windows10", ReadAt: noon, LastSeen: noon.Add(-72 * time.Hour), Unread: Unread{
+		Users: "not permitted: User.Read.All", Alerts: "unavailable", Actions: "throttled",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Targets[2].Facts = noFacts
+	approvedBy(&r, "Avery", false)
+	all["pending_three_machines_one_vote"] = r
+
+	for _, s := range []approvals.State{approvals.Approved, approvals.Executing, approvals.Submitted, approvals.Unknown, approvals.Succeeded, approvals.Failed} {
+		r := sampleRequest(t, s, 1)
+		approvedBy(&r, "Avery", false)
+		r.DecidedAt = noon.Add(2 * time.Minute)
+		r.ExecuteBy = noon.Add(12 * time.Minute)
+		tg := &r.Targets[0]
+		tg.Updated = noon.Add(3 * time.Minute)
+		switch s {
+		case approvals.Submitted:
+			tg.MachineAction, tg.ActionStatus = "5382f7ea-7557-4ab7-9782-d50480024a4e", "Pending"
+		case approvals.Succeeded:
+			tg.MachineAction, tg.ActionStatus = "5382f7ea-7557-4ab7-9782-d50480024a4e", "Succeeded"
+			r.Closed = noon.Add(3 * time.Minute)
+		case approvals.Failed:
+			tg.MachineAction, tg.ActionStatus, tg.Why = "5382f7ea-7557-4ab7-9782-d50480024a4e", "TimeOut", "the machine did not answer for three days"
+			r.Closed, r.Why = noon.Add(3*time.Minute), "Defender gave up"
+		}
+		all[string(s)] = r
+	}
+	for _, s := range []approvals.State{approvals.Denied, approvals.Withdrawn, approvals.Expired, approvals.Void} {
+		r := sampleRequest(t, s, 1)
+		r.DecidedAt, r.Closed, r.Why = noon.Add(2*time.Minute), noon.Add(2*time.Minute), "because"
+		if s == approvals.Denied {
+			approvedBy(&r, "Avery", true)
+			r.Votes[0].Reason = "wrong machine"
+		}
+		all[string(s)] = r
+	}
+
+	r = sampleRequest(t, approvals.Succeeded, 1)
+	r.Action, r.Params = "release", nil
+	approvedBy(&r, "Avery", false)
+	all["release_succeeded"] = r
+
+	r = sampleRequest(t, approvals.Pending, 1)
+	r.Action, r.Params = "settle", map[string]string{"outcome": "done"}
+	r.Targets[0] = approvals.Target{Kind: approvals.TargetRequest, ID: "019a0000-0000-7000-8000-000000000002", Name: "#140"}
+	all["settle_pending"] = r
+
+	r = hostileRequest(t)
+	all["hostile"] = r
+	return all
+}
+
+func hostileRequest(t *testing.T) approvals.Request {
+	t.Helper()
+	r := sampleRequest(t, approvals.Failed, 1)
+	v := sampleMachine()
+	v.Machine = defender.Machine{ID: hostile, Name: hostile, OS: hostile, Health: hostile, Group: hostile, Tags: []string{hostile}, Value: hostile}
+	v.Users = []defender.User{{Name: hostile, Domain: hostile}}
+	v.Alerts = []defender.Alert{{ID: "da1_1", Severity: defender.Severity(hostile), Title: hostile}}
+	v.Actions = []defender.MachineAction{{Type: defender.MachineActionType(hostile), Status: defender.MachineActionStatus(hostile), Created: noon}}
+	facts, err := json.Marshal(FactsOf(v, noon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Targets[0].Facts = facts
+	r.Targets[0].Name, r.Targets[0].ID, r.Targets[0].Why, r.Targets[0].ActionStatus, r.Targets[0].MachineAction = hostile, hostile, hostile, hostile, hostile
+	r.RequesterName, r.Reason, r.Why, r.Digest, r.RequesterAs.Account = hostile, hostile, hostile, hostile, hostile
+	r.Rule = policy.Applied{Name: hostile, Text: hostile, From: []string{hostile}, OverLimit: hostile}
+	r.Params = map[string]string{"scope": "full", "x": hostile}
+	approvedBy(&r, hostile, true)
+	r.Votes[0].Reason = hostile
+	return r
+}
+
+func TestRequest_golden(t *testing.T) {
+	t.Parallel()
+	for name, r := range requestInEveryState(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkGolden(t, "request_"+name, Request(RequestView{Request: r, Portal: portal{}}))
+			checkGolden(t, "request_reply_"+name, RequestReply(r))
+		})
+	}
+}
+
+func otherCards(t *testing.T) map[string]chat.Message {
+	t.Helper()
+	mv := sampleMachine()
+	av := AlertView{Alert: sampleAlert(), Machine: &mv.Machine, MayUpdate: true, MayIsolate: true, Portal: portal{}}
+	poor := AlertView{Alert: sampleAlert(), EvidenceUnread: "throttled"}
+	poor.Alert.Evidence, poor.Alert.MachineID, poor.Alert.MachineName, poor.Alert.IncidentID = nil, "", "", 0
+	resolved := av
+	resolved.Alert.Status, resolved.Alert.Classification, resolved.Alert.Determination, resolved.Alert.AssignedTo = "Resolved", "TruePositive", "Malware", "riley@corp.example"
+	missing := sampleMachine()
+	missing.Users, missing.Alerts, missing.Actions = nil, nil, nil
+	missing.Unread = Unread{Users: "not permitted: User.Read.All", Alerts: "not permitted: Alert.Read.All", Actions: "unavailable"}
+	isolated := sampleMachine()
+	isolated.Actions = []defender.MachineAction{{ID: "a2", Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", Created: noon, Updated: noon}}
+	failed := defender.MachineAction{
+		ID: "5382f7ea-7557-4ab7-9782-d50480024a4e", Type: defender.Isolate, Status: defender.ActionTimeOut, Scope: "Full", MachineID: machineID,
+		MachineName: "ws-042", Requestor: "mdebot", Comment: "#142", Source: "PublicApi", Created: noon, Updated: noon, HResult: -2145844840,
+	}
+	person := identity.Person{ID: identity.PersonID{Tenant: "t", Object: "o"}, Name: "Riley Chen", Roles: []identity.Role{identity.Responder}}
+	account := identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: "U0RILEY", Name: "riley"}
+	entry := HelpEntry{
+		Usage: "/mde hunt <KQL>", Summary: "Run a hunting query.", Role: "hunter", Aliases: []string{"h"},
+		Flags: []HelpFlag{{Name: "--public", Summary: "post for all"}}, Examples: []string{"/mde hunt DeviceInfo"}, Missing: []string{"AdvancedQuery.Read.All"},
+	}
+	pending := sampleRequest(t, approvals.Pending, 1)
+	return map[string]chat.Message{
+		"alert":                  Alert(av),
+		"alert_little_known":     Alert(poor),
+		"alert_resolved":         Alert(resolved),
+		"alert_list":             AlertList([]defender.Alert{sampleAlert()}, " of severity High", true),
+		"alert_list_empty":       AlertList(nil, " since yesterday", false),
+		"machine":                Machine(mv),
+		"machine_facts_missing":  Machine(missing),
+		"machine_isolated":       Machine(isolated),
+		"machine_list":           MachineList([]defender.Machine{mv.Machine}, "", true),
+		"machine_list_empty":     MachineList(nil, " with that tag", false),
+		"machine_chooser":        MachineChooser(ChooserView{Typed: "ws-042", Candidates: []Candidate{{Machine: mv.Machine, Users: mv.Users}, {Machine: mv.Machine, UsersUnread: "not permitted: User.Read.All"}}, Action: ActionShowMachine, Next: "Choose one."}),
+		"machine_chooser_prefix": MachineChooser(ChooserView{Typed: "ws-04", Prefix: true, Candidates: []Candidate{{Machine: mv.Machine}}, Next: "Type the command again with an ID."}),
+		"request_list":           RequestList([]approvals.Request{pending}),
+		"request_list_empty":     RequestList(nil),
+		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false),
+		"isolated_list_empty":    IsolatedList(nil, true),
+		"action_timed_out":       Action(failed, portal{}),
+		"hunt":                   Hunt(HuntView{Query: "DeviceInfo", Columns: []string{"A"}, Rows: [][]string{{"1"}}, Total: 10000, Limit: 10000, Took: 1234 * time.Millisecond, Retires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n1\r\n")}}),
+		"hunt_nothing":           Hunt(HuntView{Query: "DeviceInfo", Took: time.Second}),
+		"hunt_running":           HuntRunning(120, 12*time.Second),
+		"help":                   Help([]HelpEntry{entry}, "/mde"),
+		"help_command":           HelpCommand(entry),
+		"whoami":                 Whoami(WhoamiView{Account: account, Standing: identity.Member, Person: &person, Groups: []string{"soc"}, ReadsHere: true}),
+		"whoami_unlinked":        Whoami(WhoamiView{Account: account, StandingUnread: "timeout", Problem: "no entry of mdebot.yaml names this account", Lines: "people:\n  - slack: [T0SOC/U0RILEY]"}),
+		"status":                 Status([]StatusLine{{Part: "Defender", Good: true}, {Part: "Alert poller", Detail: "no good poll for 6 minutes"}}, []StatusLine{{Part: "isolate", Detail: "needs Machine.Isolate"}}),
+		"status_good":            Status([]StatusLine{{Part: "Defender", Good: true}}, nil),
+	}
+}
+
+func TestCards_golden(t *testing.T) {
+	t.Parallel()
+	for name, m := range otherCards(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkGolden(t, name, m)
+		})
+	}
+}
+
+// Outside text reaches a message only in spans that are drawn literally.
+func TestCards_keepHostileTextLiteral(t *testing.T) {
+	t.Parallel()
+	a := sampleAlert()
+	a.Title, a.MachineName, a.Status, a.Category, a.AssignedTo, a.Classification, a.Determination = hostile, hostile, hostile, hostile, hostile, hostile, hostile
+	a.Severity, a.Description, a.ThreatName, a.MachineGroup, a.DetectionSource = hostile, hostile, hostile, hostile, hostile
+	a.User = defender.AccountName{Name: hostile, Domain: hostile}
+	a.Techniques = []string{hostile}
+	a.Comments = []defender.AlertComment{{Text: hostile, By: hostile}}
+	for i := range a.Evidence {
+		e := &a.Evidence[i]
+		e.FileName, e.FilePath, e.CommandLine, e.ParentFileName, e.URL, e.IPAddress, e.UserPrincipal, e.RegistryKey, e.Status = hostile, hostile, hostile, hostile, hostile, hostile, hostile, hostile, hostile
+	}
+	a.Evidence[6].Type = hostile
+	mv := sampleMachine()
+	mv.Machine = defender.Machine{ID: hostile, Name: hostile, OS: hostile, OSVersion: hostile, Health: hostile, Risk: hostile, Exposure: hostile, Group: hostile, Tags: []string{hostile}, InternalIP: hostile, ExternalIP: hostile, MergedInto: hostile}
+	mv.Users = []defender.User{{Name: hostile, DomainAdmin: true}}
+	mv.Alerts = []defender.Alert{a}
+	mv.Unread = Unread{Users: hostile}
+	act := defender.MachineAction{ID: hostile, Type: hostile, Status: hostile, Scope: hostile, Requestor: hostile, Comment: hostile, Source: hostile, MachineName: hostile, MachineID: hostile}
+	r := hostileRequest(t)
+	for name, m := range map[string]chat.Message{
+		"alert":   Alert(AlertView{Alert: a, Machine: &mv.Machine, MayUpdate: true, MayIsolate: true, EvidenceUnread: hostile}),
+		"machine": Machine(mv), "action": Action(act, nil),
+		"chooser": MachineChooser(ChooserView{Typed: hostile, Candidates: []Candidate{{Machine: mv.Machine, Users: mv.Users, UsersUnread: hostile}}}),
+		"request": Request(RequestView{Request: r}), "reply": RequestReply(r),
+		"hunt":   Hunt(HuntView{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}, Total: 1}),
+		"whoami": Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
+		"status": Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
+	} {
+		for _, text := range textsOf(m) {
+			for _, s := range text {
+				if s.Kind != chat.SpanUntrusted && s.Kind != chat.SpanCode && strings.ContainsAny(s.Value+s.URL, "<\u202e\x1b\n") {
+					t.Errorf("%s: span %q of kind %d holds outside text", name, s.Value, s.Kind)
+				}
+			}
+		}
+		for _, s := range m.Sections {
+			if strings.Contains(s.Heading, "channel") {
+				t.Errorf("%s: heading %q holds outside text", name, s.Heading)
+			}
+		}
+	}
+}
+
+// textsOf is every Text of m.
+func textsOf(m chat.Message) []chat.Text {
+	all := []chat.Text{m.Preview, m.Title, m.Note}
+	for _, f := range m.Facts {
+		all = append(all, f.Value)
+	}
+	for _, s := range m.Sections {
+		all = append(all, s.Lines...)
+	}
+	for _, b := range m.Buttons {
+		if b.Confirm != nil {
+			all = append(all, b.Confirm.Text)
+		}
+	}
+	return all
+}
+
+func TestRequest_nothingFoldedAndAllTargetsShown(t *testing.T) {
+	t.Parallel()
+	r := sampleRequest(t, approvals.Pending, 25)
+	m := Request(RequestView{Request: r, Portal: portal{}})
+	machines := 0
+	for _, s := range m.Sections {
+		if s.Folded {
+			t.Errorf("section %q is folded", s.Heading)
+		}
+		if strings.HasPrefix(s.Heading, "Machine ") {
+			machines++
+		}
+	}
+	if machines != 25 {
+		t.Errorf("card shows %d machines, want 25", machines)
+	}
+}
+
+func TestRequest_buttonsPerState(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[approvals.State]string{
+		approvals.Pending:   "Approve,Deny,Deny with a reason,Withdraw",
+		approvals.Approved:  "Deny,Deny with a reason,Withdraw",
+		approvals.Executing: "", approvals.Submitted: "", approvals.Unknown: "",
+		approvals.Succeeded: "Request release", approvals.Denied: "", approvals.Withdrawn: "",
+		approvals.Failed: "Ask again", approvals.Expired: "Ask again", approvals.Void: "Ask again",
+	} {
+		var got []string
+		for _, b := range Request(RequestView{Request: sampleRequest(t, state, 1)}).Buttons {
+			got = append(got, b.Label)
+			if b.Action == ActionApprove && (b.Style == chat.StylePrimary || b.Confirm == nil) {
+				t.Errorf("Approve has style %q and confirm %v, want no emphasis and a question", b.Style, b.Confirm)
+			}
+			if b.Action == ActionDeny && b.Confirm != nil {
+				t.Error("Deny asks once more, want one tap")
+			}
+		}
+		if strings.Join(got, ",") != want {
+			t.Errorf("buttons in state %s = %v, want %s", state, got, want)
+		}
+	}
+}
+
+func TestValues_roundTrip(t *testing.T) {
+	t.Parallel()
+	if id, digest, ok := ParseRequestValue(RequestValue("r", "d")); id != "r" || digest != "d" || !ok {
+		t.Errorf("ParseRequestValue(RequestValue()) = %q, %q, %v", id, digest, ok)
+	}
+	for _, bad := range []string{"", "r", ".", "r.", ".d"} {
+		if _, _, ok := ParseRequestValue(bad); ok {
+			t.Errorf("ParseRequestValue(%q) accepted", bad)
+		}
+	}
+	if m, a := ParseIsolationValue(IsolationValue(machineID, alertID)); m != machineID || a != alertID {
+		t.Errorf("ParseIsolationValue() = %q, %q", m, a)
+	}
+	if m, a := ParseIsolationValue(IsolationValue(machineID, "")); m != machineID || a != "" {
+		t.Errorf("ParseIsolationValue() without alert = %q, %q", m, a)
+	}
+}

@@ -1,0 +1,181 @@
+package cards
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+)
+
+// menuOptions is how many entries of a list can be chosen from its menu.
+const menuOptions = 25
+
+// tableTime is a time in a table cell, which is drawn as it stands.
+func tableTime(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04") + " UTC"
+}
+
+// AlertList is a list of alerts, in the order given. More says that there are
+// others beyond it.
+func AlertList(alerts []defender.Alert, what string, more bool) chat.Message {
+	m := chat.Message{Title: chat.Plain(plural(len(alerts), "alert", "alerts") + what)}
+	if more {
+		m.Title = chat.Plain("The newest " + plural(len(alerts), "alert", "alerts") + what)
+		m.Note = chat.Plain("There are more; narrow the list with a severity, --since or --machine.")
+	}
+	if len(alerts) == 0 {
+		m.Title = chat.Plain("No alerts" + what)
+		m.Tone = chat.Good
+		return m
+	}
+	m.Table = &chat.Table{Caption: "Alerts", Columns: []string{"Severity", "Title", "Machine", "Status", "Created", "ID"}, Total: len(alerts)}
+	m.Menu = &chat.Menu{Label: "Show an alert", Action: ActionAlertShow}
+	for i, a := range alerts {
+		m.Table.Rows = append(m.Table.Rows, []string{string(a.Severity), a.Title, a.MachineName, a.Status, tableTime(a.Created), a.ID})
+		if i < menuOptions {
+			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: string(a.Severity) + ": " + a.Title, Detail: a.MachineName, Value: a.ID})
+		}
+	}
+	return m
+}
+
+// MachineList is a list of machines. More says that there are others beyond it.
+func MachineList(machines []defender.Machine, what string, more bool) chat.Message {
+	m := chat.Message{Title: chat.Plain(plural(len(machines), "machine", "machines") + what)}
+	if len(machines) == 0 {
+		m.Title = chat.Plain("No machines" + what)
+		return m
+	}
+	if more {
+		m.Title = chat.Plain("The first " + plural(len(machines), "machine", "machines") + what)
+		m.Note = chat.Plain("There are more; narrow the list with a filter.")
+	}
+	m.Table = &chat.Table{Caption: "Machines", Columns: []string{"Name", "OS", "Health", "Risk", "Last seen", "Group", "ID"}, Total: len(machines)}
+	m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
+	for i, d := range machines {
+		m.Table.Rows = append(m.Table.Rows, []string{d.Name, d.OS, d.Health, d.Risk, tableTime(d.LastSeen), d.Group, d.ID})
+		if i < menuOptions {
+			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.ID, Value: d.ID})
+		}
+	}
+	return m
+}
+
+// Candidate is one of several machines a name may mean.
+type Candidate struct {
+	Machine     defender.Machine
+	Users       []defender.User
+	UsersUnread string
+}
+
+// ChooserView asks which of several machines is meant.
+type ChooserView struct {
+	Typed      string
+	Candidates []Candidate
+	// Prefix says that the name typed is only the beginning of the names found.
+	Prefix bool
+	// Action receives the choice; "" shows the candidates without a menu, when
+	// the command has to be typed again.
+	Action string
+	// Next says what to do.
+	Next string
+}
+
+// MachineChooser lists the machines a name may mean, with what tells them apart.
+func MachineChooser(v ChooserView) chat.Message {
+	n := plural(len(v.Candidates), "machine", "machines")
+	title := chat.Join(chat.Untrusted(v.Typed), chat.Plain(" matches "+n))
+	if v.Prefix {
+		title = chat.Join(chat.Plain("No machine is called "), chat.Untrusted(v.Typed), chat.Plain("; "+n+" begin with it"))
+	}
+	m := chat.Message{Title: title, Tone: chat.Notice, Note: chat.Plain(v.Next)}
+	for i, c := range v.Candidates {
+		d := c.Machine
+		m.Sections = append(m.Sections, chat.Section{
+			Heading: "Machine " + strconv.Itoa(i+1),
+			Lines: []chat.Text{
+				labelled("Name", outside(d.Name)),
+				labelled("ID", code(d.ID)),
+				labelled("Last seen", when(d.LastSeen)),
+				labelled("Signed in", either(c.UsersUnread, users(c.Users))),
+				labelled("Group", outside(d.Group)),
+				labelled("Health", outside(d.Health)),
+				labelled("OS", outside(d.OS)),
+			},
+		})
+	}
+	if v.Action != "" {
+		m.Menu = &chat.Menu{Label: "Which one?", Action: v.Action}
+		for _, c := range v.Candidates[:min(len(v.Candidates), menuOptions)] {
+			m.Menu.Options = append(m.Menu.Options, chat.Option{
+				Label: c.Machine.Name + " " + c.Machine.ID, Detail: "last seen " + tableTime(c.Machine.LastSeen), Value: c.Machine.ID,
+			})
+		}
+	}
+	return m
+}
+
+// RequestList is the queue: requests that are not resolved.
+func RequestList(requests []approvals.Request) chat.Message {
+	if len(requests) == 0 {
+		return chat.Message{Title: chat.Plain("No requests are open"), Tone: chat.Good}
+	}
+	m := chat.Message{
+		Title: chat.Plain(plural(len(requests), "open request", "open requests")),
+		Tone:  chat.Notice,
+		Table: &chat.Table{Caption: "Requests", Columns: []string{"Request", "Action", "On", "Asked by", "State", "Decide by"}, Total: len(requests)},
+		Menu:  &chat.Menu{Label: "Show a request", Action: ActionShowReq},
+	}
+	for i, r := range requests {
+		on := plural(len(r.Targets), "machine", "machines")
+		if len(r.Targets) == 1 {
+			on = r.Targets[0].Name
+		}
+		number := "#" + strconv.FormatInt(r.Number, 10)
+		m.Table.Rows = append(m.Table.Rows, []string{number, r.Action, on, r.RequesterName, stateWord(r), tableTime(r.Expires)})
+		if i < menuOptions {
+			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: number + " " + r.Action + " " + on, Detail: r.RequesterName, Value: RequestValue(r.ID, r.Digest)})
+		}
+	}
+	return m
+}
+
+// IsolatedMachine is a machine that is, or may be, cut off.
+type IsolatedMachine struct {
+	MachineID, Name string
+	Isolation       defender.Isolation
+}
+
+// IsolatedList says who is cut off, since when and by whom, as last known.
+// Complete is false when older actions were not read.
+func IsolatedList(machines []IsolatedMachine, complete bool) chat.Message {
+	m := chat.Message{Note: chat.Plain("Worked out from Defender's machine actions: the last known state.")}
+	if !complete {
+		m.Note = chat.Join(m.Note, chat.Plain(" Not all actions could be read, so machines may be missing here."))
+	}
+	if len(machines) == 0 {
+		m.Title = chat.Plain("No machine is isolated")
+		m.Tone = chat.Good
+		return m
+	}
+	m.Title = chat.Plain(plural(len(machines), "machine is", "machines are") + " isolated or changing")
+	m.Tone = chat.Notice
+	m.Table = &chat.Table{Caption: "Isolated machines", Columns: []string{"Machine", "State", "Since", "By", "Comment", "ID"}, Total: len(machines)}
+	m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
+	for i, d := range machines {
+		state := string(d.Isolation.State)
+		if d.Isolation.Scope != "" {
+			state += " (" + d.Isolation.Scope + ")"
+		}
+		m.Table.Rows = append(m.Table.Rows, []string{d.Name, state, tableTime(d.Isolation.Since), d.Isolation.Action.Requestor, d.Isolation.Action.Comment, d.MachineID})
+		if i < menuOptions {
+			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.MachineID, Value: d.MachineID})
+		}
+	}
+	return m
+}
