@@ -97,8 +97,15 @@ type Target struct {
 	Generation int64 // fences an execution against an earlier one
 	LeaseOwner string
 	LeaseUntil time.Time
-	IntentAt   time.Time // when the first call may have left
-	Attempts   int
+	IntentAt   time.Time // when the latest call may have left
+	// UnclearAt is when the target last became unknown.
+	UnclearAt time.Time
+	// Due is when an approved target may be claimed; later than the approval when
+	// Defender asked to wait.
+	Due      time.Time
+	Attempts int // calls that may have left
+	// Settled counts settlements as not done; the first allows one more attempt.
+	Settled int
 	// MachineAction is Defender's ID of what was started, and ActionStatus where
 	// it stands in Defender's words.
 	MachineAction string

@@ -22,19 +22,20 @@ const (
 	Teams Platform = "teams"
 )
 
-// Principal is a chat account as its adapter authenticated it.
+// Principal is a chat account as its adapter authenticated it. Rows and records
+// keep it as JSON.
 type Principal struct {
-	Platform Platform
+	Platform Platform `json:"platform"`
 	// Workspace is the account's own home: the Slack workspace ID (T…) or, on
 	// Teams, the Entra tenant ID.
-	Workspace string
+	Workspace string `json:"workspace"`
 	// Account is the Slack user ID (U…, W…) or, on Teams, the Entra object ID.
-	Account string
+	Account string `json:"account"`
 	// Address reaches the account in chat: the Slack user ID, or the Teams MRI
 	// ("29:…"). It identifies nobody.
-	Address string
+	Address string `json:"address,omitempty"`
 	// Name is for display only.
-	Name string
+	Name string `json:"name,omitempty"`
 }
 
 // Key is the account's canonical text, as people write it in mdebot.yaml:

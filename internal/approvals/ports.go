@@ -1,0 +1,40 @@
+package approvals
+
+import (
+	"context"
+
+	"github.com/mdebot/mdebot/internal/durable"
+)
+
+// Change says what happened to a request.
+type Change string
+
+// The changes.
+const (
+	ChangeOpened     Change = "opened"
+	ChangeVote       Change = "vote" // an approval that does not complete the quorum
+	ChangeApproved   Change = "approved"
+	ChangeReminder5  Change = "reminder-5"  // undecided for 5 minutes
+	ChangeReminder15 Change = "reminder-15" // undecided for 15 minutes
+	// ChangeTarget: a target moved, and the request as a whole is not resolved.
+	ChangeTarget Change = "target"
+	// ChangeNeedsPeople: a target stays unknown after the last look and waits for
+	// a settlement.
+	ChangeNeedsPeople Change = "needs-people"
+	// ChangeResolved: the request reached a final state, which Request.State names.
+	ChangeResolved Change = "resolved"
+)
+
+// Announcer tells people about requests. It is called inside the transaction of
+// every change, with the request as it will be when that commits, so it only
+// records what to send; an error undoes the change.
+type Announcer interface {
+	RequestChanged(ctx context.Context, tx durable.Tx, r Request, c Change) error
+}
+
+// KindExecute and KindFollow are the job kinds of containment. Their job ID is
+// a [Ref]'s text.
+const (
+	KindExecute = "execute"
+	KindFollow  = "follow"
+)

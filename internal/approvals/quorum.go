@@ -1,0 +1,115 @@
+package approvals
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// Entitlement is whether one person may decide a request, at one moment.
+type Entitlement struct {
+	// Approve: an approval counts, for Groups.
+	Approve bool
+	Groups  []string
+	// Deny: a denial counts. More people may deny than approve.
+	Deny bool
+}
+
+// Decision is what the votes on a request amount to.
+type Decision struct {
+	Needed  int    // people besides the requester
+	Counted []Vote // approvals that count, one per person, in order
+	// Rejected are the votes that do not count, with the reason.
+	Rejected []RejectedVote
+	// Missing are the groups of the rule that no counted vote represents.
+	Missing []string
+	Denied  *Vote // the denial that ends it
+	Expired bool
+}
+
+// RejectedVote is a vote that does not count.
+type RejectedVote struct {
+	Vote Vote
+	Why  string
+}
+
+// Approved reports whether the quorum is complete.
+func (d Decision) Approved() bool {
+	return d.Denied == nil && !d.Expired && d.Needed > 0 && len(d.Counted) >= d.Needed && len(d.Missing) == 0
+}
+
+// Evaluate decides r under rule from its votes alone: no clock, store or network
+// of its own. One denial by an entitled person ends the request, also after that
+// person's own approval. With several groups in the rule each must be
+// represented, and one person may represent more than one.
+//
+// now matters only while r is pending; an approval that came in time stays one
+// until r.ExecuteBy, which the caller judges.
+func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) Entitlement, now time.Time) Decision {
+	d := Decision{Needed: max(rule.Approvers, 1)}
+	seen := make(map[identity.PersonID]bool)
+	represented := make(map[string]bool)
+	for _, v := range r.Votes {
+		may := entitled(v.By)
+		switch {
+		case v.By.IsZero() || v.By == r.Requester:
+			d.reject(v, "requesters cannot decide their own request")
+		case v.Digest != r.Digest:
+			d.reject(v, "the vote was for something else than the stored request")
+		case v.Deny && may.Deny:
+			if d.Denied == nil {
+				d.Denied = &v
+			}
+		case v.Deny || !may.Approve:
+			d.reject(v, "no longer allowed to decide this")
+		case seen[v.By]:
+			d.reject(v, "this person has already voted")
+		default:
+			seen[v.By] = true
+			d.Counted = append(d.Counted, v)
+			for _, g := range may.Groups {
+				represented[g] = true
+			}
+		}
+	}
+	for _, g := range rule.From {
+		if !represented[g] {
+			d.Missing = append(d.Missing, g)
+		}
+	}
+	d.Expired = r.State == Pending && !now.Before(r.Expires)
+	return d
+}
+
+func (d *Decision) reject(v Vote, why string) {
+	d.Rejected = append(d.Rejected, RejectedVote{Vote: v, Why: why})
+}
+
+// summarize is the state of a whole request, from those of its targets.
+func summarize(targets []Target) State {
+	has := func(s State) bool {
+		return slices.ContainsFunc(targets, func(t Target) bool { return t.State == s })
+	}
+	for _, s := range []State{Pending, Executing, Unknown} {
+		if has(s) {
+			return s
+		}
+	}
+	switch {
+	case has(Approved):
+		// Some are already on their way: too late to say "approved, not started".
+		if slices.ContainsFunc(targets, func(t Target) bool { return t.State != Approved && t.State != Void }) {
+			return Executing
+		}
+		return Approved
+	case has(Submitted):
+		return Submitted
+	}
+	first := targets[0].State
+	if slices.ContainsFunc(targets, func(t Target) bool { return t.State != first }) {
+		return Failed
+	}
+	return first
+}
