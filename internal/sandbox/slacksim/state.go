@@ -1,0 +1,235 @@
+package slacksim
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// User is an account as users.info shows it.
+type User struct {
+	ID       string
+	Name     string
+	RealName string
+	Email    string
+	// Workspace is the account's home; empty means the simulated workspace. People
+	// of another one are strangers here.
+	Workspace   string
+	Guest       bool // multi-channel guest
+	SingleGuest bool // single-channel guest
+	Deleted     bool
+	Bot         bool
+}
+
+// Channel is a channel or direct chat.
+type Channel struct {
+	ID      string
+	Name    string
+	Private bool
+	// Shared channels are open to people of other workspaces (Slack Connect).
+	Shared   bool
+	Archived bool
+	// BotIn reports whether the bot is a member.
+	BotIn   bool
+	Members []string
+	// Direct is the person whose direct chat with the bot this is, or empty.
+	Direct string
+}
+
+// UserGroup is a user group.
+type UserGroup struct {
+	ID      string
+	Handle  string
+	Members []string
+}
+
+// Message is a message as somebody sees it. Blocks, Attachments and Metadata are
+// the exact JSON the bot sent.
+type Message struct {
+	Channel     string
+	TS          string
+	ThreadTS    string // the thread's first message, also for that message itself once it has replies
+	User        string
+	FromBot     bool
+	Text        string
+	Blocks      json.RawMessage
+	Attachments json.RawMessage
+	Metadata    json.RawMessage
+	// OnlyFor is the only person who sees an ephemeral message.
+	OnlyFor   string
+	Broadcast bool
+	Edits     int
+	Files     []File
+	// Payload is the whole request of the bot, for display.
+	Payload json.RawMessage
+}
+
+// File is an uploaded file.
+type File struct {
+	ID      string
+	Name    string
+	Title   string
+	AltText string
+	Content []byte
+}
+
+// Modal is an open dialog. View is the exact JSON the bot sent.
+type Modal struct {
+	ID     string
+	Hash   string
+	User   string
+	View   json.RawMessage
+	Errors map[string]string // by block ID, after a refused submission
+}
+
+// Entry is something that took effect, in order.
+type Entry struct {
+	Op      string // chat.postMessage, chat.update, response_url, views.open, …
+	Channel string
+	TS      string
+	User    string // of an ephemeral message or view
+	// Delivery is the "id" of the message's metadata.
+	Delivery string
+	Text     string
+}
+
+type channel struct {
+	Channel
+	messages []*Message
+	tokens   float64
+	filled   int64
+}
+
+// AddUser adds or replaces an account.
+func (s *Server) AddUser(u User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.Workspace == "" {
+		u.Workspace = s.opts.Workspace
+	}
+	if s.users[u.ID] == nil {
+		s.userOrder = append(s.userOrder, u.ID)
+	}
+	s.users[u.ID] = &u
+	s.changed()
+}
+
+// AddChannel adds a channel, or replaces its settings and keeps its messages.
+func (s *Server) AddChannel(c Channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.Members = slices.Clone(c.Members)
+	if existing := s.channels[c.ID]; existing != nil {
+		existing.Channel = c
+	} else {
+		s.channels[c.ID] = &channel{Channel: c}
+		s.order = append(s.order, c.ID)
+	}
+	s.changed()
+}
+
+// AddUserGroup adds a user group.
+func (s *Server) AddUserGroup(g UserGroup) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups = append(s.groups, g)
+}
+
+// Users lists the accounts in the order they were added, the bot first.
+func (s *Server) Users() []User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []User
+	for _, id := range s.userOrder {
+		out = append(out, *s.users[id])
+	}
+	return out
+}
+
+// Channels lists the channels and direct chats that asUser is in, in the order
+// they came about. An empty asUser lists all.
+func (s *Server) Channels(asUser string) []Channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Channel
+	for _, id := range s.order {
+		if c := s.channels[id]; asUser == "" || slices.Contains(c.Members, asUser) {
+			out = append(out, c.Channel)
+		}
+	}
+	return out
+}
+
+// DirectChannel is the ID of user's direct chat with the bot, which it creates.
+func (s *Server) DirectChannel(user string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.direct(user).ID
+}
+
+// direct is user's direct chat. The caller holds the lock.
+func (s *Server) direct(user string) *channel {
+	id := "D" + strings.TrimLeft(user, "UW")
+	c := s.channels[id]
+	if c == nil {
+		c = &channel{Channel: Channel{ID: id, BotIn: true, Members: []string{user}, Direct: user}}
+		s.channels[id] = c
+		s.order = append(s.order, id)
+	}
+	return c
+}
+
+// Messages are the messages of a channel that asUser sees, oldest first, threads
+// included (see [Message.ThreadTS]). An empty asUser sees everything.
+func (s *Server) Messages(channelID, asUser string) []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.channels[channelID]
+	if c == nil || asUser != "" && !slices.Contains(c.Members, asUser) {
+		return nil
+	}
+	var out []Message
+	for _, m := range c.messages {
+		if m.OnlyFor == "" || asUser == "" || m.OnlyFor == asUser {
+			out = append(out, *m)
+		}
+	}
+	return out
+}
+
+// Modal is the dialog that user sees on top.
+func (s *Server) Modal(user string) (Modal, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stack := s.modals[user]
+	if len(stack) == 0 {
+		return Modal{}, false
+	}
+	return *stack[len(stack)-1], true
+}
+
+// DeleteMessage removes a message as a workspace administrator can.
+func (s *Server) DeleteMessage(channelID, ts string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.channels[channelID]; c != nil {
+		c.messages = slices.DeleteFunc(c.messages, func(m *Message) bool { return m.TS == ts })
+		s.changed()
+	}
+}
+
+// Ledger is everything that took effect so far, whatever the bot was told.
+func (s *Server) Ledger() []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ledger)
+}
+
+func (c *channel) find(ts string) *Message {
+	for _, m := range c.messages {
+		if m.TS == ts {
+			return m
+		}
+	}
+	return nil
+}
