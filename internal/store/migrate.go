@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migrate brings River's tables and ours up to date. Migrations only go
+// forward; each runs in a transaction of its own.
+func migrate[T any](ctx context.Context, d goose.Dialect, db *sql.DB, driver riverdriver.Driver[T]) error {
+	ours, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return err
+	}
+	// Numbers are handed out to the owners of tables in advance, so a lower one
+	// may arrive after a higher one.
+	provider, err := goose.NewProvider(d, db, ours, goose.WithAllowOutofOrder(true), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	river, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	have, newest, err := provider.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if have > newest {
+		return newerSchema("schema", have, newest)
+	}
+	// River applies what it knows and is missing, which is nothing when the
+	// schema is newer, so looking afterwards is soon enough.
+	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("job tables: %w", err)
+	}
+	known := river.AllVersions()
+	newest = int64(known[len(known)-1].Version)
+	if err := db.QueryRowContext(ctx, `SELECT max(version) FROM river_migration`).Scan(&have); err != nil {
+		return fmt.Errorf("job tables: %w", err)
+	}
+	if have > newest {
+		return newerSchema("job schema", have, newest)
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// newerSchema protects a database that a later mdebot has migrated: this one
+// would write rows that the later one's rules forbid.
+func newerSchema(what string, have, known int64) error {
+	return fmt.Errorf("the database's %s has version %d and this mdebot knows %d: run the newer mdebot, or restore a backup from before its upgrade",
+		what, have, known)
+}

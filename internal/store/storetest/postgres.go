@@ -1,0 +1,210 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/mdebot/mdebot/internal/store"
+)
+
+// PostgresEnv names a server to use instead of starting one: the URL of a
+// database whose user may create others.
+const PostgresEnv = "MDEBOT_TEST_POSTGRES_URL"
+
+var errNoPostgres = errors.New("PostgreSQL is not installed (apt-get install postgresql) and " + PostgresEnv + " is not set")
+
+// Postgres opens a new database in a PostgreSQL server that all tests of this
+// process share.
+func Postgres(t testing.TB, opts ...func(*store.Options)) *store.Store {
+	t.Helper()
+	return Open(t, PostgresURL(t), opts...)
+}
+
+var databases atomic.Int64
+
+// PostgresURL names a new migrated database, which is dropped at the end of the
+// test. It skips the test where PostgreSQL is not installed.
+func PostgresURL(t testing.TB) string {
+	t.Helper()
+	s, err := postgres()
+	if errors.Is(err, errNoPostgres) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	name := fmt.Sprintf("mdebot_%d_%d", os.Getpid(), databases.Add(1))
+	if err := s.exec(`CREATE DATABASE ` + name + ` TEMPLATE ` + s.template); err != nil {
+		t.Fatalf("create database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := s.exec(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	return s.url(name)
+}
+
+// server is a PostgreSQL server with a migrated database to copy.
+type server struct {
+	admin    *url.URL
+	template string
+	// alive is the write end of a pipe. The server's shell reads the other one,
+	// so the server ends with this process, also when that is killed.
+	alive *os.File
+}
+
+var postgres = sync.OnceValues(func() (*server, error) {
+	s, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	s.template = fmt.Sprintf("mdebot_template_%d", os.Getpid())
+	if err := s.exec(`CREATE DATABASE ` + s.template); err != nil {
+		return nil, err
+	}
+	migrated, err := store.Open(context.Background(), s.url(s.template), store.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return s, migrated.Close()
+})
+
+func connect() (*server, error) {
+	if given := os.Getenv(PostgresEnv); given != "" {
+		admin, err := url.Parse(given)
+		if err != nil {
+			return nil, errors.New(PostgresEnv + " is not a URL")
+		}
+		return &server{admin: admin}, nil
+	}
+	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(programs) == 0 {
+		return nil, errNoPostgres
+	}
+	return start(filepath.Dir(slices.Max(programs)))
+}
+
+// start makes a database cluster in a temporary directory and serves it on a
+// free loopback port. It does without durability, which no test here is about.
+func start(bin string) (*server, error) {
+	as, err := owner()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "mdebot-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	if as != nil {
+		if err := os.Chown(dir, int(as.Uid), int(as.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	script := `
+		set -e
+		"$1/initdb" --pgdata="$2/data" --username=mdebot --auth=trust --encoding=UTF8 --locale=C --no-sync >"$2/log" 2>&1
+		"$1/postgres" -D "$2/data" -p "$3" -h 127.0.0.1 -k "$2" -F \
+			-c max_connections=300 -c full_page_writes=off -c synchronous_commit=off >>"$2/log" 2>&1 </dev/null &
+		read -r _ || true
+		kill -QUIT $!
+		wait || true
+		rm -rf "$2"`
+	stdin, alive, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer stdin.Close()
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", bin, dir, port)
+	cmd.Dir = dir
+	cmd.Stdin = stdin
+	// A group of its own, so that an interrupt from the terminal stops the tests
+	// first and the server after them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, alive.Close())
+	}
+	s := &server{
+		admin: &url.URL{Scheme: "postgres", User: url.User("mdebot"), Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres"},
+		alive: alive,
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := s.exec(`SELECT 1`)
+		if err == nil {
+			return s, nil
+		}
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			return nil, errors.Join(fmt.Errorf("no answer after a minute: %w\n%s", err, log), alive.Close())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// owner is the user to run the server as: PostgreSQL refuses to run as root.
+func owner() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil //nolint:nilnil // nil means the user we are
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+func (s *server) url(database string) string {
+	u := *s.admin
+	u.Path = "/" + database
+	return u.String()
+}
+
+func (s *server) exec(query string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.admin.String())
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, query)
+	return errors.Join(err, conn.Close(ctx))
+}
