@@ -1,0 +1,71 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// digest hashes what the policy says, with defaults spelled out. The order of
+// rules and routes is part of that; the order of people and groups is not.
+func (p *Policy) digest() string {
+	type rule struct {
+		Name, When string
+		Approvers  int
+		From       []string
+	}
+	type route struct {
+		Name, When  string
+		To, Mention []string
+	}
+	content := struct {
+		People                     []identity.Person
+		Groups                     []Group
+		Readers, PostTo, Mention   []string
+		ExpireAfter, ExecuteWithin int64
+		Limits                     Limits
+		Rules                      []rule
+		Protected                  []string
+		Ops, Fallback              string
+		LookBack, BlindAfter       int64
+		Routes                     []route
+		Storm                      Storm
+	}{
+		People:        p.book.People(),
+		Groups:        p.groups,
+		Readers:       p.readers,
+		PostTo:        p.postTo,
+		Mention:       p.mention,
+		ExpireAfter:   int64(p.expireAfter),
+		ExecuteWithin: int64(p.executeWithin),
+		Limits:        p.limits,
+		Ops:           p.ops,
+		Fallback:      p.fallback,
+		LookBack:      int64(p.lookBack),
+		BlindAfter:    int64(p.blindAfter),
+		Storm:         p.storm,
+	}
+	slices.SortFunc(content.People, func(a, b identity.Person) int {
+		return cmp.Compare(a.ID.String(), b.ID.String())
+	})
+	for _, r := range p.rules {
+		content.Rules = append(content.Rules, rule{r.Name, r.When, r.Approvers, r.From})
+	}
+	for _, pr := range p.protected {
+		content.Protected = append(content.Protected, pr.written)
+	}
+	for _, r := range p.routes {
+		content.Routes = append(content.Routes, route{r.Name, r.When, r.To, r.Mention})
+	}
+	encoded, err := json.Marshal(content)
+	if err != nil {
+		panic(fmt.Sprintf("policy: encode %T: %v", content, err)) // strings and numbers always encode
+	}
+	sum := sha256.Sum256(append([]byte("mdebot/policy/v1\n"), encoded...))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,535 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// Bounds and defaults of the file.
+const (
+	defaultExpireAfter   = 30 * time.Minute
+	maxExpireAfter       = 60 * time.Minute
+	defaultExecuteWithin = 10 * time.Minute
+	maxExecuteWithin     = 15 * time.Minute
+	defaultLookBack      = 10 * time.Minute
+	maxLookBack          = 7 * 24 * time.Hour
+	defaultBlindAfter    = 5 * time.Minute
+	maxBlindAfter        = time.Hour
+	defaultStormSize     = 20
+	defaultStormWithin   = time.Minute
+	maxStormWithin       = time.Hour
+	maxApprovers         = 20
+	maxCount             = 10_000
+)
+
+var defaultLimits = Limits{PerPersonPerHour: 5, PerTenantPerHour: 20, TierZeroPerDay: 3}
+
+// fileReader reads mdebot.yaml into a Policy.
+type fileReader struct {
+	reader
+	opts     Options
+	policy   *Policy
+	people   []identity.Person
+	warnings []Fault
+
+	// Where things were written, for the checks across sections.
+	personLine  map[identity.PersonID]int
+	accountLine map[string]int
+	groupUses   []use
+	memberUses  []memberUse
+}
+
+// use is a group named by a rule.
+type use struct {
+	group string
+	line  int
+}
+
+// memberUse is a person named by a group.
+type memberUse struct {
+	group  string
+	member identity.PersonID
+	line   int
+}
+
+// Parse reads a mdebot.yaml; name is what faults call it. A file that is refused
+// gives a *[FileError] with everything that is wrong with it.
+func Parse(name string, text []byte, opts Options) (*Policy, error) {
+	f := &fileReader{
+		opts: opts,
+		policy: &Policy{
+			expireAfter:   defaultExpireAfter,
+			executeWithin: defaultExecuteWithin,
+			limits:        defaultLimits,
+			lookBack:      defaultLookBack,
+			blindAfter:    defaultBlindAfter,
+			storm:         Storm{MoreThan: defaultStormSize, Within: defaultStormWithin},
+		},
+		personLine:  make(map[identity.PersonID]int),
+		accountLine: make(map[string]int),
+	}
+	if body := f.document(text); body != nil {
+		f.object(body, "the file", keys{
+			"approvals": f.approvals,
+			"people":    func(n ast.Node) { f.list(n, "people", f.person) },
+			"groups":    func(n ast.Node) { f.entries(n, "groups", f.group) },
+			"readers":   func(n ast.Node) { f.policy.readers = f.destinations(n, "readers", false) },
+			"notify":    f.notify,
+		})
+	}
+	f.checkNames()
+	if len(f.faults) == 0 {
+		f.seal()
+	}
+	if len(f.faults) > 0 {
+		sortFaults(f.faults)
+		return nil, &FileError{File: name, Faults: f.faults}
+	}
+	sortFaults(f.warnings)
+	f.policy.warnings = render(name, f.warnings)
+	return f.policy, nil
+}
+
+// checkNames looks for people and groups that are used and not listed.
+func (f *fileReader) checkNames() {
+	slices.SortFunc(f.policy.groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
+	for _, u := range f.groupUses {
+		if !slices.ContainsFunc(f.policy.groups, func(g Group) bool { return g.Name == u.group }) {
+			f.fault(u.line, "group %q is not under groups", u.group)
+		}
+	}
+	for _, u := range f.memberUses {
+		if _, ok := f.personLine[u.member]; !ok {
+			f.fault(u.line, "group %s: %s is not under people", u.group, u.member)
+		}
+	}
+}
+
+// seal makes what follows from a file without faults of its own.
+func (f *fileReader) seal() {
+	book, err := identity.NewBook(f.people)
+	if err != nil {
+		f.fault(0, "%v", err)
+		return
+	}
+	f.policy.book = book
+	f.checkSatisfiable()
+	f.warn()
+	f.policy.hash = f.policy.digest()
+}
+
+func (f *fileReader) approvals(n ast.Node) {
+	p := f.policy
+	f.object(n, "approvals", keys{
+		"post_to": func(n ast.Node) { p.postTo = f.destinations(n, "post_to", true) },
+		"mention": func(n ast.Node) { p.mention = f.mentions(n) },
+		"expire_after": func(n ast.Node) {
+			p.expireAfter = f.duration(n, "expire_after", time.Second, maxExpireAfter)
+		},
+		"execute_within": func(n ast.Node) {
+			p.executeWithin = f.duration(n, "execute_within", time.Second, maxExecuteWithin)
+		},
+		"limits": func(n ast.Node) {
+			f.object(n, "limits", keys{
+				"per_person_per_hour": func(n ast.Node) {
+					p.limits.PerPersonPerHour = f.number(n, "per_person_per_hour", maxCount)
+				},
+				"per_tenant_per_hour": func(n ast.Node) {
+					p.limits.PerTenantPerHour = f.number(n, "per_tenant_per_hour", maxCount)
+				},
+				"tier0_per_day": func(n ast.Node) {
+					p.limits.TierZeroPerDay = f.number(n, "tier0_per_day", maxCount)
+				},
+			})
+		},
+		"rules":     func(n ast.Node) { f.list(n, "rules", f.rule) },
+		"protected": func(n ast.Node) { f.list(n, "protected", f.protect) },
+	})
+}
+
+func (f *fileReader) rule(n ast.Node) {
+	r := Rule{Line: lineOf(n)}
+	fromGiven := false
+	f.object(n, "rule", keys{
+		"name":      func(n ast.Node) { r.Name = f.label(n, "rule: name") },
+		"when":      func(n ast.Node) { r.When, r.when = f.condition(n, ruleFacts) },
+		"approvers": func(n ast.Node) { r.Approvers = f.number(n, "approvers", maxApprovers) },
+		"from": func(n ast.Node) {
+			fromGiven = true
+			f.list(n, "from", func(item ast.Node) {
+				group, ok := f.text(item, "from")
+				if !ok {
+					return
+				}
+				if slices.Contains(r.From, group) {
+					f.fault(lineOf(item), "from: group %q is named twice", group)
+					return
+				}
+				r.From = append(r.From, group)
+				f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
+			})
+			if n == nil || len(r.From) == 0 {
+				f.fault(r.Line, "rule %q: from is empty, so nobody could approve; name a group, or leave the key out for holders of the role approver", r.Name)
+			}
+		},
+	})
+	switch {
+	case r.Name == "":
+		f.missing(n, r.Line, "rule", "name")
+	case slices.ContainsFunc(f.policy.rules, func(other Rule) bool { return other.Name == r.Name }):
+		f.fault(r.Line, "rule %q: another rule has this name", r.Name)
+	}
+	if !has(n, "approvers") {
+		r.Approvers = max(1, len(r.From))
+	} else if fromGiven && r.Approvers > 0 && r.Approvers < len(r.From) {
+		f.fault(r.Line, "rule %q: %d approvers cannot stand for %d groups, because one person stands for one group; write approvers: %d or leave the key out",
+			r.Name, r.Approvers, len(r.From), len(r.From))
+	}
+	r.tierZero = aboutTierZero(r)
+	r.text = ruleText(r)
+	f.policy.rules = append(f.policy.rules, r)
+}
+
+// ruleText is the rule in the words of the file, with its defaults spelled out.
+func ruleText(r Rule) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\n", r.Name)
+	if r.When != "" {
+		fmt.Fprintf(&b, "when: %s\n", r.When)
+	}
+	fmt.Fprintf(&b, "approvers: %d\n", r.Approvers)
+	if len(r.From) > 0 {
+		fmt.Fprintf(&b, "from: [%s]", strings.Join(r.From, ", "))
+	} else {
+		b.WriteString("from: holders of the role approver")
+	}
+	return b.String()
+}
+
+func (f *fileReader) protect(n ast.Node) {
+	p := protection{line: lineOf(n)}
+	f.object(n, "protected", keys{
+		"when": func(n ast.Node) { p.written, p.when = f.condition(n, ruleFacts) },
+	})
+	if !has(n, "when") {
+		f.missing(n, p.line, "protected", "when")
+	}
+	f.policy.protected = append(f.policy.protected, p)
+}
+
+// condition reads and compiles a `when`.
+func (f *fileReader) condition(n ast.Node, env environment) (written string, when condition) {
+	s, ok := f.text(n, "when")
+	if !ok {
+		return "", condition{}
+	}
+	s = strings.TrimSpace(s)
+	if s == "" {
+		f.fault(lineOf(n), "when is empty; leave the key out to match everything")
+		return "", condition{}
+	}
+	when, faults := compile(env, s)
+	for _, err := range faults {
+		f.fault(lineOf(n), "when: %v", err)
+	}
+	if when.ast != nil {
+		for _, text := range when.neverTrue() {
+			f.fault(lineOf(n), "when: %s", text)
+		}
+	}
+	return s, when
+}
+
+func (f *fileReader) person(n ast.Node) {
+	p := identity.Person{}
+	line := lineOf(n)
+	f.object(n, "person", keys{
+		"person": func(n ast.Node) {
+			if tenant, object, ok := f.objectID(n, "person"); ok {
+				p.ID = identity.PersonID{Tenant: tenant, Object: object}
+			}
+		},
+		"name": func(n ast.Node) { p.Name = f.label(n, "person: name") },
+		"slack": func(n ast.Node) {
+			f.list(n, "slack", func(item ast.Node) { f.account(item, &p) })
+		},
+		"roles": func(n ast.Node) {
+			f.list(n, "roles", func(item ast.Node) {
+				s, ok := f.text(item, "roles")
+				if !ok {
+					return
+				}
+				role, err := identity.ParseRole(s)
+				switch {
+				case err != nil:
+					f.fault(lineOf(item), "%v", err)
+				case slices.Contains(p.Roles, role):
+					f.fault(lineOf(item), "role %s is named twice", role)
+				default:
+					p.Roles = append(p.Roles, role)
+				}
+			})
+		},
+	})
+	if !has(n, "person") {
+		f.missing(n, line, "person", "person")
+	}
+	if !has(n, "name") {
+		f.missing(n, line, "person", "name")
+	}
+	if p.ID.IsZero() {
+		return
+	}
+	if earlier, ok := f.personLine[p.ID]; ok {
+		f.fault(line, "%s is already listed on line %d; one person has one entry, with all accounts", p.ID, earlier)
+		return
+	}
+	f.personLine[p.ID] = line
+	f.people = append(f.people, p)
+}
+
+func (f *fileReader) account(n ast.Node, p *identity.Person) {
+	s, ok := f.text(n, "slack")
+	if !ok {
+		return
+	}
+	account, err := identity.ParseSlackAccount(s)
+	if err != nil {
+		f.fault(lineOf(n), "%v", err)
+		return
+	}
+	if earlier, ok := f.accountLine[s]; ok {
+		f.fault(lineOf(n), "Slack account %s is already linked on line %d; an account belongs to one person", s, earlier)
+		return
+	}
+	f.accountLine[s] = lineOf(n)
+	p.Accounts = append(p.Accounts, account)
+}
+
+// objectID reads the ID of a directory object, with or without its tenant.
+func (f *fileReader) objectID(n ast.Node, what string) (tenant, object string, ok bool) {
+	s, ok := f.text(n, what)
+	if !ok {
+		return "", "", false
+	}
+	full := s
+	if !strings.Contains(s, "/") {
+		if f.opts.HomeTenant == "" {
+			f.fault(lineOf(n), "%s: %s has no tenant; write <tenant ID>/%s, or set TEAMS_TENANT_ID or MDE_TENANT_ID", what, s, s)
+			return "", "", false
+		}
+		full = strings.ToLower(f.opts.HomeTenant) + "/" + s
+	}
+	id, err := identity.ParsePersonID(full)
+	if err != nil {
+		f.fault(lineOf(n), "%s: %q is no object ID; write it as Entra shows it, in lower case (8a1f0c52-….-…), with <tenant ID>/ before it for another home tenant", what, s)
+		return "", "", false
+	}
+	return id.Tenant, id.Object, true
+}
+
+var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (f *fileReader) group(name string, line int, n ast.Node) {
+	if !groupName.MatchString(name) {
+		f.fault(line, "group name %q: use letters, digits, dots, dashes and underscores", name)
+		return
+	}
+	g := Group{Name: name}
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		f.object(n, "group "+name, keys{
+			"entra_group": func(n ast.Node) {
+				if tenant, object, ok := f.objectID(n, "entra_group"); ok {
+					g.Directory = &DirectoryGroup{Tenant: tenant, Object: object}
+				}
+			},
+		})
+		if !has(n, "entra_group") {
+			f.missing(n, line, "group "+name, "entra_group")
+		}
+	default:
+		f.list(n, "group "+name, func(item ast.Node) {
+			tenant, object, ok := f.objectID(item, "group "+name)
+			if !ok {
+				return
+			}
+			id := identity.PersonID{Tenant: tenant, Object: object}
+			if slices.Contains(g.Members, id) {
+				f.fault(lineOf(item), "group %s: %s is named twice", name, id)
+				return
+			}
+			g.Members = append(g.Members, id)
+			f.memberUses = append(f.memberUses, memberUse{group: name, member: id, line: lineOf(item)})
+		})
+	}
+	f.policy.groups = append(f.policy.groups, g)
+}
+
+func (f *fileReader) notify(n ast.Node) {
+	p := f.policy
+	f.object(n, "notify", keys{
+		"ops":      func(n ast.Node) { p.ops, _ = f.destination(n, "ops", true) },
+		"fallback": func(n ast.Node) { p.fallback, _ = f.destination(n, "fallback", true) },
+		"look_back": func(n ast.Node) {
+			p.lookBack = f.duration(n, "look_back", 0, maxLookBack)
+		},
+		"blind_after": func(n ast.Node) {
+			p.blindAfter = f.duration(n, "blind_after", time.Second, maxBlindAfter)
+		},
+		"routes": func(n ast.Node) { f.list(n, "routes", f.route) },
+		"storm": func(n ast.Node) {
+			f.object(n, "storm", keys{
+				"more_than": func(n ast.Node) { p.storm.MoreThan = f.number(n, "more_than", maxCount) },
+				"within": func(n ast.Node) {
+					p.storm.Within = f.duration(n, "within", time.Second, maxStormWithin)
+				},
+			})
+		},
+	})
+}
+
+func (f *fileReader) route(n ast.Node) {
+	r := Route{Line: lineOf(n)}
+	f.object(n, "route", keys{
+		"name":    func(n ast.Node) { r.Name = f.label(n, "route: name") },
+		"when":    func(n ast.Node) { r.When, r.when = f.condition(n, routeFacts) },
+		"to":      func(n ast.Node) { r.To = f.destinations(n, "to", true) },
+		"mention": func(n ast.Node) { r.Mention = f.mentions(n) },
+	})
+	switch {
+	case r.Name == "":
+		f.missing(n, r.Line, "route", "name")
+	case slices.ContainsFunc(f.policy.routes, func(other Route) bool { return other.Name == r.Name }):
+		f.fault(r.Line, "route %q: another route has this name", r.Name)
+	}
+	if len(r.To) == 0 && (!has(n, "to") || empty(n, "to")) {
+		f.fault(r.Line, "route %q: to is empty, so its alerts would go nowhere; name a destination", r.Name)
+	}
+	f.policy.routes = append(f.policy.routes, r)
+}
+
+var (
+	slackPlace   = regexp.MustCompile(`^slack:[CGD][A-Z0-9]{1,31}$`)
+	teamsPlace   = regexp.MustCompile(`^teams:(19|a):[!-~]{1,240}$`)
+	slackMention = regexp.MustCompile(`^slack:[SUW][A-Z0-9]{1,31}$`)
+)
+
+// destinations reads a list of places, each once. Direct chats are allowed where
+// direct says so.
+func (f *fileReader) destinations(n ast.Node, what string, direct bool) []string {
+	var all []string
+	f.list(n, what, func(item ast.Node) {
+		d, ok := f.destination(item, what, direct)
+		switch {
+		case !ok:
+		case slices.Contains(all, d):
+			f.fault(lineOf(item), "%s: %s is named twice", what, d)
+		default:
+			all = append(all, d)
+		}
+	})
+	return all
+}
+
+func (f *fileReader) destination(n ast.Node, what string, direct bool) (string, bool) {
+	s, ok := f.text(n, what)
+	if !ok {
+		return "", false
+	}
+	platform, rest, _ := strings.Cut(s, ":")
+	account, isDirect := strings.CutPrefix(rest, "@")
+	if isDirect && !direct {
+		f.fault(lineOf(n), "%s: %s is a direct chat; name a channel", what, s)
+		return "", false
+	}
+	valid, hint := false, "write slack:C… or teams:19:…@thread.tacv2"
+	switch identity.Platform(platform) {
+	case identity.Slack:
+		valid, hint = slackPlace.MatchString(s), "a Slack destination is slack:C0123456789, with the channel ID from the channel's details; names do not work"
+		if isDirect {
+			_, err := identity.ParseSlackAccount(account)
+			valid, hint = err == nil, "a Slack direct chat is slack:@T0SOC/U0RILEY"
+		}
+	case identity.Teams:
+		valid, hint = teamsPlace.MatchString(s), "a Teams destination is teams:19:…@thread.tacv2, copied from the channel's link"
+		if isDirect {
+			_, err := identity.ParsePersonID(account)
+			valid, hint = err == nil, "a Teams direct chat is teams:@<tenant ID>/<object ID>"
+		}
+	}
+	if !valid {
+		f.fault(lineOf(n), "%s: destination %q: %s", what, s, hint)
+		return "", false
+	}
+	return s, true
+}
+
+func (f *fileReader) mentions(n ast.Node) []string {
+	var all []string
+	f.list(n, "mention", func(item ast.Node) {
+		s, ok := f.text(item, "mention")
+		if !ok {
+			return
+		}
+		object, teams := strings.CutPrefix(s, "teams:")
+		valid := slackMention.MatchString(s)
+		if teams {
+			_, err := identity.ParsePersonID(anyTenant + "/" + object)
+			valid = err == nil
+		}
+		switch {
+		case !valid:
+			f.fault(lineOf(item), "mention: %q: write slack:S… for a user group, slack:U… for a person, or teams:<object ID> for a person", s)
+		case slices.Contains(all, s):
+			f.fault(lineOf(item), "mention: %s is named twice", s)
+		default:
+			all = append(all, s)
+		}
+	})
+	return all
+}
+
+// anyTenant makes a person ID of a lone object ID, to check its form.
+const anyTenant = "00000000-0000-0000-0000-000000000000"
+
+// missing reports a key that is needed and absent. A key that is there has been
+// read, and complained about if need be.
+func (f *fileReader) missing(n ast.Node, line int, what, key string) {
+	if !has(n, key) {
+		f.fault(line, "%s: %q is missing", what, key)
+	}
+}
+
+// value returns what an object has under key.
+func value(n ast.Node, key string) (ast.Node, bool) {
+	mapping, ok := n.(*ast.MappingNode)
+	if !ok {
+		return nil, false
+	}
+	for _, v := range mapping.Values {
+		if name, ok := v.Key.(*ast.StringNode); ok && name.Value == key {
+			return v.Value, true
+		}
+	}
+	return nil, false
+}
+
+func has(n ast.Node, key string) bool {
+	_, ok := value(n, key)
+	return ok
+}
+
+func empty(n ast.Node, key string) bool {
+	v, _ := value(n, key)
+	sequence, ok := v.(*ast.SequenceNode)
+	return isNull(v) || ok && len(sequence.Values) == 0
+}

@@ -1,0 +1,143 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// Policy is one reading of mdebot.yaml. It is immutable and safe for concurrent
+// use.
+type Policy struct {
+	hash     string
+	warnings []string
+	book     *identity.Book
+	groups   []Group
+	readers  []string
+
+	postTo        []string
+	mention       []string
+	expireAfter   time.Duration
+	executeWithin time.Duration
+	limits        Limits
+	rules         []Rule
+	protected     []protection
+
+	ops        string
+	fallback   string
+	lookBack   time.Duration
+	blindAfter time.Duration
+	routes     []Route
+	storm      Storm
+}
+
+// Options say what the file leaves to its surroundings.
+type Options struct {
+	// HomeTenant is the Entra tenant of people and groups that the file names by
+	// their object ID alone. Empty means that every one is written with its tenant.
+	HomeTenant string
+}
+
+// Group is a named set of people: a list in the file or a directory group.
+type Group struct {
+	Name    string
+	Members []identity.PersonID
+	// Directory is set for a directory group; Members is empty then.
+	Directory *DirectoryGroup
+}
+
+// Limits cap destructive actions. A request above a limit needs one more
+// approver; releases are counted apart (threat-model A-25).
+type Limits struct {
+	PerPersonPerHour int
+	PerTenantPerHour int
+	TierZeroPerDay   int
+}
+
+// Storm says from how many alerts on a destination counts them in one message.
+type Storm struct {
+	MoreThan int
+	Within   time.Duration
+}
+
+// maxFile bounds what is read; a file of thousands of people is a tenth of it.
+const maxFile = 1 << 20
+
+// Load reads the file at path. See [Parse].
+func Load(path string, opts Options) (*Policy, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%w; `mdebot config example` prints one to start from", err)
+		}
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return Parse(path, text, opts)
+}
+
+// Hash is the SHA-256, in hex, of what the file says. Comments, order of people
+// and layout do not change it; everything that decides something does.
+func (p *Policy) Hash() string { return p.hash }
+
+// Warnings lists what is allowed but probably not meant, each with its line. They
+// are told at start and every day.
+func (p *Policy) Warnings() []string { return slices.Clone(p.warnings) }
+
+// Book is the people of the file.
+func (p *Policy) Book() *identity.Book { return p.book }
+
+// Groups lists the groups by name.
+func (p *Policy) Groups() []Group { return slices.Clone(p.groups) }
+
+// Readers are the conversations whose full members may use reads other than
+// hunt and user, there, without being listed: destinations such as "slack:C0SOC".
+func (p *Policy) Readers() []string { return slices.Clone(p.readers) }
+
+// PostTo are the destinations of request cards, beside the asking conversation
+// and the approvers' direct chats.
+func (p *Policy) PostTo() []string { return slices.Clone(p.postTo) }
+
+// Mention are whom request cards notify: "slack:S0LEADS", "slack:U0RILEY" or
+// "teams:<object ID>".
+func (p *Policy) Mention() []string { return slices.Clone(p.mention) }
+
+// ExpireAfter is how long a request waits for votes.
+func (p *Policy) ExpireAfter() time.Duration { return p.expireAfter }
+
+// ExecuteWithin is how long an approved request may wait to be started.
+func (p *Policy) ExecuteWithin() time.Duration { return p.executeWithin }
+
+// Limits are the caps in force.
+func (p *Policy) Limits() Limits { return p.limits }
+
+// Rules lists the approval rules in their order.
+func (p *Policy) Rules() []Rule { return slices.Clone(p.rules) }
+
+// Ops is the destination of alarms about the bot itself, or empty.
+func (p *Policy) Ops() string { return p.ops }
+
+// Fallback is where an alert goes when no route takes it or its destination
+// cannot be reached, or empty.
+func (p *Policy) Fallback() string { return p.fallback }
+
+// LookBack is how far back alerts are posted at the first start.
+func (p *Policy) LookBack() time.Duration { return p.lookBack }
+
+// BlindAfter is how long no poll may succeed before that is announced.
+func (p *Policy) BlindAfter() time.Duration { return p.blindAfter }
+
+// AllRoutes lists the routes in their order.
+func (p *Policy) AllRoutes() []Route { return slices.Clone(p.routes) }
+
+// Storm is the threshold from which alerts are counted instead of posted.
+func (p *Policy) Storm() Storm { return p.storm }

@@ -1,0 +1,133 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// checkSatisfiable refuses rules that the file alone proves impossible: with
+// every person of the file willing, no responder's request could be approved.
+// Rules that hang on a directory group are only warned about, because the file
+// does not say who is in it (threat-model A-16).
+func (f *fileReader) checkSatisfiable() {
+	p := f.policy
+	rules := p.rules
+	if len(rules) == 0 {
+		rules = []Rule{noRules}
+	}
+	for _, r := range rules {
+		if groups := p.directoryGroups(r); len(groups) > 0 {
+			f.warnAt(r.Line, "rule %q: whether enough people can approve is known only at run time, because it depends on the directory: %s",
+				r.Name, strings.Join(groups, ", "))
+			continue
+		}
+		a := r.applied("")
+		if why, ok := p.satisfiable(a); !ok {
+			if r.Line == 0 {
+				f.warnAt(0, "nobody can approve anything: %s", why)
+				continue
+			}
+			f.fault(r.Line, "rule %q cannot be satisfied: %s", r.Name, why)
+			continue
+		}
+		for _, requester := range p.stuck(a) {
+			f.warnAt(r.Line, "rule %q: requests by %s (%s) can never be approved, because too few others may vote", r.Name, requester.Name, requester.ID.Object)
+		}
+		raised := a.Raised("a limit")
+		if why, ok := p.satisfiable(raised); !ok {
+			f.warnAt(r.Line, "rule %q: a request above a limit could not be approved: %s", r.Name, why)
+		}
+	}
+}
+
+// Unsatisfiable lists the rules that nobody's request could pass right now, with
+// the reason, for the daily check. The error says which memberships could not be
+// read and counted as no.
+func (p *Policy) Unsatisfiable(ctx context.Context, source GroupSource) ([]string, error) {
+	var out []string
+	var faults []error
+	for _, r := range p.rules {
+		a := r.applied("")
+		possible := false
+		for _, requester := range p.responders() {
+			ok, err := p.Satisfiable(ctx, source, a, requester.ID)
+			faults = append(faults, err)
+			if ok {
+				possible = true
+				break
+			}
+		}
+		if !possible {
+			out = append(out, fmt.Sprintf("rule %q (line %d) cannot be satisfied: it needs %s", r.Name, r.Line, need(a)))
+		}
+	}
+	return out, errors.Join(faults...)
+}
+
+// satisfiable reports whether some responder's request could be approved by the
+// people of the file, and why not.
+func (p *Policy) satisfiable(a Applied) (why string, ok bool) {
+	responders := p.responders()
+	if len(responders) == 0 {
+		return "nobody has the role responder, so nobody could ask", false
+	}
+	if len(p.stuck(a)) < len(responders) {
+		return "", true
+	}
+	entitled, represent, _ := p.eligible(context.Background(), nil, a, identity.PersonID{})
+	if _, groups := a.Missing(represent); len(groups) > 0 {
+		return fmt.Sprintf("it needs %s, and nobody is left to stand for %s", need(a), strings.Join(groups, ", ")), false
+	}
+	return fmt.Sprintf("it needs %s, and only %s may vote at all", need(a), people(len(entitled))), false
+}
+
+// stuck lists the responders whose requests too few others could approve.
+func (p *Policy) stuck(a Applied) []identity.Person {
+	var stuck []identity.Person
+	for _, requester := range p.responders() {
+		if ok, _ := p.Satisfiable(context.Background(), nil, a, requester.ID); !ok {
+			stuck = append(stuck, requester)
+		}
+	}
+	return stuck
+}
+
+func (p *Policy) responders() []identity.Person {
+	return slices.DeleteFunc(p.book.People(), func(p identity.Person) bool { return !p.Has(identity.Responder) })
+}
+
+// directoryGroups names the directory groups that r draws on.
+func (p *Policy) directoryGroups(r Rule) []string {
+	var names []string
+	for _, g := range p.groups {
+		if g.Directory != nil && slices.Contains(r.From, g.Name) {
+			names = append(names, g.Name)
+		}
+	}
+	return names
+}
+
+// need says in words what a asks for.
+func need(a Applied) string {
+	from := "with the role approver"
+	switch len(a.From) {
+	case 0:
+	case 1:
+		from = "from " + a.From[0]
+	default:
+		from = "with at least one from each of " + strings.Join(a.From, ", ")
+	}
+	return fmt.Sprintf("%s %s besides the requester", people(a.Approvers), from)
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
+}
