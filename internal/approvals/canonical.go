@@ -42,7 +42,7 @@ func canonical(r Request) []byte {
 	as := r.RequesterAs
 	e.text(string(as.Platform), as.Workspace, as.Account, as.Address, as.Name)
 	e.text(r.Origin, r.OriginThread, r.Reason)
-	e.text(r.Rule.Name, r.Rule.Text, r.Rule.OverLimit)
+	e.text(r.Rule.Name, r.Rule.Text, r.Rule.Why, r.Rule.OverLimit)
 	e.number(int64(r.Rule.Approvers))
 	e.count(len(r.Rule.From))
 	e.text(r.Rule.From...)

@@ -23,10 +23,12 @@ type Decision struct {
 	Counted []Vote // approvals that count, one per person, in order
 	// Rejected are the votes that do not count, with the reason.
 	Rejected []RejectedVote
-	// Missing are the groups of the rule that no counted vote represents.
-	Missing []string
-	Denied  *Vote // the denial that ends it
-	Expired bool
+	// Missing is how many more people must approve, at least, and MissingGroups
+	// which groups of the rule nobody stands for yet.
+	Missing       int
+	MissingGroups []string
+	Denied        *Vote // the denial that ends it
+	Expired       bool
 }
 
 // RejectedVote is a vote that does not count.
@@ -37,20 +39,22 @@ type RejectedVote struct {
 
 // Approved reports whether the quorum is complete.
 func (d Decision) Approved() bool {
-	return d.Denied == nil && !d.Expired && d.Needed > 0 && len(d.Counted) >= d.Needed && len(d.Missing) == 0
+	return d.Denied == nil && !d.Expired && len(d.Counted) > 0 && d.Missing == 0
 }
 
 // Evaluate decides r under rule from its votes alone: no clock, store or network
 // of its own. One denial by an entitled person ends the request, also after that
-// person's own approval. With several groups in the rule each must be
-// represented, and one person may represent more than one.
+// person's own approval.
 //
-// now matters only while r is pending; an approval that came in time stays one
-// until r.ExecuteBy, which the caller judges.
+// now matters only while r is pending: an approval that came in time holds until
+// r.ExecuteBy, which is the claim's to judge.
 func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) Entitlement, now time.Time) Decision {
-	d := Decision{Needed: max(rule.Approvers, 1)}
+	d := Decision{
+		Needed:  max(rule.Approvers, len(rule.Groups())),
+		Expired: r.State == Pending && !now.Before(r.Expires),
+	}
 	seen := make(map[identity.PersonID]bool)
-	represented := make(map[string]bool)
+	var represented [][]string
 	for _, v := range r.Votes {
 		may := entitled(v.By)
 		switch {
@@ -69,17 +73,10 @@ func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) E
 		default:
 			seen[v.By] = true
 			d.Counted = append(d.Counted, v)
-			for _, g := range may.Groups {
-				represented[g] = true
-			}
+			represented = append(represented, may.Groups)
 		}
 	}
-	for _, g := range rule.From {
-		if !represented[g] {
-			d.Missing = append(d.Missing, g)
-		}
-	}
-	d.Expired = r.State == Pending && !now.Before(r.Expires)
+	d.Missing, d.MissingGroups = rule.Missing(represented)
 	return d
 }
 

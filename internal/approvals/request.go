@@ -82,6 +82,8 @@ type Request struct {
 	// changed, what Defender said.
 	Why   string
 	Votes []Vote
+	// Reminders counts those sent while pending.
+	Reminders int64
 }
 
 // Target is one thing the request acts on, as shown to voters and as it went.

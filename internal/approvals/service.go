@@ -1,0 +1,144 @@
+package approvals
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// Config is what a Service works with. Everything but Groups is required.
+type Config struct {
+	DB        durable.DB
+	Audit     *audit.Log
+	Announcer Announcer
+	Policy    *policy.Source
+	// Groups answers membership of directory groups; nil leaves them empty.
+	Groups  policy.GroupSource
+	Actions Registry
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Service opens requests, takes votes and hands out the right to carry them out.
+// It is safe for concurrent use, also by several processes on one database.
+//
+// A *[Refusal] is an ordinary answer; any other error means that nothing changed.
+type Service struct {
+	db      durable.DB
+	audit   *audit.Log
+	tell    Announcer
+	policy  *policy.Source
+	groups  policy.GroupSource
+	actions Registry
+	clock   func() time.Time
+	logger  *slog.Logger
+}
+
+// New returns a Service. [Service.Sweep] must be called every few seconds.
+func New(c Config) *Service {
+	return &Service{
+		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups,
+		actions: c.Actions, clock: c.Now, logger: c.Logger,
+	}
+}
+
+// now is the time as stored, so that a digest over a row read back is the same.
+func (s *Service) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
+
+// Request returns one request by its ID, or a refusal with [ErrNotFound].
+func (s *Service) Request(ctx context.Context, id tenant.ID, request string) (Request, error) {
+	return load(ctx, s.db.Read(), id, request)
+}
+
+// ByNumber returns one request by the number people use.
+func (s *Service) ByNumber(ctx context.Context, id tenant.ID, number int64) (Request, error) {
+	found, err := find(ctx, s.db.Read(), id, `number = $2`, number)
+	if err != nil {
+		return Request{}, fmt.Errorf("read request #%d: %w", number, err)
+	}
+	if len(found) == 0 {
+		return Request{}, refuse(ErrNotFound, fmt.Sprintf("There is no request #%d.", number), "See the open ones with requests.")
+	}
+	return found[0], nil
+}
+
+// Live lists the requests that are not resolved, oldest first.
+func (s *Service) Live(ctx context.Context, id tenant.ID) ([]Request, error) {
+	found, err := find(ctx, s.db.Read(), id, unfinished)
+	if err != nil {
+		return nil, fmt.Errorf("list open requests: %w", err)
+	}
+	return found, nil
+}
+
+// Action is the registry's entry for kind.
+func (s *Service) Action(kind string) (Action, bool) {
+	a, ok := s.actions[kind]
+	return a, ok
+}
+
+// Eligible lists the people whose approval of r would count now. The error says
+// which directory groups could not be read; the list stands without them.
+func (s *Service) Eligible(ctx context.Context, r Request) ([]identity.Person, error) {
+	return s.policy.Current().Eligible(ctx, s.groups, r.Rule, r.Requester)
+}
+
+// AskAgain returns what a form is filled with to repeat a request that expired,
+// became void or failed.
+func (s *Service) AskAgain(ctx context.Context, id tenant.ID, request string) (Prefill, error) {
+	r, err := s.Request(ctx, id, request)
+	if err != nil {
+		return Prefill{}, err
+	}
+	switch {
+	case r.Action == Settle:
+		return Prefill{}, refuse(ErrNotRepeatable, "A settlement is not asked again from here.", "Settle the request that is still unclear.").about(r)
+	case r.State != Expired && r.State != Void && r.State != Failed:
+		return Prefill{}, refuse(ErrNotRepeatable, fmt.Sprintf("Request #%d is %s.", r.Number, r.State),
+			"Only expired, void and failed requests can be asked again.").about(r)
+	}
+	p := Prefill{Action: r.Action, Params: r.Params, Reason: r.Reason}
+	for _, t := range r.Targets {
+		if t.State != Succeeded {
+			p.Targets = append(p.Targets, Target{Index: len(p.Targets), Kind: t.Kind, ID: t.ID, Name: t.Name})
+		}
+	}
+	return p, nil
+}
+
+// rights tells what each person who voted on r, and each of others, may do under
+// rule and p. It may ask the directory, so it is never called in a transaction.
+// A membership that cannot be read counts as none (threat-model I-09).
+func (s *Service) rights(ctx context.Context, p *policy.Policy, r Request, rule policy.Applied, others ...identity.PersonID) map[identity.PersonID]Entitlement {
+	rights := make(map[identity.PersonID]Entitlement)
+	for _, v := range r.Votes {
+		others = append(others, v.By)
+	}
+	for _, id := range others {
+		if _, done := rights[id]; done {
+			continue
+		}
+		person, known := p.Book().Person(id)
+		if !known {
+			rights[id] = Entitlement{}
+			continue
+		}
+		groups, ok, err := p.Entitled(ctx, s.groups, person, rule)
+		if err != nil {
+			s.logger.WarnContext(ctx, "group membership could not be read and counts as none",
+				slog.String("tenant_id", string(r.Tenant)), slog.String("approval_id", r.ID), slog.Any("error", err))
+		}
+		rights[id] = Entitlement{
+			Approve: ok, Groups: groups,
+			Deny: ok || person.Has(identity.Responder) || person.Has(identity.Approver),
+		}
+	}
+	return rights
+}
