@@ -1,0 +1,656 @@
+package teamsbot
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// object is a JSON object. Cards are built from them because an element is a bag
+// of optional properties; keys come out sorted, so cards compare byte by byte.
+type object = map[string]any
+
+const (
+	cardContentType = "application/vnd.microsoft.card.adaptive"
+	cardVersion     = "1.5"
+	// maxCard keeps a card well below the 100 KB of UTF-16 that an activity may
+	// have. Pictures do not count.
+	maxCard        = 25 << 10
+	maxPicture     = 1 << 20
+	maxColumns     = 4
+	visibleButtons = 6
+	maxButtons     = 12
+	maxSummary     = 200
+)
+
+// limits say how much of a message is drawn. Whatever is left out is counted in
+// a visible line.
+type limits struct {
+	text    int // runes of one outside text
+	facts   int
+	lines   int // of all sections together
+	rows    int
+	options int
+	folded  bool
+}
+
+// steps are tried from the first until the card fits. What an approver needs
+// stands in facts and lines and goes last.
+var steps = []limits{
+	{text: 2000, facts: 40, lines: 120, rows: 20, options: 60, folded: true},
+	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40, folded: true},
+	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40},
+	{text: 400, facts: 40, lines: 100, rows: 10, options: 25},
+	{text: 200, facts: 30, lines: 60, rows: 8, options: 20},
+	{text: 100, facts: 25, lines: 40, rows: 5, options: 15},
+	{text: 40, facts: 15, lines: 20, rows: 3, options: 8},
+	{text: 12, facts: 8, lines: 6, rows: 1, options: 4},
+}
+
+// card draws m within the limits. extra elements stand at the end, such as where
+// a file is.
+func card(m chat.Message, extra ...object) object {
+	return fit(func(l limits) object {
+		c := newDrawing(l)
+		c.message(m)
+		c.body = append(c.body, extra...)
+		return c.card()
+	}, m.Title)
+}
+
+// fit draws with smaller and smaller limits. A message that does not fit even
+// then is replaced by its title: posting something beats posting nothing.
+func fit(draw func(limits) object, title chat.Text) object {
+	for _, l := range steps {
+		if c := draw(l); weight(c) <= maxCard {
+			return c
+		}
+	}
+	d := newDrawing(steps[len(steps)-1])
+	d.add(d.line(title, look{weight: "Bolder"}))
+	d.cut("This message is too large to show here.")
+	return d.card()
+}
+
+// weight is the size of a card without its pictures.
+func weight(c object) int {
+	n := len(encode(c))
+	for _, e := range c["body"].([]object) {
+		if address, ok := e["url"].(string); ok && e["type"] == "Image" {
+			n -= len(address)
+		}
+	}
+	return n
+}
+
+// encode writes JSON without escaping < and >, which would cost six bytes each.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // only values built here
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// summary is the line of the notification.
+func summary(m chat.Message) string {
+	t := m.Preview
+	if len(t) == 0 {
+		t = m.Title
+	}
+	return literal(t.String(), maxSummary)
+}
+
+// drawing is a card in the making.
+type drawing struct {
+	limit    limits
+	body     []object
+	actions  []object
+	mentions []object
+	named    map[string]string // mention name → ID, because clients match by name
+}
+
+func newDrawing(l limits) *drawing { return &drawing{limit: l, named: map[string]string{}} }
+
+func (d *drawing) add(elements ...object) {
+	for _, e := range elements {
+		if e != nil {
+			d.body = append(d.body, e)
+		}
+	}
+}
+
+// cut adds a visible line about something left out.
+func (d *drawing) cut(format string, args ...any) {
+	d.add(cutLine(format, args...))
+}
+
+func cutLine(format string, args ...any) object {
+	return object{"type": "TextBlock", "text": markdown(fmt.Sprintf(format, args...)), "isSubtle": true, "wrap": true, "size": "Small"}
+}
+
+func (d *drawing) card() object {
+	teams := object{"width": "Full"}
+	if len(d.mentions) > 0 {
+		teams["entities"] = d.mentions
+	}
+	if d.body == nil {
+		d.body = []object{}
+	}
+	c := object{"type": "AdaptiveCard", "version": cardVersion, "msteams": teams, "body": d.body}
+	if len(d.actions) > 0 {
+		c["actions"] = d.actions
+	}
+	return c
+}
+
+// tones: a symbol and a word's worth of colour, never colour alone.
+var tones = map[chat.Tone]struct{ symbol, style string }{
+	chat.Good:    {"✅ ", "good"},
+	chat.Notice:  {"🔔 ", "accent"},
+	chat.Warning: {"⚠️ ", "warning"},
+	chat.Danger:  {"⛔ ", "attention"},
+}
+
+func (d *drawing) message(m chat.Message) {
+	d.title(m)
+	d.mentionLine(m.Mentions)
+	d.facts(m.Facts)
+	d.sections(m.Sections)
+	d.table(m.Table)
+	d.picture(m.Picture)
+	d.menu(m.Menu)
+	d.buttons(m.Buttons)
+	if len(m.Note) > 0 {
+		d.add(d.line(m.Note, look{subtle: true, size: "Small"}))
+	}
+}
+
+func (d *drawing) title(m chat.Message) {
+	if len(m.Title) == 0 {
+		return
+	}
+	tone, ok := tones[m.Tone]
+	if !ok {
+		d.add(d.line(m.Title, look{weight: "Bolder", size: "Medium"}))
+		return
+	}
+	title := d.line(chat.Join(chat.Plain(tone.symbol), m.Title), look{weight: "Bolder", size: "Medium"})
+	d.add(object{"type": "Container", "style": tone.style, "bleed": true, "items": []object{title}})
+}
+
+// look is how a line is drawn.
+type look struct {
+	weight string
+	size   string
+	subtle bool
+	color  string
+}
+
+func (k look) apply(o object) object {
+	for name, v := range map[string]string{"weight": k.weight, "size": k.size, "color": k.color} {
+		if v != "" {
+			o[name] = v
+		}
+	}
+	if k.subtle {
+		o["isSubtle"] = true
+	}
+	return o
+}
+
+// line draws t, or nil when it is empty. Lines of our own words alone become a
+// TextBlock, where mentions and the reader's time zone work; with text from
+// outside it is a RichTextBlock, which knows no Markdown.
+func (d *drawing) line(t chat.Text, k look) object {
+	if t = slices.DeleteFunc(slices.Clone(t), blank); len(t) == 0 {
+		return nil
+	}
+	if slices.ContainsFunc(t, outside) {
+		return object{"type": "RichTextBlock", "inlines": d.runs(t, k)}
+	}
+	var b strings.Builder
+	for _, s := range t {
+		b.WriteString(d.span(s))
+	}
+	return k.apply(object{"type": "TextBlock", "text": b.String(), "wrap": true})
+}
+
+func blank(s chat.Span) bool {
+	return s.Kind != chat.SpanTime && s.Kind != chat.SpanMention && s.Value == ""
+}
+
+func outside(s chat.Span) bool { return s.Kind == chat.SpanUntrusted || s.Kind == chat.SpanCode }
+
+// span draws our own words as Markdown.
+func (d *drawing) span(s chat.Span) string {
+	switch s.Kind {
+	case chat.SpanBold:
+		return "**" + markdown(s.Value) + "**"
+	case chat.SpanLink:
+		if address, ok := link(s.URL); ok {
+			return "[" + markdown(s.Value) + "](" + strings.NewReplacer("(", "%28", ")", "%29", " ", "%20").Replace(address) + ")"
+		}
+		return markdown(s.Value)
+	case chat.SpanTime:
+		at := s.At.UTC().Format(time.RFC3339)
+		return "{{DATE(" + at + ", SHORT)}} {{TIME(" + at + ")}}"
+	case chat.SpanMention:
+		return d.mention(s.Mention)
+	default:
+		return markdown(s.Value)
+	}
+}
+
+// runs draws spans without Markdown.
+func (d *drawing) runs(t chat.Text, k look) []object {
+	var out []object
+	for _, s := range t {
+		run := k.apply(object{"type": "TextRun"})
+		switch s.Kind {
+		case chat.SpanUntrusted:
+			run["text"] = literal(s.Value, d.limit.text)
+		case chat.SpanCode:
+			run["text"], run["fontType"] = literal(s.Value, d.limit.text), "Monospace"
+		case chat.SpanLink:
+			run["text"] = s.Value
+			if address, ok := link(s.URL); ok {
+				run["selectAction"] = object{"type": "Action.OpenUrl", "url": address}
+				run["color"] = "Accent"
+			}
+		case chat.SpanBold:
+			run["text"], run["weight"] = s.Value, "Bolder"
+		default:
+			run["text"] = chat.Text{s}.String()
+		}
+		out = append(out, run)
+	}
+	return out
+}
+
+// link accepts https addresses only.
+func link(address string) (string, bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return "", false
+	}
+	return u.String(), true
+}
+
+// mention is a tag that notifies, with its entity. An entity with an ID that
+// Teams cannot know would spoil the ones after it, so such a mention is words.
+func (d *drawing) mention(m chat.Mention) string {
+	name := mentionName(m.Name)
+	if name == "" || m.Group || !isGUID(m.ID) && !strings.HasPrefix(m.ID, "29:") {
+		return "@" + markdown(name)
+	}
+	for other, taken := d.named[name]; taken && other != m.ID; other, taken = d.named[name] {
+		name += "'"
+	}
+	tag := "<at>" + name + "</at>"
+	if _, drawn := d.named[name]; !drawn {
+		d.named[name] = m.ID
+		d.mentions = append(d.mentions, object{
+			"type": "mention", "text": tag, "mentioned": object{"id": m.ID, "name": name},
+		})
+	}
+	return tag
+}
+
+func (d *drawing) mentionLine(mentions []chat.Mention) {
+	var t chat.Text
+	for _, m := range mentions {
+		if len(t) > 0 {
+			t = append(t, chat.Plain(" ")...)
+		}
+		t = append(t, chat.Notify(m)...)
+	}
+	d.add(d.line(t, look{}))
+}
+
+func (d *drawing) facts(facts []chat.Fact) {
+	for i, f := range facts {
+		if i == d.limit.facts {
+			d.cut("… %d more values left out", len(facts)-i)
+			return
+		}
+		value := d.line(f.Value, look{})
+		if value == nil {
+			value = d.line(chat.Plain("–"), look{})
+		}
+		label := object{"type": "TextBlock", "text": markdown(f.Label), "weight": "Bolder", "wrap": true}
+		d.add(object{"type": "ColumnSet", "spacing": "Small", "columns": []object{
+			{"type": "Column", "width": "120px", "items": []object{label}},
+			{"type": "Column", "width": "stretch", "items": []object{value}},
+		}})
+	}
+}
+
+func (d *drawing) sections(sections []chat.Section) {
+	left, hidden := d.limit.lines, 0
+	for i, s := range sections {
+		if s.Folded && !d.limit.folded {
+			d.cut("%s: left out to fit", foldName(s))
+			continue
+		}
+		n := min(len(s.Lines), left)
+		left -= n
+		hidden += len(s.Lines) - n
+		elements := d.section(s, n)
+		if !s.Folded {
+			d.add(elements...)
+			continue
+		}
+		id := fmt.Sprintf("fold.%d", i)
+		d.add(
+			object{"type": "ActionSet", "actions": []object{{
+				"type": "Action.ToggleVisibility", "title": "Show: " + foldName(s), "targetElements": []string{id},
+			}}},
+			object{"type": "Container", "id": id, "isVisible": false, "items": elements},
+		)
+	}
+	if hidden > 0 {
+		d.cut("… %d more lines left out", hidden)
+	}
+}
+
+func foldName(s chat.Section) string {
+	if s.Heading == "" {
+		return "More"
+	}
+	return s.Heading
+}
+
+func (d *drawing) section(s chat.Section, n int) []object {
+	elements := []object{}
+	if s.Heading != "" && !s.Folded {
+		elements = append(elements, object{"type": "TextBlock", "text": markdown(s.Heading), "weight": "Bolder", "wrap": true, "spacing": "Medium"})
+	}
+	for _, t := range s.Lines[:n] {
+		if e := d.line(t, look{}); e != nil {
+			e["spacing"] = "Small"
+			elements = append(elements, e)
+		}
+	}
+	return elements
+}
+
+func (d *drawing) table(t *chat.Table) {
+	if t == nil || len(t.Columns) == 0 {
+		return
+	}
+	if t.Caption != "" {
+		d.add(object{"type": "TextBlock", "text": markdown(t.Caption), "weight": "Bolder", "wrap": true, "spacing": "Medium"})
+	}
+	columns, rows := min(len(t.Columns), maxColumns), min(len(t.Rows), d.limit.rows)
+	definitions := make([]object, columns)
+	for i := range definitions {
+		definitions[i] = object{"width": 1}
+	}
+	drawn := []object{d.row(t.Columns[:columns], columns, look{weight: "Bolder"})}
+	for _, r := range t.Rows[:rows] {
+		drawn = append(drawn, d.row(r, columns, look{}))
+	}
+	d.add(object{
+		"type": "Table", "columns": definitions, "rows": drawn,
+		"fallback": object{"type": "TextBlock", "wrap": true, "text": "This client cannot draw tables; open the message in Teams on a computer."},
+	})
+	if total := max(t.Total, len(t.Rows)); total > rows {
+		d.cut("Rows 1 to %d of %d", rows, total)
+	}
+	if more := t.Columns[columns:]; len(more) > 0 {
+		d.add(object{"type": "RichTextBlock", "inlines": d.runs(chat.Join(
+			chat.Plain(fmt.Sprintf("%d more columns: ", len(more))), chat.Untrusted(strings.Join(more, ", ")),
+		), look{subtle: true, size: "Small"})})
+	}
+}
+
+// maxCell keeps rows readable whatever the limits allow elsewhere.
+const maxCell = 120
+
+func (d *drawing) row(values []string, columns int, k look) object {
+	cells := make([]object, columns)
+	for i := range cells {
+		value := ""
+		if i < len(values) {
+			value = values[i]
+		}
+		run := k.apply(object{"type": "TextRun", "text": literal(value, min(d.limit.text, maxCell))})
+		cells[i] = object{"type": "TableCell", "items": []object{{"type": "RichTextBlock", "inlines": []object{run}}}}
+	}
+	return object{"type": "TableRow", "cells": cells}
+}
+
+func (d *drawing) picture(p *chat.Picture) {
+	if p == nil {
+		return
+	}
+	if len(p.PNG) > maxPicture {
+		d.cut("Picture left out, it is too large: %s", chat.Visible(p.Alt, 200))
+		return
+	}
+	d.add(object{
+		"type": "Image", "altText": literal(p.Alt, 500),
+		"url": "data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG),
+	})
+}
+
+// maxOptionButtons is up to how many options are drawn as one button each; more
+// become a select.
+const maxOptionButtons = 5
+
+func (d *drawing) menu(m *chat.Menu) {
+	if m == nil || len(m.Options) == 0 {
+		return
+	}
+	if m.Label != "" {
+		d.add(object{"type": "TextBlock", "text": markdown(m.Label), "wrap": true, "weight": "Bolder"})
+	}
+	if len(m.Options) <= min(maxOptionButtons, d.limit.options) {
+		for _, o := range m.Options {
+			if o.Detail != "" {
+				d.add(d.line(chat.Untrusted(o.Detail), look{subtle: true}))
+			}
+			button := execute(literal(o.Label, min(60, d.limit.text)), m.Action, object{keyAction: m.Action, keyValue: o.Value})
+			button["associatedInputs"] = "none"
+			d.add(object{"type": "ActionSet", "spacing": "Small", "actions": []object{button}})
+		}
+		return
+	}
+	shown := m.Options[:min(len(m.Options), d.limit.options)]
+	input := menuPrefix + "0"
+	d.add(
+		object{"type": "Input.ChoiceSet", "id": input, "style": "compact", "choices": d.choices(shown), "value": shown[0].Value, "wrap": true},
+		object{"type": "ActionSet", "actions": []object{
+			execute("Choose", m.Action, object{keyAction: m.Action, keyMenu: input}),
+		}},
+	)
+	if hidden := len(m.Options) - len(shown); hidden > 0 {
+		d.cut("… %d more; narrow the search to see them", hidden)
+	}
+}
+
+func (d *drawing) choices(options []chat.Option) []object {
+	out := make([]object, len(options))
+	for i, o := range options {
+		title := o.Label
+		if o.Detail != "" {
+			title += " · " + o.Detail
+		}
+		out[i] = object{"title": literal(title, min(d.limit.text, maxCell)), "value": o.Value}
+	}
+	return out
+}
+
+func (d *drawing) buttons(buttons []chat.Button) {
+	for i, b := range buttons {
+		if i == maxButtons {
+			d.cut("… %d more buttons left out", len(buttons)-i)
+			return
+		}
+		a := d.button(b)
+		if a == nil {
+			continue
+		}
+		if len(d.actions) >= visibleButtons {
+			a["mode"] = "secondary"
+		}
+		d.actions = append(d.actions, a)
+	}
+}
+
+var styles = map[chat.Style]string{chat.StylePrimary: "positive", chat.StyleDanger: "destructive"}
+
+// button draws b, or nil when it is a link that must not be followed.
+func (d *drawing) button(b chat.Button) object {
+	label := literal(b.Label, 60)
+	data := object{keyAction: b.Action, keyValue: b.Value}
+	var a object
+	switch {
+	case b.URL != "":
+		address, ok := link(b.URL)
+		if !ok {
+			return nil
+		}
+		a = object{"type": "Action.OpenUrl", "title": label, "url": address}
+	case b.OpensForm: // dialogs open only from Action.Submit
+		data["msteams"] = object{"type": "task/fetch"}
+		a = object{"type": "Action.Submit", "title": label, "data": data, "associatedInputs": "none"}
+	case b.Confirm != nil:
+		a = object{"type": "Action.ShowCard", "title": label, "card": d.confirm(b, data)}
+	default:
+		a = execute(label, b.Action, data)
+		a["associatedInputs"] = "none"
+	}
+	if s := styles[b.Style]; s != "" {
+		a["style"] = s
+	}
+	return a
+}
+
+// confirm is the card that opens below the button: the question, and the button
+// that counts. Closing it again is the no.
+func (d *drawing) confirm(b chat.Button, data object) object {
+	yes := execute(literal(b.Confirm.Yes, 60), b.Action, data)
+	yes["associatedInputs"] = "none"
+	if s := styles[b.Style]; s != "" {
+		yes["style"] = s
+	}
+	body := []object{}
+	if b.Confirm.Title != "" {
+		body = append(body, object{"type": "TextBlock", "text": markdown(b.Confirm.Title), "weight": "Bolder", "wrap": true})
+	}
+	if e := d.line(b.Confirm.Text, look{}); e != nil {
+		body = append(body, e)
+	}
+	return object{"type": "AdaptiveCard", "version": cardVersion, "body": body, "actions": []object{yes}}
+}
+
+// execute is a button that is answered in place; old clients send it as a
+// message instead.
+func execute(title, verb string, data object) object {
+	return object{
+		"type": "Action.Execute", "title": title, "verb": verb, "data": data,
+		"fallback": object{"type": "Action.Submit", "title": title, "data": data},
+	}
+}
+
+// form draws f. errors are by field ID, values what was typed before.
+type formCard struct {
+	form   chat.Form
+	key    string // finds the form again when it is submitted
+	values map[string]string
+	errors map[string]string
+	// dialog is drawn in a dialog, which submits by Action.Submit and shows the
+	// title itself.
+	dialog bool
+}
+
+func (f formCard) card() object {
+	return fit(f.draw, chat.Plain(f.form.Title))
+}
+
+func (f formCard) draw(l limits) object {
+	d := newDrawing(l)
+	if !f.dialog {
+		d.add(d.line(chat.Plain(f.form.Title), look{weight: "Bolder", size: "Medium"}))
+	}
+	d.add(d.line(f.form.Intro, look{}))
+	for _, field := range f.form.Fields {
+		if fault := f.errors[field.ID]; fault != "" {
+			d.add(d.line(chat.Text{{Kind: chat.SpanUntrusted, Value: fault}}, look{color: "Attention"}))
+		}
+		d.add(f.input(d, field))
+		if field.Hint != "" {
+			d.add(d.line(chat.Plain(field.Hint), look{subtle: true, size: "Small"}))
+		}
+	}
+	if fault := f.errors[""]; fault != "" {
+		d.add(d.line(chat.Untrusted(fault), look{color: "Attention"}))
+	}
+	label := f.form.Submit
+	if label == "" {
+		label = "Submit"
+	}
+	data := object{keyAction: f.form.Action, keyValue: f.form.Value, keyForm: f.key}
+	if f.dialog {
+		d.actions = []object{{"type": "Action.Submit", "title": label, "data": data}}
+	} else {
+		d.actions = []object{execute(label, f.form.Action, data)}
+	}
+	return d.card()
+}
+
+func (f formCard) input(d *drawing, field chat.Field) object {
+	in := object{"id": fieldPrefix + field.ID, "label": field.Label}
+	if !field.Optional {
+		in["isRequired"], in["errorMessage"] = true, field.Label+" is needed"
+	}
+	value, typed := f.values[field.ID]
+	if !typed {
+		value = field.Initial
+	}
+	if value != "" {
+		in["value"] = inputValue(value)
+	}
+	if field.Placeholder != "" {
+		in["placeholder"] = field.Placeholder
+	}
+	choose := field.Kind == chat.FieldSelect || field.Kind == chat.FieldSearch && len(field.Options) > 0
+	if choose {
+		in["type"], in["style"] = "Input.ChoiceSet", "compact"
+		if field.Kind == chat.FieldSearch {
+			in["style"] = "filtered"
+		}
+		in["choices"] = d.choices(field.Options[:min(len(field.Options), d.limit.options)])
+		return in
+	}
+	in["type"] = "Input.Text"
+	if field.Kind == chat.FieldArea {
+		in["isMultiline"] = true
+	}
+	if field.MaxLength > 0 {
+		in["maxLength"] = field.MaxLength
+	}
+	return in
+}
+
+// inputValue keeps what a person typed, in valid UTF-8 and bounded.
+func inputValue(s string) string {
+	const limit = 4000
+	s = strings.ToValidUTF8(s, "\ufffd")
+	if utf8.RuneCountInString(s) <= limit {
+		return s
+	}
+	return string([]rune(s)[:limit])
+}

@@ -1,0 +1,109 @@
+package teamsbot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+const (
+	tokenTimeout = 10 * time.Second
+	tokenMargin  = 5 * time.Minute // renewed this long before it expires
+)
+
+// tokenSource keeps the bot's own access token. Waiting callers share one fetch,
+// and a token that the connector refused can be dropped, which oauth2's own
+// client cannot do.
+type tokenSource struct {
+	fetch  func(context.Context) (*oauth2.Token, error)
+	now    func() time.Time
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	token *oauth2.Token
+}
+
+// newTokenSource asks the bot's own tenant: a single-tenant bot is unknown at
+// the address that multi-tenant bots used.
+func newTokenSource(cfg Config, scope string, hc *http.Client, now func() time.Time) *tokenSource {
+	cc := clientcredentials.Config{
+		ClientID: cfg.AppID, ClientSecret: cfg.AppSecret,
+		TokenURL:  strings.TrimRight(cfg.AuthorityURL, "/") + "/" + strings.ToLower(cfg.TenantIDs[0]) + "/oauth2/v2.0/token",
+		Scopes:    []string{scope},
+		AuthStyle: oauth2.AuthStyleInParams,
+	}
+	return &tokenSource{now: now, fetch: func(ctx context.Context) (*oauth2.Token, error) {
+		return cc.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
+	}}
+}
+
+func (t *tokenSource) get(ctx context.Context) (string, error) {
+	t.mu.Lock()
+	token := t.token
+	t.mu.Unlock()
+	if token != nil && (token.Expiry.IsZero() || t.now().Before(token.Expiry.Add(-tokenMargin))) {
+		return token.AccessToken, nil
+	}
+	select {
+	case result := <-t.flight.DoChan("", t.renew):
+		if result.Err != nil {
+			return "", result.Err
+		}
+		return result.Val.(string), nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for access token: %w", ctx.Err())
+	}
+}
+
+// renew runs on its own time, for all who wait.
+func (t *tokenSource) renew() (any, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)
+	defer cancel()
+	token, err := t.fetch(ctx)
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	if token.AccessToken == "" {
+		return nil, fmt.Errorf("get access token: %w", chat.ErrCredentials)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.token = token
+	return token.AccessToken, nil
+}
+
+// drop forgets a token that was refused, unless it has been replaced already.
+func (t *tokenSource) drop(token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.token != nil && t.token.AccessToken == token {
+		t.token = nil
+	}
+}
+
+// tokenError keeps Entra's error code and leaves its text, which repeats parts of
+// the request.
+func tokenError(err error) error {
+	var refused *oauth2.RetrieveError
+	if !errors.As(err, &refused) {
+		return errors.New("get access token: no answer from the authority")
+	}
+	status := 0
+	if refused.Response != nil {
+		status = refused.Response.StatusCode
+	}
+	if status >= 400 && status < 500 && status != http.StatusTooManyRequests {
+		return fmt.Errorf("get access token: authority answered %d %s: %w", status, chat.Visible(refused.ErrorCode, 60), chat.ErrCredentials)
+	}
+	return fmt.Errorf("get access token: authority answered %d", status)
+}
