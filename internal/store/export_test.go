@@ -1,0 +1,18 @@
+package store
+
+import "context"
+
+// BeatAs is the heartbeat of another replica on the same database.
+func (s *Store) BeatAs(ctx context.Context, replica string) error {
+	other := &Store{engine: s.engine, replica: replica, logger: s.logger, now: s.now}
+	return other.beat(ctx)
+}
+
+// ReplicaID is the name under which s takes jobs.
+func (s *Store) ReplicaID() string { return s.replica }
+
+const (
+	Patience  = patience
+	SlowRetry = slowRetry
+	LongTx    = longTx
+)
