@@ -36,6 +36,9 @@ type edit struct {
 	change Change
 }
 
+// unannounced marks a change that people do not see.
+const unannounced Change = "unannounced"
+
 // change runs fn on a request as it is now, locked against every other change
 // until the transaction ends. fn may run more than once.
 func (s *Service) change(ctx context.Context, id tenant.ID, request string, fn func(*edit) error) error {
@@ -87,6 +90,9 @@ func (e *edit) end(ctx context.Context) error {
 	if err := updateRequest(ctx, e.tx, e.was, e.r); err != nil {
 		return err
 	}
+	if e.change == unannounced {
+		return nil
+	}
 	return e.s.tell.RequestChanged(ctx, e.tx, e.r, e.change)
 }
 
@@ -96,6 +102,19 @@ func sameTarget(a, b Target) bool {
 		a.LeaseUntil.Equal(b.LeaseUntil) && a.IntentAt.Equal(b.IntentAt) && a.UnclearAt.Equal(b.UnclearAt) &&
 		a.Due.Equal(b.Due) && a.Attempts == b.Attempts && a.Settled == b.Settled &&
 		a.MachineAction == b.MachineAction && a.ActionStatus == b.ActionStatus && a.Why == b.Why
+}
+
+// target is the target that ref means, if it is in one of these states and of the
+// same generation; otherwise [ErrMoved].
+func (e *edit) target(ref Ref, states ...State) (Target, error) {
+	if ref.Index < 0 || ref.Index >= len(e.r.Targets) {
+		return Target{}, ErrMoved
+	}
+	t := e.r.Targets[ref.Index]
+	if t.Generation != ref.Generation || !slices.Contains(states, t.State) {
+		return Target{}, ErrMoved
+	}
+	return t, nil
 }
 
 // move sets a target's state. A target that leaves executing gives its lease

@@ -1,0 +1,280 @@
+package approvals
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// errMoreVoters says that somebody voted whose rights were not looked up.
+var errMoreVoters = errors.New("more people have voted meanwhile")
+
+// Vote takes one person's vote. An approval that completes the quorum approves
+// the request and plans its execution; a denial ends whatever has not been
+// claimed. Every refused attempt is recorded.
+func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
+	p := s.policy.Current()
+	person, no := resolve(p, in.By)
+	by := actor{person: person, asked: in.Asked}
+	if no != nil {
+		no.Request.ID = in.Request
+		return VoteResult{}, s.refused(ctx, in.Tenant, "vote.refused", by, no)
+	}
+	vote := Vote{
+		By: person.ID, Name: storable(person.Name), As: storableAccount(in.By),
+		Deny: in.Deny, Reason: clip(in.Reason), Digest: storable(in.Digest),
+	}
+	for {
+		r, err := s.Request(ctx, in.Tenant, in.Request)
+		if err != nil {
+			return VoteResult{}, err
+		}
+		rights := s.rights(ctx, p, r, r.Rule, person.ID)
+		var out VoteResult
+		err = s.change(ctx, in.Tenant, in.Request, func(e *edit) error {
+			no, out = nil, VoteResult{}
+			if slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
+				return errMoreVoters
+			}
+			if no = votable(e, vote, rights[person.ID]); no != nil {
+				return e.record(ctx, "vote.refused", "refused", by, refusedVote{refusedDetail{no.Sentence, no.reason.Error()}, vote.Deny, vote.Digest})
+			}
+			vote.At = e.at
+			if err := e.vote(ctx, vote, rights, p.ExecuteWithin(), by); err != nil {
+				return err
+			}
+			out.Decision = e.decide(rights)
+			return nil
+		})
+		switch {
+		case errors.Is(err, errMoreVoters):
+			continue
+		case err != nil:
+			return VoteResult{}, err
+		case no != nil:
+			return VoteResult{}, no
+		}
+		out.Request, err = s.Request(ctx, in.Tenant, in.Request)
+		return out, err
+	}
+}
+
+type refusedVote struct {
+	refusedDetail
+	Deny   bool   `json:"deny"`
+	Digest string `json:"voted_on"`
+}
+
+func clip(words string) string {
+	runes := []rune(strings.TrimSpace(storable(words)))
+	if len(runes) > MaxReason {
+		runes = append(runes[:MaxReason-1], '…')
+	}
+	return string(runes)
+}
+
+// votable says why a vote is not taken, or nil.
+func votable(e *edit, v Vote, may Entitlement) *Refusal {
+	stoppable := slices.ContainsFunc(e.r.Targets, func(t Target) bool { return t.State == Pending || t.State == Approved })
+	earlier := slices.IndexFunc(e.r.Votes, func(o Vote) bool { return o.By == v.By })
+	var no *Refusal
+	switch {
+	case v.By == e.r.Requester:
+		no = refuse(ErrOwnRequest, "You asked for this yourself, so somebody else must decide.", "You can withdraw it.")
+	case e.r.State == Pending && !e.at.Before(e.r.Expires):
+		no = refuse(ErrExpired, fmt.Sprintf("Request #%d has expired %s.", e.r.Number, ago(e.at.Sub(e.r.Expires))), "Ask again.")
+	case e.r.State != Pending && (!v.Deny || !stoppable):
+		no = decided(e.r, e.at)
+	case v.Digest != e.r.Digest:
+		no = refuse(ErrStaleDigest, "That card does not show the request as it is stored.", "Look at the card as it is now and decide again.")
+	case v.Deny && !may.Deny:
+		no = refuse(ErrNotEntitled, "You may not decide requests here.", "Responders and approvers of this tenant can deny; "+needs(e.r.Rule)+" to approve.")
+	case !v.Deny && !may.Approve:
+		no = refuse(ErrNotEntitled, "Your approval would not count for this request.", "The rule "+e.r.Rule.Name+" applies: "+needs(e.r.Rule)+".")
+	case earlier >= 0 && (!v.Deny || e.r.Votes[earlier].Deny):
+		no = refuse(ErrAlreadyVoted, fmt.Sprintf("You approved this already, %s.", ago(e.at.Sub(e.r.Votes[earlier].At))), "It waits for somebody else; you can still deny it.")
+	default:
+		return nil
+	}
+	return no.about(e.r)
+}
+
+// vote stores v and draws the consequence.
+func (e *edit) vote(ctx context.Context, v Vote, rights map[identity.PersonID]Entitlement, within time.Duration, by actor) error {
+	if err := putVote(ctx, e.tx, e.r, v); err != nil {
+		return err
+	}
+	e.r.Votes = append(slices.DeleteFunc(e.r.Votes, func(o Vote) bool { return o.By == v.By }), v)
+	if v.Deny {
+		return e.deny(ctx, v, by)
+	}
+	d := e.decide(rights)
+	e.change = ChangeVote
+	if err := e.record(ctx, "vote.approve", "ok", by, voteDetail{Counted: len(d.Counted), Needed: d.Needed, Missing: d.Missing, MissingGroups: d.MissingGroups}); err != nil {
+		return err
+	}
+	if !d.Approved() {
+		return nil
+	}
+	e.change = ChangeApproved
+	e.r.DecidedAt, e.r.ExecuteBy = e.at, e.at.Add(within)
+	for _, t := range e.r.Targets {
+		approved := e.move(t.Index, Approved, "")
+		approved.Generation++
+		approved.Due = e.at
+		if err := e.enqueue(ctx, KindExecute, *approved, time.Time{}); err != nil {
+			return err
+		}
+	}
+	return e.record(ctx, "request.approved", "ok", actor{}, approvedDetail{Approvers: votersOf(d.Counted), Rule: e.r.Rule.Name, ExecuteBy: e.r.ExecuteBy})
+}
+
+func (e *edit) decide(rights map[identity.PersonID]Entitlement) Decision {
+	return Evaluate(e.r, e.r.Rule, func(id identity.PersonID) Entitlement { return rights[id] }, e.at)
+}
+
+func (e *edit) deny(ctx context.Context, v Vote, by actor) error {
+	why := "Denied by " + v.Name
+	if v.Reason != "" {
+		why += ": " + v.Reason
+	}
+	claimed := e.stop(Denied, why)
+	if claimed > 0 {
+		e.r.Why = fmt.Sprintf("%s. %d of %d had already been sent.", why, claimed, len(e.r.Targets))
+	}
+	return e.record(ctx, "vote.deny", "ok", by, denyDetail{Reason: v.Reason, AlreadyClaimed: claimed})
+}
+
+type voteDetail struct {
+	Counted       int      `json:"counted"`
+	Needed        int      `json:"needed"`
+	Missing       int      `json:"missing"`
+	MissingGroups []string `json:"missing_groups,omitempty"`
+}
+
+type denyDetail struct {
+	Reason         string `json:"reason,omitempty"`
+	AlreadyClaimed int    `json:"already_claimed"`
+}
+
+type approvedDetail struct {
+	Approvers []voter   `json:"approvers"`
+	Rule      string    `json:"rule"`
+	ExecuteBy time.Time `json:"execute_by"`
+}
+
+type voter struct {
+	Person string `json:"person"`
+	Name   string `json:"name"`
+	As     string `json:"as"`
+}
+
+func votersOf(votes []Vote) []voter {
+	voters := make([]voter, len(votes))
+	for i, v := range votes {
+		voters[i] = voter{Person: v.By.String(), Name: v.Name, As: v.As.String()}
+	}
+	return voters
+}
+
+// decided is the answer to whoever comes too late.
+func decided(r Request, now time.Time) *Refusal {
+	when := ago(now.Sub(r.DecidedAt))
+	switch r.State {
+	case Denied:
+		for _, v := range r.Votes {
+			if v.Deny {
+				return refuse(ErrDecided, fmt.Sprintf("Denied %s by %s.", when, v.Name), "").about(r)
+			}
+		}
+		return refuse(ErrDecided, fmt.Sprintf("Denied %s.", when), "").about(r)
+	case Withdrawn:
+		return refuse(ErrDecided, fmt.Sprintf("Withdrawn %s by %s.", when, r.RequesterName), "").about(r)
+	case Expired:
+		return refuse(ErrExpired, fmt.Sprintf("Request #%d has expired %s.", r.Number, when), "Ask again.").about(r)
+	case Void:
+		return refuse(ErrDecided, fmt.Sprintf("Request #%d is void: %s", r.Number, r.Why), "Ask again.").about(r)
+	}
+	var names []string
+	for _, v := range r.Votes {
+		if !v.Deny {
+			names = append(names, v.Name)
+		}
+	}
+	sentence := fmt.Sprintf("Approved %s by %s", when, strings.Join(names, " and "))
+	if r.State == Approved {
+		return refuse(ErrDecided, sentence+".", "").about(r)
+	}
+	return refuse(ErrDecided, fmt.Sprintf("%s; it is now %s.", sentence, r.State), "").about(r)
+}
+
+// ago says how long something is past.
+func ago(d time.Duration) string {
+	unit := func(n int, name string) string {
+		if n == 1 {
+			return "1 " + name + " ago"
+		}
+		return fmt.Sprintf("%d %ss ago", n, name)
+	}
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < time.Minute:
+		return unit(int(d.Seconds()), "second")
+	case d < time.Hour:
+		return unit(int(d.Minutes()), "minute")
+	case d < 48*time.Hour:
+		return unit(int(d.Hours()), "hour")
+	}
+	return unit(int(d.Hours()/24), "day")
+}
+
+// Withdraw takes the requester's own request back, as far as it has not been
+// claimed. The result says what had been sent already.
+func (s *Service) Withdraw(ctx context.Context, in WithdrawInput) (Request, error) {
+	person, no := resolve(s.policy.Current(), in.By)
+	by := actor{person: person, asked: in.Asked}
+	if no != nil {
+		no.Request.ID = in.Request
+		return Request{}, s.refused(ctx, in.Tenant, "withdraw.refused", by, no)
+	}
+	err := s.change(ctx, in.Tenant, in.Request, func(e *edit) error {
+		if no = withdrawable(e, person.ID); no != nil {
+			return e.record(ctx, "withdraw.refused", "refused", by, refusedDetail{no.Sentence, no.reason.Error()})
+		}
+		why := "Withdrawn by " + e.r.RequesterName
+		claimed := e.stop(Withdrawn, why)
+		if claimed > 0 {
+			e.r.Why = fmt.Sprintf("%s. %d of %d had already been sent.", why, claimed, len(e.r.Targets))
+		}
+		return e.record(ctx, "request.withdrawn", "ok", by, denyDetail{AlreadyClaimed: claimed})
+	})
+	switch {
+	case err != nil:
+		return Request{}, err
+	case no != nil:
+		return Request{}, no
+	}
+	return s.Request(ctx, in.Tenant, in.Request)
+}
+
+func withdrawable(e *edit, person identity.PersonID) *Refusal {
+	switch {
+	case person != e.r.Requester:
+		return refuse(ErrNotRequester, fmt.Sprintf("Only %s, who asked, can withdraw request #%d.", e.r.RequesterName, e.r.Number), "You can deny it.").about(e.r)
+	case e.r.State.Resolved():
+		return decided(e.r, e.at)
+	case !slices.ContainsFunc(e.r.Targets, func(t Target) bool { return t.State == Pending || t.State == Approved }):
+		next := "Its outcome will be shown here."
+		if a, ok := e.s.actions[e.r.Action]; ok && a.Opposite != "" {
+			next = fmt.Sprintf("To undo it, ask to %s when it has ended.", e.s.actions[a.Opposite].Verb)
+		}
+		return refuse(ErrClaimed, fmt.Sprintf("Too late to withdraw: request #%d is already being carried out.", e.r.Number), next).about(e.r)
+	}
+	return nil
+}
