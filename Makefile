@@ -1,0 +1,59 @@
+# What people type. Each target does its own set-up on a Debian machine with Go.
+
+GO      ?= go
+LISTEN  ?= 127.0.0.1:8080
+FUZZTIME ?= 60s
+LINT_VERSION := v2.15.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## everything on this machine, no account anywhere: prints the page's address
+	@scripts/setup go
+	@CGO_ENABLED=0 $(GO) build -o bin/mdebot ./cmd/mdebot
+	@exec bin/mdebot demo --listen $(LISTEN)
+
+.PHONY: test
+test: ## all tests, with the race detector, real SQLite, real PostgreSQL and a real browser
+	@scripts/setup go gcc postgresql chromium
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
+
+.PHONY: build
+build: ## the static binary, in bin/
+	@scripts/setup go
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/mdebot ./cmd/mdebot
+
+.PHONY: lint
+lint: ## go vet and golangci-lint
+	$(GO) vet ./...
+	@test -x "$$($(GO) env GOPATH)/bin/golangci-lint" || $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	"$$($(GO) env GOPATH)/bin/golangci-lint" run ./...
+
+.PHONY: bench
+bench: ## the figures of docs/benchmarks.md
+	@scripts/setup go
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@scripts/setup go
+	@for pkg in $$($(GO) list ./internal/...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+.PHONY: generate
+generate: ## write manifests, sample configuration and the generated parts of README and docs
+	@scripts/setup go
+	$(GO) test ./internal/app -run '^TestGenerated' -update
+
+.PHONY: screenshots
+screenshots: ## screenshots of the page in docs/screenshots
+	@scripts/setup go gcc chromium
+	MDEBOT_SCREENSHOTS=$(CURDIR)/docs/screenshots $(GO) test ./internal/app -run '^TestBrowser' -count=1 -v
