@@ -1,0 +1,235 @@
+package sandbox
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
+	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+	"github.com/mdebot/mdebot/internal/sandbox/estate"
+	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
+	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
+)
+
+// The identifiers of the simulated company.
+const (
+	TenantID = "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001"
+
+	defenderAppID     = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"
+	defenderAppSecret = "sandbox-defender-secret-7Qk2" //nolint:gosec // opens nothing but the simulator
+	teamsAppID        = "2b7e4a90-1c3d-4e5f-9a6b-7c8d9e0f1a02"
+	teamsAppSecret    = "sandbox-teams-secret-9Xw4" //nolint:gosec // opens nothing but the simulator
+	slackBotToken     = "xoxb-sandbox-1111-2222"
+	slackAppToken     = "xapp-sandbox-3333-4444"
+	slackSecret       = "5a1e0c7b9d2f4e6a8c0b1d3f5e7a9c2b"
+
+	slackWorkspace = "T0SOC"
+	teamID         = "19:general@thread.tacv2"
+)
+
+// Conversations of the simulated company, by what they are for.
+const (
+	SlackSOC       = "C0SOC"
+	SlackApprovals = "C0APPROVE"
+	SlackFinance   = "C0FIN"
+	SlackOps       = "C0OPS"
+	SlackPartner   = "C0PARTNER" // shared with another workspace
+	TeamsSOC       = "19:soc@thread.tacv2"
+	TeamsApprovals = "19:approvals@thread.tacv2"
+	TeamsOps       = "19:ops@thread.tacv2"
+)
+
+// Person is somebody with an account on both platforms.
+type Person struct {
+	Key    string // how the page and the tests name the person
+	Name   string
+	Part   string // what the person is for
+	Object string // Entra object ID, which Teams sends
+	Slack  string // Slack user ID
+	Guest  bool
+}
+
+// The people.
+var (
+	Riley = Person{Key: "riley", Name: "Riley Chen", Part: "responder", Object: "8a1f0000-0000-4000-8000-000000000001", Slack: "U0RILEY"}
+	Avery = Person{Key: "avery", Name: "Avery Stone", Part: "approver", Object: "8a1f0000-0000-4000-8000-000000000002", Slack: "U0AVERY"}
+	Sam   = Person{Key: "sam", Name: "Sam Okafor", Part: "second approver", Object: "8a1f0000-0000-4000-8000-000000000003", Slack: "U0SAM"}
+	Noor  = Person{Key: "noor", Name: "Noor Haddad", Part: "not linked", Object: "8a1f0000-0000-4000-8000-000000000004", Slack: "U0NOOR"}
+	Gale  = Person{Key: "gale", Name: "Gale Visitor", Part: "guest", Object: "8a1f0000-0000-4000-8000-000000000005", Slack: "U0GALE", Guest: true}
+)
+
+// People lists everybody, in the order of the page's switch.
+func People() []Person { return []Person{Riley, Avery, Sam, Noor, Gale} }
+
+//go:embed mdebot.yaml
+var policyYAML string
+
+// PolicyYAML is a mdebot.yaml for the company.
+func PolicyYAML() string { return policyYAML }
+
+// Options configures a World.
+type Options struct {
+	// SocketMode lets the bot fetch Slack's deliveries instead of being called.
+	SocketMode bool
+	// Pace keeps the rate limits of Slack and Teams.
+	Pace bool
+	// Timing of machine actions; zero means a few seconds.
+	Timing defendersim.Timing
+	// Limits replaces quotas of the simulated Defender.
+	Limits map[defendersim.Family]defendersim.Limit
+}
+
+// World is the running simulators. Its fields are for tests and the page.
+type World struct {
+	Entra    *entrasim.Server
+	Defender *defendersim.Server
+	Tenant   *defendersim.Tenant
+	Slack    *slacksim.Server
+	Teams    *teamssim.Server
+	Estate   *estate.Estate
+
+	socketMode bool
+	addresses  map[string]string
+	servers    []*http.Server
+	done       []chan struct{}
+}
+
+// New starts the simulators on loopback ports of their own.
+func New(ctx context.Context, o Options) (*World, error) {
+	w := &World{socketMode: o.SocketMode, addresses: map[string]string{}}
+	w.Entra = entrasim.New(entrasim.Options{})
+	w.Estate = estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: TenantID})
+	w.Defender = defendersim.New(defendersim.Options{Entra: w.Entra, Timing: o.Timing, Limits: o.Limits})
+	w.Tenant = w.Defender.AddTenant(w.Estate)
+	w.Slack = slacksim.New(slacksim.Options{
+		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
+		SocketMode: o.SocketMode, PaceChannels: o.Pace,
+	})
+	w.Teams = teamssim.New(teamssim.Config{
+		AppID: teamsAppID, BotName: "mdebot", Throttle: o.Pace,
+		Verify: func(token string) error {
+			_, err := w.Entra.Verify(token, entrasim.BotFramework)
+			return err
+		},
+	})
+	w.populate()
+	for name, h := range map[string]http.Handler{"entra": w.Entra, "defender": w.Defender, "slack": w.Slack, "teams": w.Teams} {
+		if err := w.serve(ctx, name, h); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+	}
+	w.Slack.SetBaseURL(w.addresses["slack"])
+	w.Teams.SetBaseURL(w.addresses["teams"])
+	return w, nil
+}
+
+func (w *World) serve(ctx context.Context, name string, h http.Handler) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("simulate %s: %w", name, err)
+	}
+	w.addresses[name] = "http://" + l.Addr().String()
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	w.servers, w.done = append(w.servers, srv), append(w.done, done)
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l) // always returns an error, ErrServerClosed after Close
+	}()
+	return nil
+}
+
+// populate puts people, conversations and app registrations where the bot will
+// find them.
+func (w *World) populate() {
+	w.Entra.Register(TenantID, entrasim.App{
+		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret,
+		Roles: map[string][]string{
+			entrasim.Defender: {"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.Isolate", "User.Read.All", "AdvancedQuery.Read.All"},
+			entrasim.Graph:    {"ThreatHunting.Read.All"},
+		},
+	})
+	w.Entra.Register(TenantID, entrasim.App{
+		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,
+		Roles: map[string][]string{entrasim.BotFramework: {}},
+	})
+	var slackMembers, objects []string
+	for _, p := range People() {
+		w.Slack.AddUser(slacksim.User{ID: p.Slack, Name: strings.ToLower(p.Key), RealName: p.Name, Guest: p.Guest})
+		role := teamssim.RoleUser
+		if p.Guest {
+			role = teamssim.RoleGuest
+		}
+		w.Teams.AddUser(teamssim.User{Tenant: TenantID, Object: p.Object, Name: p.Name, Email: p.Key + "@contoso.example", Role: role, Installed: !p.Guest})
+		slackMembers, objects = append(slackMembers, p.Slack), append(objects, p.Object)
+	}
+	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0ONCALL", Handle: "oncall", Members: []string{Riley.Slack}})
+	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0LEADS", Handle: "soc-leads", Members: []string{Sam.Slack}})
+	for _, c := range []slacksim.Channel{
+		{ID: SlackSOC, Name: "soc"}, {ID: SlackApprovals, Name: "soc-approvals"},
+		{ID: SlackFinance, Name: "finance-security"}, {ID: SlackOps, Name: "mdebot-ops"},
+		{ID: SlackPartner, Name: "ext-partner", Shared: true},
+	} {
+		c.BotIn, c.Members = true, slackMembers
+		w.Slack.AddChannel(c)
+	}
+	w.Teams.AddTeam(teamssim.Team{Tenant: TenantID, ID: teamID, Name: "Contoso SOC", Members: objects})
+	for _, c := range []teamssim.Channel{{ID: TeamsSOC, Name: "SOC"}, {ID: TeamsApprovals, Name: "Approvals"}, {ID: TeamsOps, Name: "mdebot ops"}} {
+		c.Team = teamID
+		w.Teams.AddChannel(c)
+	}
+}
+
+// Connect tells Slack and Teams where the bot is and installs it in the team.
+// The bot at base must be running.
+func (w *World) Connect(ctx context.Context, base string) error {
+	w.Slack.SetBotURL(base)
+	w.Teams.SetEndpoint(base + "/api/messages")
+	return w.Teams.Install(ctx, teamID)
+}
+
+// Environment is a complete set of settings for a bot in this world, apart from
+// the addresses it listens on, its database and its configuration file.
+func (w *World) Environment() []string {
+	env := []string{
+		"MDE_TENANT_ID=" + TenantID,
+		"MDE_CLIENT_ID=" + defenderAppID,
+		"MDE_CLIENT_SECRET=" + defenderAppSecret,
+		"MDE_BASE_URL=" + w.addresses["defender"],
+		"MDE_GRAPH_URL=" + w.addresses["defender"],
+		"MDE_AUTHORITY_URL=" + w.addresses["entra"],
+		"SLACK_BOT_TOKEN=" + slackBotToken,
+		"SLACK_API_URL=" + w.addresses["slack"] + "/api/",
+		"TEAMS_APP_ID=" + teamsAppID,
+		"TEAMS_APP_SECRET=" + teamsAppSecret,
+		"TEAMS_TENANT_ID=" + TenantID,
+		"TEAMS_AUTHORITY_URL=" + w.addresses["entra"],
+		"TEAMS_METADATA_URL=" + w.Teams.MetadataURL(),
+		"TEAMS_SERVICE_HOSTS=" + w.Teams.Host(),
+	}
+	if w.socketMode {
+		return append(env, "SLACK_APP_TOKEN="+slackAppToken)
+	}
+	return append(env, "SLACK_SIGNING_SECRET="+slackSecret)
+}
+
+// Addresses names where the simulators listen.
+func (w *World) Addresses() map[string]string { return w.addresses }
+
+// Close stops the simulators.
+func (w *World) Close() error {
+	w.Slack.Close()
+	var errs []error
+	for i, srv := range w.servers {
+		errs = append(errs, srv.Close())
+		<-w.done[i]
+	}
+	return errors.Join(errs...)
+}
