@@ -1,8 +1,10 @@
 package defender
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -43,7 +45,7 @@ type APIError struct {
 }
 
 func (e *APIError) Error() string {
-	return fmt.Sprintf("%s: HTTP %d %s", e.Op, e.StatusCode, e.Code)
+	return fmt.Sprintf("%s: HTTP %d %s", e.Op, e.StatusCode, cmp.Or(e.Code, http.StatusText(e.StatusCode)))
 }
 
 // Unwrap gives the sentinel that says what to do about it.
@@ -59,4 +61,29 @@ type ThrottledError struct {
 
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("%s: throttled, try again in %s", e.Op, e.RetryAfter.Round(time.Second))
+}
+
+// MismatchError reports that an answer was about something else than what was
+// asked. Of [Actor] it is also ErrUnclear: something was done.
+type MismatchError struct {
+	Op, Field, Want, Got string
+	kind                 error
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("%s: the answer has %s %q, not %q", e.Op, e.Field, cut(e.Got, maxCode), e.Want)
+}
+
+// Unwrap gives the sentinel that says what to do about it.
+func (e *MismatchError) Unwrap() error { return e.kind }
+
+// RecordError reports one record of a list that could not be read. The list goes
+// on after it.
+type RecordError struct {
+	Op string
+	ID string // "" when that could not be read either
+}
+
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("%s: a record (ID %q) could not be read", e.Op, cut(e.ID, maxCode))
 }

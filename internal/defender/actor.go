@@ -1,0 +1,215 @@
+package defender
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// IsolationType is how much an isolated machine may still reach.
+type IsolationType string
+
+// The isolation types.
+const (
+	FullIsolation      IsolationType = "Full"
+	SelectiveIsolation IsolationType = "Selective" // lets Outlook, Teams and configured programs through
+)
+
+// IsolateInput is what an isolation says besides the machine.
+type IsolateInput struct {
+	// Comment is all that Defender will know about the people behind the action,
+	// and what it is found by again: at most 1,000 characters.
+	Comment string
+	Type    IsolationType
+}
+
+const maxComment = 1000
+
+// Actor starts machine actions. It may hold another application's credential
+// than the client that reads. It is safe for concurrent use.
+//
+// Every method sends one POST, never a second one, on a connection of its own.
+// ErrUnclear means that it may have taken effect. All other errors are refusals
+// without effect; ErrAlreadyActive means that an action of this kind is under
+// way, possibly one sent earlier by the same caller.
+//
+// Defender may answer with an older action that was still pending instead of
+// starting one: compare the comment of what is returned.
+type Actor struct {
+	client *Client
+	tokens *tokens
+	http   *http.Client
+}
+
+// NewActor returns an Actor for the tenant of client, whose quota and
+// connections settings it shares.
+func NewActor(cfg Config, client *Client) (*Actor, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(string(cfg.TenantID), string(client.tenant)) || cfg.BaseURL != client.cfg.BaseURL {
+		return nil, errors.New("the acting application must belong to the tenant and address that are read")
+	}
+	transport := client.transport.Clone()
+	// Without idle connections a request is written only to a connection that has
+	// just been made, so every failure before that is known to have no effect, and
+	// net/http finds no reason to send a second time.
+	transport.DisableKeepAlives = true
+	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	transport.ForceAttemptHTTP2 = false
+	return &Actor{
+		client: client.For(LaneAction),
+		tokens: newTokens(cfg, defenderAudience(cfg), client.core),
+		http:   &http.Client{Transport: transport, CheckRedirect: refuseRedirect},
+	}, nil
+}
+
+// IsolateMachine cuts a machine off the network.
+func (a *Actor) IsolateMachine(ctx context.Context, machineID string, in IsolateInput) (MachineAction, error) {
+	const op = "isolate machine"
+	if in.Type != FullIsolation && in.Type != SelectiveIsolation {
+		return MachineAction{}, fmt.Errorf("%s: %w: the isolation type is Full or Selective", op, ErrInvalid)
+	}
+	return a.act(ctx, action{
+		op: op, machineID: machineID, verb: "isolate", kind: Isolate, scope: string(in.Type), comment: in.Comment,
+		body: isolateBody{Comment: in.Comment, IsolationType: string(in.Type)},
+	})
+}
+
+// ReleaseMachine lets an isolated machine back on the network.
+func (a *Actor) ReleaseMachine(ctx context.Context, machineID, comment string) (MachineAction, error) {
+	return a.act(ctx, action{
+		op: "release machine", machineID: machineID, verb: "unisolate", kind: Unisolate, comment: comment,
+		body: commentBody{Comment: comment},
+	})
+}
+
+// Defender compares body names with regard to case.
+type (
+	isolateBody struct {
+		Comment       string `json:"Comment"`
+		IsolationType string `json:"IsolationType"`
+	}
+	commentBody struct {
+		Comment string `json:"Comment"`
+	}
+)
+
+type action struct {
+	op, machineID, verb string
+	kind                MachineActionType
+	scope               string
+	comment             string
+	body                any
+}
+
+func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
+	if err := checkMachineID(in.op, in.machineID); err != nil {
+		return MachineAction{}, err
+	}
+	if strings.TrimSpace(in.comment) == "" || utf8.RuneCountInString(in.comment) > maxComment {
+		return MachineAction{}, fmt.Errorf("%s: %w: a comment of at most %d characters is required", in.op, ErrInvalid, maxComment)
+	}
+	token, err := a.tokens.get(ctx)
+	if err != nil {
+		return MachineAction{}, fmt.Errorf("%s: %w", in.op, err)
+	}
+	if !token.claims.has(permissionIsolate) {
+		return MachineAction{}, missingPermission(in.op, permissionIsolate)
+	}
+	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: "/api/machines/" + in.machineID + "/" + in.verb, body: in.body}
+	req, err := c.request(ctx, a.client.base)
+	if err != nil {
+		return MachineAction{}, err
+	}
+	if err := a.client.quota.admit(a.client.now(), a.client.lane, c.op, c.family); err != nil {
+		return MachineAction{}, err
+	}
+	defer a.client.cache.forget()
+	body, err := a.post(ctx, c, req, token)
+	if err != nil {
+		return MachineAction{}, err
+	}
+	var w wireAction
+	if err := decode(body, &w); err != nil {
+		return MachineAction{}, fmt.Errorf("%s: %w: %w", in.op, ErrUnclear, err)
+	}
+	_, got := a.client.machineAction(w)
+	if err := in.check(got); err != nil {
+		a.client.logger.ErrorContext(ctx, "defender answered with another machine action than was asked for",
+			slog.String("op", in.op), slog.String("tenant_id", string(a.client.tenant)),
+			slog.String("machine_id", in.machineID), slog.Any("error", err))
+		return got, err
+	}
+	return got, nil
+}
+
+// post sends the request once. An error before the connection was ready, and a
+// refusal, had no effect; everything else is unclear.
+func (a *Actor) post(ctx context.Context, c call, req *http.Request, token token) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	req = req.WithContext(ctx)
+	req.GetBody = nil // what cannot be rewound cannot be sent twice
+	token.authorize(req)
+	resp, err := a.http.Do(req)
+	if err != nil {
+		if !connected.Load() {
+			return nil, fmt.Errorf("%s: %w: %w", c.op, ErrUnavailable, withoutURL(err))
+		}
+		return nil, fmt.Errorf("%s: %w: %w", c.op, ErrUnclear, withoutURL(err))
+	}
+	defer resp.Body.Close()
+	body, err := readBody(resp.Body, maxErrorBody)
+	a.client.logCall(ctx, c, resp)
+	if resp.StatusCode/100 == 2 {
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", c.op, ErrUnclear, withoutURL(err))
+		}
+		return body, nil
+	}
+	refusal := a.client.refusal(c, resp, body)
+	if resp.StatusCode == http.StatusUnauthorized {
+		a.tokens.drop(token)
+	}
+	var api *APIError
+	if errors.As(refusal, &api) && !refusedForSure(resp.StatusCode) {
+		api.kind = ErrUnclear
+	}
+	return nil, refusal
+}
+
+// refusedForSure reports whether a status means that nothing was done. A 408
+// comes from a gateway that gave up waiting; a redirect says nothing.
+func refusedForSure(status int) bool {
+	return status/100 == 4 && status != http.StatusRequestTimeout
+}
+
+// check compares what Defender says it did with what it was asked to do.
+func (in action) check(got MachineAction) error {
+	for _, f := range []struct {
+		name, want, got string
+		optional        bool
+	}{
+		{name: "machine action ID", want: got.ID, got: got.ID},
+		{name: "machine ID", want: in.machineID, got: got.MachineID},
+		{name: "type", want: string(in.kind), got: string(got.Type)},
+		{name: "scope", want: in.scope, got: got.Scope, optional: got.Scope == "" || in.scope == ""},
+	} {
+		if !f.optional && (f.got == "" || !strings.EqualFold(f.want, f.got)) {
+			return &MismatchError{Op: in.op, Field: f.name, Want: f.want, Got: f.got, kind: ErrUnclear}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package defender
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Lane is for whom a call is made. Lanes share one quota and may use different
+// shares of it.
+type Lane int
+
+// The lanes.
+const (
+	LaneInteractive Lane = iota // people who read; at most 70 % of the quota
+	LaneAction                  // approved actions and following them; all of it
+	LaneAlerts                  // the alert poller; at most 90 %
+	LaneHunt                    // reads around hunts; at most 50 %
+)
+
+// Client reads one Defender tenant. It is safe for concurrent use.
+type Client struct {
+	*core
+	lane  Lane
+	fresh bool
+}
+
+// core is what all views of a client share.
+type core struct {
+	cfg       Config
+	tenant    TenantID
+	base      *url.URL
+	graph     *url.URL
+	cloud     cloud
+	tokens    map[api]*tokens
+	transport *http.Transport
+	http      *http.Client
+	quota     *quota
+	cache     *cache
+	logger    *slog.Logger
+	now       func() time.Time
+	sleep     func(context.Context, time.Duration) error
+}
+
+// An Option changes what a Client is built from.
+type Option func(*core)
+
+// WithTransport sets the transport whose proxy, TLS settings and limits are
+// used; it is copied. Its own dialling is replaced by one that refuses private
+// addresses.
+func WithTransport(t *http.Transport) Option { return func(c *core) { c.transport = t } }
+
+// WithLogger sets where calls are logged; without it they are not.
+func WithLogger(l *slog.Logger) Option { return func(c *core) { c.logger = l } }
+
+// WithCacheFor sets how long answers to people are reused; 20 s without it, and
+// 0 turns that off.
+func WithCacheFor(d time.Duration) Option { return func(c *core) { c.cache.keep = d } }
+
+// New returns a client in the interactive lane. It makes no call.
+func New(cfg Config, opts ...Option) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	base, err := parseBase(cfg.BaseURL, defenderHosts())
+	if err != nil {
+		return nil, err
+	}
+	graph, err := parseBase(cfg.GraphURL, graphHosts())
+	if err != nil {
+		return nil, err
+	}
+	authority, err := parseBase(cfg.AuthorityURL, authorityHosts)
+	if err != nil {
+		return nil, err
+	}
+	c := &core{
+		cfg: cfg, tenant: cfg.TenantID, base: base, graph: graph, cloud: cloudOf(base.Host),
+		transport: http.DefaultTransport.(*http.Transport),
+		quota:     newQuota(),
+		logger:    slog.New(slog.DiscardHandler),
+		now:       time.Now,
+		sleep:     sleep,
+	}
+	c.cache = newCache(defaultKeep, func() time.Time { return c.now() })
+	for _, o := range opts {
+		o(c)
+	}
+	c.transport, err = guard(c.transport, append([]string{base.Host, graph.Host, authority.Host}, c.cloud.hosts...))
+	if err != nil {
+		return nil, err
+	}
+	c.http = &http.Client{Transport: c.transport, CheckRedirect: refuseRedirect}
+	c.tokens = map[api]*tokens{
+		apiDefender: newTokens(cfg, defenderAudience(cfg), c),
+		apiGraph:    newTokens(cfg, graphAudience(cfg), c),
+	}
+	return &Client{core: c}, nil
+}
+
+// For returns a view of the client in another lane. Views share tokens, quota,
+// what was learnt from throttling, and cached answers.
+func (c *Client) For(lane Lane) *Client {
+	return &Client{core: c.core, lane: lane, fresh: c.fresh}
+}
+
+// Fresh returns a view whose reads are asked of Defender now, never answered
+// from memory nor merged with one that began earlier.
+func (c *Client) Fresh() *Client {
+	return &Client{core: c.core, lane: c.lane, fresh: true}
+}
+
+// Close drops idle connections. Calls in flight go on.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Tenant is the tenant the client reads.
+func (c *Client) Tenant() TenantID { return c.tenant }
+
+// Portal builds links into the tenant's Defender portal.
+func (c *Client) Portal() Portal {
+	base := c.cloud.portal
+	if c.graph.Host == dodGraphHost {
+		base = "https://security.apps.mil"
+	}
+	return Portal{base: base, tenant: c.tenant}
+}
+
+// remembers reports whether a read may be answered from memory.
+func (c *Client) remembers() bool {
+	return !c.fresh && (c.lane == LaneInteractive || c.lane == LaneHunt)
+}
+
+func defenderAudience(cfg Config) string {
+	if cfg.Audience != "" {
+		return cfg.Audience
+	}
+	u, err := parseBase(cfg.BaseURL, defenderHosts())
+	if err != nil {
+		return commercialAudience
+	}
+	return cloudOf(u.Host).audience
+}
+
+func graphAudience(cfg Config) string {
+	if cfg.GraphAudience != "" {
+		return cfg.GraphAudience
+	}
+	u, err := parseBase(cfg.GraphURL, graphHosts())
+	if err != nil {
+		return commercialGraph
+	}
+	return graphAudienceOf(u.Host)
+}

@@ -1,0 +1,77 @@
+package defender
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Application permissions the bot can use.
+const (
+	PermissionAlertRead    = "Alert.Read.All"
+	PermissionAlertWrite   = "Alert.ReadWrite.All"
+	PermissionMachineRead  = "Machine.Read.All"
+	PermissionUserRead     = "User.Read.All"
+	PermissionIsolate      = "Machine.Isolate"
+	PermissionHuntDefender = "AdvancedQuery.Read.All"
+	PermissionHuntGraph    = "ThreatHunting.Read.All" // on Microsoft Graph
+)
+
+const permissionIsolate = PermissionIsolate
+
+// wider lists permissions that include another one.
+var wider = map[string][]string{
+	PermissionAlertRead:   {PermissionAlertWrite},
+	PermissionMachineRead: {"Machine.ReadWrite.All"},
+}
+
+// Permissions is what the tokens of the reading application say it may do.
+type Permissions struct {
+	// Defender and Graph are the granted roles per API: a role of the same name on
+	// another API is another permission.
+	Defender, Graph []string
+	// GraphError is why Graph gave no token. Everything but hunting on Graph works
+	// without one.
+	GraphError error
+
+	defender, graph claims
+}
+
+// Has reports whether a permission is granted, on the API it belongs to, by
+// itself or through a wider one. It is also true when a token cannot be read:
+// then only trying tells.
+func (p Permissions) Has(permission string) bool {
+	if strings.EqualFold(permission, PermissionHuntGraph) {
+		return p.GraphError == nil && p.graph.has(permission)
+	}
+	return p.defender.has(permission)
+}
+
+// Permissions reads the roles from the tokens of this client. It calls Entra
+// only when a token is due.
+func (c *Client) Permissions(ctx context.Context) (Permissions, error) {
+	t, err := c.tokens[apiDefender].get(ctx)
+	if err != nil {
+		return Permissions{}, err
+	}
+	p := Permissions{Defender: t.claims.Roles, defender: t.claims}
+	g, err := c.tokens[apiGraph].get(ctx)
+	if errors.Is(err, context.Canceled) {
+		return Permissions{}, err
+	}
+	p.Graph, p.graph, p.GraphError = g.claims.Roles, g.claims, err
+	return p, nil
+}
+
+// has reports whether the roles hold a permission or a wider one, without regard
+// to case, as Microsoft's own pages do not agree on it.
+func (c claims) has(permission string) bool {
+	if !c.known {
+		return true
+	}
+	accepted := append([]string{permission}, wider[permission]...)
+	return slices.ContainsFunc(c.Roles, func(role string) bool {
+		return slices.ContainsFunc(accepted, func(a string) bool { return strings.EqualFold(a, role) })
+	})
+}

@@ -1,0 +1,150 @@
+package defender
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// family is a group of calls that Defender throttles together as far as the
+// client knows: one that is throttled says nothing about the others.
+type family string
+
+const (
+	familyAlerts         family = "alerts"
+	familyAlertUpdates   family = "alert updates"
+	familyMachines       family = "machines"
+	familyUsers          family = "users"
+	familyMachineActions family = "machine actions"
+	familyActions        family = "isolate and release"
+	familyHunting        family = "hunting"
+)
+
+// Defender's documented limits per tenant. Hunting is counted apart.
+const (
+	callsPerMinute = 100
+	huntsPerMinute = 45
+	callsPerHour   = 1500
+)
+
+// share is the part of the quota, in percent of all calls counted, up to which a
+// lane may still call. What is above a lane's share is reserved for the lanes
+// with a larger one.
+func (l Lane) share() int {
+	switch l {
+	case LaneAction:
+		return 100
+	case LaneAlerts:
+		return 90
+	case LaneHunt:
+		return 50
+	default:
+		return 70
+	}
+}
+
+// quota counts the calls of a tenant and remembers what was throttled.
+type quota struct {
+	mu      sync.Mutex
+	general window
+	hunting window
+	blocks  map[family]block
+}
+
+type block struct {
+	until   time.Time
+	strikes int // refusals in a row that did not say how long
+}
+
+func newQuota() *quota {
+	return &quota{
+		general: window{perMinute: callsPerMinute, perHour: callsPerHour},
+		hunting: window{perMinute: huntsPerMinute, perHour: callsPerHour},
+		blocks:  make(map[family]block),
+	}
+}
+
+// admit counts a call, or refuses it with a *ThrottledError.
+func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if wait := q.blocks[f].until.Sub(now); wait > 0 {
+		return &ThrottledError{Op: op, RetryAfter: wait}
+	}
+	w, share := &q.general, lane.share()
+	if f == familyHunting {
+		w, share = &q.hunting, 100
+	}
+	if wait := w.wait(now, share); wait > 0 {
+		return &ThrottledError{Op: op, RetryAfter: wait}
+	}
+	w.calls = append(w.calls, now)
+	return nil
+}
+
+// block refuses further calls of a family for a while and returns how long. A
+// wait of 0 means that Defender did not say: then it grows with every refusal in
+// a row.
+func (q *quota) block(now time.Time, f family, wait time.Duration) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b := q.blocks[f]
+	if wait == 0 {
+		wait = min(firstBlock<<min(b.strikes, 10), maxUnsaidBlock)
+		wait += jitter(wait / 4)
+		b.strikes++
+	}
+	wait = min(max(wait, minBlock), maxBlock)
+	b.until = now.Add(wait)
+	q.blocks[f] = b
+	return wait
+}
+
+const (
+	minBlock       = time.Second
+	firstBlock     = 2 * time.Second
+	maxUnsaidBlock = 5 * time.Minute
+	// maxBlock keeps an absurd Retry-After from stopping the bot for good.
+	maxBlock = 10 * time.Minute
+)
+
+// relax forgets earlier refusals of a family after a success.
+func (q *quota) relax(f family) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b, ok := q.blocks[f]; ok && b.strikes > 0 {
+		b.strikes = 0
+		q.blocks[f] = b
+	}
+}
+
+// window holds the calls of the last hour, the oldest first.
+type window struct {
+	perMinute, perHour int
+	calls              []time.Time
+}
+
+// wait is how long it takes until a call keeps within share percent of both
+// limits, 0 when it does so now.
+func (w *window) wait(now time.Time, share int) time.Duration {
+	hourAgo := now.Add(-time.Hour)
+	old, _ := slices.BinarySearchFunc(w.calls, hourAgo, func(t, target time.Time) int {
+		if t.After(target) {
+			return 1
+		}
+		return -1
+	})
+	w.calls = slices.Delete(w.calls, 0, old)
+	return max(
+		w.waitFor(now, max(w.perMinute*share/100, 1), time.Minute),
+		w.waitFor(now, max(w.perHour*share/100, 1), time.Hour),
+	)
+}
+
+// waitFor is when the call that is limit calls back leaves the span.
+func (w *window) waitFor(now time.Time, limit int, span time.Duration) time.Duration {
+	if len(w.calls) < limit {
+		return 0
+	}
+	return max(w.calls[len(w.calls)-limit].Add(span).Sub(now), 0)
+}
