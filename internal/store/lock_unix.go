@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,41 +30,45 @@ type fileLock struct {
 // acquireLock waits for the lock until lockWait is over or ctx is done. While it
 // is held the file names its owner; an owner that leaves properly empties it.
 func acquireLock(ctx context.Context, path string) (*fileLock, error) {
-	info, err := os.Stat(path)
-	clean := err == nil && info.Size() == 0
+	_, err := os.Stat(path)
+	existed := err == nil
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	for waited := false; ; waited = true {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			if waited {
-				info, err := f.Stat()
-				clean = err == nil && info.Size() == 0
-			}
-			break
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			owner, _ := io.ReadAll(io.LimitReader(f, 200))
-			return nil, errors.Join(
-				fmt.Errorf("database is in use by %s: stop that process, or use PostgreSQL to run several: %w",
-					strings.TrimSpace(string(owner)), ctx.Err()),
-				f.Close())
-		case <-time.After(100 * time.Millisecond):
-		}
+	if err := waitLock(ctx, f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	l := &fileLock{file: f, clean: clean}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	l := &fileLock{file: f, clean: existed && info.Size() == 0}
 	if err := l.write(fmt.Sprintf("process %d, since %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return l, nil
+}
+
+func waitLock(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			owner, _ := io.ReadAll(io.LimitReader(f, 200))
+			return fmt.Errorf("the database is in use by %s: stop that process, or use PostgreSQL to run several: %w",
+				cmp.Or(strings.TrimSpace(string(owner)), "another process"), ctx.Err())
+		}
+	}
 }
 
 // release gives the lock up. An unclean release makes the next owner check the

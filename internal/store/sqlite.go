@@ -82,7 +82,7 @@ func (e *sqliteEngine) open(ctx context.Context, synchronous string, config *riv
 		return err
 	}
 	var err error
-	e.writer, err = sql.Open("sqlite", sqliteDSN(e.path, "journal_mode(WAL)", "synchronous("+synchronous+")"))
+	e.writer, err = sql.Open("sqlite", sqliteDSN(e.path, "synchronous("+synchronous+")"))
 	if err != nil {
 		return err
 	}
@@ -94,6 +94,11 @@ func (e *sqliteEngine) open(ctx context.Context, synchronous string, config *riv
 	e.reader.SetMaxOpenConns(sqliteReaders)
 	e.reader.SetMaxIdleConns(sqliteReaders)
 	if err := e.examine(ctx); err != nil {
+		return e.explain(err)
+	}
+	// The mode stays in the file. It is set only now because it changes the file,
+	// which might not have been ours.
+	if _, err := e.writer.ExecContext(ctx, `PRAGMA journal_mode = WAL`); err != nil {
 		return e.explain(err)
 	}
 	e.client, err = river.NewClient(riversqlite.New(e.writer), config)

@@ -135,7 +135,8 @@ func (s *Store) clock() time.Time {
 	return s.now()
 }
 
-// Read implements [durable.DB]. Its Exec always fails.
+// Read implements [durable.DB]. Its Exec always fails, and on SQLite so does
+// every other statement that writes.
 func (s *Store) Read() durable.DBTX { return s.engine.read() }
 
 // Check verifies the structure of the database: every page and index on SQLite,
