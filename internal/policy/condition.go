@@ -68,7 +68,9 @@ func compile(environment environment, text string) (condition, []error) {
 	if issues.Err() != nil {
 		var faults []error
 		for _, e := range issues.Errors() {
-			faults = append(faults, fmt.Errorf("%s (%s)", e.Message, place(text, e.Location.Line(), e.Location.Column())))
+			// The parser goes on to list every token it could have taken.
+			message, _, _ := strings.Cut(e.Message, " expecting {")
+			faults = append(faults, fmt.Errorf("%s (%s)", message, place(text, e.Location.Line(), e.Location.Column())))
 		}
 		return condition{}, faults
 	}

@@ -76,6 +76,10 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 		personLine:  make(map[identity.PersonID]int),
 		accountLine: make(map[string]int),
 	}
+	if _, err := identity.ParsePersonID(f.opts.HomeTenant + "/" + anyObject); f.opts.HomeTenant != "" && err != nil {
+		f.fault(0, "the home tenant %q is not a tenant ID; use the GUID that Entra shows, in lower case", f.opts.HomeTenant)
+		f.opts.HomeTenant = anyObject // so that this is said once
+	}
 	if body := f.document(text); body != nil {
 		f.object(body, "the file", keys{
 			"approvals": f.approvals,
@@ -176,8 +180,8 @@ func (f *fileReader) rule(n ast.Node) {
 				r.From = append(r.From, group)
 				f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
 			})
-			if n == nil || len(r.From) == 0 {
-				f.fault(r.Line, "rule %q: from is empty, so nobody could approve; name a group, or leave the key out for holders of the role approver", r.Name)
+			if len(r.From) == 0 {
+				f.fault(r.Line, "rule: from is empty, so nobody could approve; name a group, or leave the key out for holders of the role approver")
 			}
 		},
 	})
@@ -185,13 +189,13 @@ func (f *fileReader) rule(n ast.Node) {
 	case r.Name == "":
 		f.missing(n, r.Line, "rule", "name")
 	case slices.ContainsFunc(f.policy.rules, func(other Rule) bool { return other.Name == r.Name }):
-		f.fault(r.Line, "rule %q: another rule has this name", r.Name)
+		f.fault(r.Line, "rule: another rule is also named %q", r.Name)
 	}
 	if !has(n, "approvers") {
 		r.Approvers = max(1, len(r.From))
 	} else if fromGiven && r.Approvers > 0 && r.Approvers < len(r.From) {
-		f.fault(r.Line, "rule %q: %d approvers cannot stand for %d groups, because one person stands for one group; write approvers: %d or leave the key out",
-			r.Name, r.Approvers, len(r.From), len(r.From))
+		f.fault(r.Line, "rule: %s cannot stand for %d groups, because one person stands for one group; write approvers: %d or leave the key out",
+			count(r.Approvers), len(r.From), len(r.From))
 	}
 	r.tierZero = aboutTierZero(r)
 	r.text = ruleText(r)
@@ -326,7 +330,7 @@ func (f *fileReader) objectID(n ast.Node, what string) (tenant, object string, o
 			f.fault(lineOf(n), "%s: %s has no tenant; write <tenant ID>/%s, or set TEAMS_TENANT_ID or MDE_TENANT_ID", what, s, s)
 			return "", "", false
 		}
-		full = strings.ToLower(f.opts.HomeTenant) + "/" + s
+		full = f.opts.HomeTenant + "/" + s
 	}
 	id, err := identity.ParsePersonID(full)
 	if err != nil {
@@ -409,10 +413,10 @@ func (f *fileReader) route(n ast.Node) {
 	case r.Name == "":
 		f.missing(n, r.Line, "route", "name")
 	case slices.ContainsFunc(f.policy.routes, func(other Route) bool { return other.Name == r.Name }):
-		f.fault(r.Line, "route %q: another route has this name", r.Name)
+		f.fault(r.Line, "route: another route is also named %q", r.Name)
 	}
 	if len(r.To) == 0 && (!has(n, "to") || empty(n, "to")) {
-		f.fault(r.Line, "route %q: to is empty, so its alerts would go nowhere; name a destination", r.Name)
+		f.fault(r.Line, "route: to is empty, so its alerts would go nowhere; name a destination")
 	}
 	f.policy.routes = append(f.policy.routes, r)
 }
@@ -483,7 +487,7 @@ func (f *fileReader) mentions(n ast.Node) []string {
 		object, teams := strings.CutPrefix(s, "teams:")
 		valid := slackMention.MatchString(s)
 		if teams {
-			_, err := identity.ParsePersonID(anyTenant + "/" + object)
+			_, err := identity.ParsePersonID(anyObject + "/" + object)
 			valid = err == nil
 		}
 		switch {
@@ -498,8 +502,8 @@ func (f *fileReader) mentions(n ast.Node) []string {
 	return all
 }
 
-// anyTenant makes a person ID of a lone object ID, to check its form.
-const anyTenant = "00000000-0000-0000-0000-000000000000"
+// anyObject completes half a person ID, to check the form of the other half.
+const anyObject = "00000000-0000-0000-0000-000000000000"
 
 // missing reports a key that is needed and absent. A key that is there has been
 // read, and complained about if need be.

@@ -17,7 +17,8 @@ type Route struct {
 
 // Routes lists every route that takes the alert. A nil machine means that its
 // facts are not known, or that the alert has none; a route that depends on what
-// is not known takes the alert (threat-model INV-8).
+// is not known takes the alert (threat-model INV-8). The result is the caller's,
+// the lists in it are not to be changed.
 func (p *Policy) Routes(alert Alert, m *Machine) []Route {
 	facts := facts{alert: &alert, machine: m}
 	var routes []Route

@@ -56,10 +56,18 @@ func (a Applied) Raised(limit string) Applied {
 // Missing says what an approval still needs when these people have approved,
 // each given as the groups that [Policy.Entitled] found for them: how many more
 // people, at least, and which groups nobody stands for yet. One person stands
-// for one group, so two groups need two people even if one belongs to both.
+// for one group, so two groups need two people even if one belongs to both; who
+// belongs to none does not count.
 func (a Applied) Missing(approvers [][]string) (people int, groups []string) {
-	groups = unrepresented(a.Groups(), approvers)
-	return max(a.Approvers-len(approvers), len(groups), 0), groups
+	wanted := a.Groups()
+	counted := 0
+	for _, theirs := range approvers {
+		if slices.ContainsFunc(wanted, func(g string) bool { return slices.Contains(theirs, g) }) {
+			counted++
+		}
+	}
+	groups = unrepresented(wanted, approvers)
+	return max(a.Approvers-counted, len(groups), 0), groups
 }
 
 // Stricter combines two rules so that whatever satisfies the result satisfies

@@ -79,11 +79,20 @@ func (p *Policy) satisfiable(a Applied) (why string, ok bool) {
 	if len(p.stuck(a)) < len(responders) {
 		return "", true
 	}
-	entitled, represent, _ := p.eligible(context.Background(), nil, a, identity.PersonID{})
-	if _, groups := a.Missing(represent); len(groups) > 0 {
-		return fmt.Sprintf("it needs %s, and nobody is left to stand for %s", need(a), strings.Join(groups, ", ")), false
+	// Told for the requester whose request comes closest.
+	least, able := maxApprovers+1, 0
+	var nobodyFor []string
+	for _, requester := range responders {
+		voters, represent, _ := p.eligible(context.Background(), nil, a, requester.ID)
+		if missing, groups := a.Missing(represent); missing < least {
+			least, able, nobodyFor = missing, len(voters), groups
+		}
 	}
-	return fmt.Sprintf("it needs %s, and only %s may vote at all", need(a), people(len(entitled))), false
+	why = fmt.Sprintf("it needs %s; the file has %s who could vote", need(a), count(able))
+	if len(a.From) > 1 && len(nobodyFor) > 0 {
+		why += ", which leaves nobody for " + strings.Join(nobodyFor, ", ")
+	}
+	return why, false
 }
 
 // stuck lists the responders whose requests too few others could approve.
@@ -120,14 +129,18 @@ func need(a Applied) string {
 	case 1:
 		from = "from " + a.From[0]
 	default:
-		from = "with at least one from each of " + strings.Join(a.From, ", ")
+		from = "one of them for each of " + strings.Join(a.From, ", ")
 	}
-	return fmt.Sprintf("%s %s besides the requester", people(a.Approvers), from)
+	return fmt.Sprintf("%s besides the requester, %s", count(a.Approvers), from)
 }
 
-func people(n int) string {
-	if n == 1 {
+func count(n int) string {
+	switch n {
+	case 0:
+		return "nobody"
+	case 1:
 		return "1 person"
+	default:
+		return fmt.Sprintf("%d people", n)
 	}
-	return fmt.Sprintf("%d people", n)
 }

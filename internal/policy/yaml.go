@@ -156,7 +156,7 @@ func (r *reader) object(n ast.Node, what string, known keys) {
 		first[name.Value] = line
 		read, ok := known[name.Value]
 		if !ok {
-			r.fault(line, "%s: unknown key %q; known are %s", what, name.Value, strings.Join(sortedKeys(known), ", "))
+			r.fault(line, "%s: unknown key %q; known: %s", what, name.Value, strings.Join(sortedKeys(known), ", "))
 			continue
 		}
 		read(v.Value)
@@ -241,7 +241,7 @@ func (r *reader) label(n ast.Node, what string) string {
 func (r *reader) number(n ast.Node, what string, most int) int {
 	integer, ok := n.(*ast.IntegerNode)
 	if !ok {
-		r.wrongType(n, what, "a whole number")
+		r.wrongType(n, what, "a whole number such as 2")
 		return 0
 	}
 	if v, ok := integer.Value.(uint64); ok && v >= 1 && v <= uint64(most) {
@@ -287,11 +287,27 @@ func (r *reader) wrongType(n ast.Node, what, want string) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.MergeKeyNode, *ast.TagNode:
 		r.fault(lineOf(n), "%s: anchors, aliases and tags are not read; write the value out", what)
 	default:
-		got := "nothing"
-		if !isNull(n) {
-			got = strings.ToLower(n.Type().YAMLName())
-		}
-		r.fault(lineOf(n), "%s must be %s, not %s", what, want, got)
+		r.fault(lineOf(n), "%s must be %s, not %s", what, want, kindOf(n))
+	}
+}
+
+// kindOf names what n is, in words for people.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case nil, *ast.NullNode:
+		return "nothing"
+	case *ast.StringNode, *ast.LiteralNode:
+		return "text"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return "a number"
+	case *ast.BoolNode:
+		return "true or false"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "keys with values"
+	default:
+		return n.Type().YAMLName()
 	}
 }
 
