@@ -127,15 +127,16 @@ func (s *Service) Noted(ctx context.Context, ref Ref, why string, last bool) err
 	})
 }
 
-// Followed records a new status of the machine action that is not final.
-func (s *Service) Followed(ctx context.Context, ref Ref, status string) error {
+// Followed records a status of the machine action that is not final, and a note
+// on what the machine is doing meanwhile. Saying the same again changes nothing.
+func (s *Service) Followed(ctx context.Context, ref Ref, status, note string) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Submitted)
-		if err != nil || t.ActionStatus == storable(status) {
+		if err != nil || t.ActionStatus == storable(status) && t.Why == storable(note) {
 			return err
 		}
-		e.move(ref.Index, Submitted, t.Why).ActionStatus = storable(status)
-		return e.record(ctx, "action.status", "ok", actor{}, outcomeDetail{Target: t.ID, MachineAction: t.MachineAction, Status: status})
+		e.move(ref.Index, Submitted, note).ActionStatus = storable(status)
+		return e.record(ctx, "action.status", "ok", actor{}, outcomeDetail{Target: t.ID, MachineAction: t.MachineAction, Status: status, Why: note})
 	})
 }
 

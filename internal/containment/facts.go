@@ -1,0 +1,109 @@
+package containment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// barred asks about the accounts that asked and approved, and returns the people
+// who may not take part now. A standing that cannot be read is an error.
+func (x *Runner) barred(ctx context.Context, r approvals.Request) (map[identity.PersonID]string, error) {
+	barred := make(map[identity.PersonID]string)
+	ask := func(person identity.PersonID, account identity.Principal) error {
+		standing, err := x.directory.Standing(ctx, account)
+		if err != nil {
+			return fmt.Errorf("look up %s: %w", account, err)
+		}
+		if standing != identity.Member {
+			barred[person] = fmt.Sprintf("the account %s is now %s", account, standing)
+		}
+		return nil
+	}
+	if err := ask(r.Requester, r.RequesterAs); err != nil {
+		return nil, err
+	}
+	for _, v := range r.Votes {
+		if err := ask(v.By, v.As); err != nil {
+			return nil, err
+		}
+	}
+	return barred, nil
+}
+
+// facts reads the machine and its isolation actions into facts, and says in
+// facts.Problem what has changed since people decided. An action that carries
+// the request's marker is returned instead of judged.
+func (x *Runner) facts(ctx context.Context, effect effect, r approvals.Request, t approvals.Target, facts *approvals.Facts) (sent *defender.MachineAction, err error) {
+	actions, err := x.actionsOf(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	if sent := withMarker(actions, r, effect); sent != nil {
+		return sent, nil
+	}
+	m, err := x.reader.Machine(ctx, t.ID)
+	if errors.Is(err, defender.ErrNotFound) {
+		facts.Problem = "Defender no longer knows this machine."
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	isolation := defender.IsolationOf(actions)
+	facts.Machine = machineFacts(m)
+	facts.Problem = changed(r, t, m)
+	if facts.Problem == "" {
+		facts.Problem = effect.obstacle(isolation)
+	}
+	facts.Detail, err = json.Marshal(struct {
+		Machine   *policy.Machine         `json:"machine"`
+		LastSeen  time.Time               `json:"last_seen,omitzero"`
+		Isolation defender.IsolationState `json:"isolation"`
+	}{facts.Machine, m.LastSeen, isolation.State})
+	return nil, err
+}
+
+// actionsOf lists the isolations and releases of a machine, the newest first.
+func (x *Runner) actionsOf(ctx context.Context, machineID string) ([]defender.MachineAction, error) {
+	var actions []defender.MachineAction
+	for a, err := range x.reader.MachineActions(ctx, defender.ActionFilter{
+		MachineID: machineID, Types: []defender.MachineActionType{defender.Isolate, defender.Unisolate}, Limit: 100,
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		actions = append(actions, a)
+	}
+	return actions, nil
+}
+
+// changed says what makes the machine another one than people decided about.
+func changed(r approvals.Request, t approvals.Target, m defender.Machine) string {
+	switch {
+	case m.Tenant != r.Tenant:
+		return "The machine belongs to another Defender tenant."
+	case m.MergedInto != "":
+		return fmt.Sprintf("Defender has merged this machine record into %s; ask again for that one.", clean(m.MergedInto, 60))
+	case m.Excluded:
+		return "Defender now excludes this machine record, which it does with duplicates; look the machine up again."
+	case t.Name != "" && !strings.EqualFold(m.Name, t.Name):
+		return fmt.Sprintf("The machine was called %s when people decided and is called %s now.", clean(t.Name, 60), clean(m.Name, 60))
+	}
+	return ""
+}
+
+func machineFacts(m defender.Machine) *policy.Machine {
+	return &policy.Machine{
+		ID: m.ID, Name: strings.ToLower(m.Name), OS: m.OS, Tags: m.Tags, Group: m.Group,
+		Risk: m.Risk, Exposure: m.Exposure, Value: m.Value, Health: m.Health,
+	}
+}

@@ -1,0 +1,263 @@
+package containment
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// Reader is what containment reads at Defender. Answers must not come from a
+// cache.
+type Reader interface {
+	Machine(ctx context.Context, id string) (defender.Machine, error)
+	MachineAction(ctx context.Context, id string) (defender.MachineAction, error)
+	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
+}
+
+// Actor starts machine actions: one POST each, and [defender.ErrUnclear] when it
+// may have taken effect without an answer.
+type Actor interface {
+	IsolateMachine(ctx context.Context, machineID string, in defender.IsolateInput) (defender.MachineAction, error)
+	ReleaseMachine(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
+}
+
+// Config is what a Runner works with. Everything is required.
+type Config struct {
+	Approvals *approvals.Service
+	Reader    Reader
+	Actor     Actor
+	// Directory tells whether requester and approvers are still full members
+	// where they asked and voted.
+	Directory identity.Directory
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Runner carries out approved targets. It is safe for concurrent use; several
+// processes may run one on the same database.
+type Runner struct {
+	approvals *approvals.Service
+	reader    Reader
+	actor     Actor
+	directory identity.Directory
+	now       func() time.Time
+	logger    *slog.Logger
+}
+
+// New returns a Runner. Register [Runner.Execute] and [Runner.Follow] as the
+// workers of [approvals.KindExecute] and [approvals.KindFollow].
+func New(c Config) *Runner {
+	return &Runner{
+		approvals: c.Approvals, reader: c.Reader, actor: c.Actor,
+		directory: c.Directory, now: c.Now, logger: c.Logger,
+	}
+}
+
+const (
+	// readTimeout bounds the reads before a claim, sendTimeout the POST. A send
+	// that starts in the first half of its lease ends within the lease.
+	readTimeout = 20 * time.Second
+	sendTimeout = approvals.LeaseFor/2 - 2*time.Second
+	// recordTimeout bounds writing down an answer, also while stopping.
+	recordTimeout = 10 * time.Second
+	// readPatience is how long facts may stay unreadable before an approved target
+	// becomes void.
+	readPatience = time.Minute
+	readAgain    = 5 * time.Second
+	// sendAgain is when a refusal that may pass is tried again.
+	sendAgain = 10 * time.Second
+)
+
+// Execute moves one approved target on: it starts it, or looks for what became
+// of it. It is a [durable.Worker].
+func (x *Runner) Execute(ctx context.Context, job durable.Job) error {
+	ref, r, t, err := x.target(ctx, job)
+	if err != nil || r.ID == "" {
+		return err
+	}
+	switch t.State {
+	case approvals.Approved:
+		if wait := t.Due.Sub(x.now()); wait > 0 {
+			return durable.Snooze(wait)
+		}
+		err = x.start(ctx, ref, r, t)
+	case approvals.Unknown:
+		err = x.look(ctx, ref, r, t)
+	}
+	return x.ended(ctx, ref, err)
+}
+
+// target reads what job is about; a zero Request means that it is over.
+func (x *Runner) target(ctx context.Context, job durable.Job) (approvals.Ref, approvals.Request, approvals.Target, error) {
+	ref, err := approvals.ParseRef(job)
+	if err != nil {
+		return ref, approvals.Request{}, approvals.Target{}, err
+	}
+	r, err := x.approvals.Request(ctx, ref.Tenant, ref.Request)
+	if errors.Is(err, approvals.ErrNotFound) {
+		return ref, approvals.Request{}, approvals.Target{}, nil
+	}
+	if err != nil || ref.Index >= len(r.Targets) || r.Targets[ref.Index].Generation != ref.Generation {
+		return ref, approvals.Request{}, approvals.Target{}, err
+	}
+	return ref, r, r.Targets[ref.Index], nil
+}
+
+// ended drops what is no fault of the job: somebody else has carried on, or the
+// target became void and says so by itself.
+func (x *Runner) ended(ctx context.Context, ref approvals.Ref, err error) error {
+	var no *approvals.Refusal
+	if errors.Is(err, approvals.ErrMoved) || errors.As(err, &no) {
+		x.logger.InfoContext(ctx, "execution not needed", slog.String("tenant_id", string(ref.Tenant)),
+			slog.String("approval_id", ref.Request), slog.Int("target", ref.Index), slog.Any("error", err))
+		return nil
+	}
+	return err
+}
+
+func (x *Runner) start(ctx context.Context, ref approvals.Ref, r approvals.Request, t approvals.Target) error {
+	effect, known := effects[r.Action]
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	facts := approvals.Facts{At: x.now()}
+	var err error
+	if facts.Barred, err = x.barred(reading, r); err == nil && known {
+		var sent *defender.MachineAction
+		sent, err = x.facts(reading, effect, r, t, &facts)
+		if err == nil && sent != nil {
+			// A restored database, or an attempt whose answer was lost.
+			return x.approvals.Found(ctx, ref, started(*sent, ""))
+		}
+	}
+	if err != nil {
+		if wait := x.patience(t, err); wait > 0 {
+			x.logger.WarnContext(ctx, "facts before an approved action could not be read; trying again",
+				slog.String("tenant_id", string(ref.Tenant)), slog.String("approval_id", ref.Request), slog.Any("error", err))
+			return durable.Snooze(wait)
+		}
+		facts.Problem = "What has to be known before sending it could not be read: " + words(err)
+	}
+	if r.Action == approvals.Settle {
+		return x.approvals.ApplySettlement(ctx, ref, facts)
+	}
+	attempt, err := x.approvals.Claim(ctx, ref, facts)
+	if err != nil {
+		return err
+	}
+	return x.send(ctx, effect, attempt)
+}
+
+// patience says how long to wait before reading again, or 0 when it was long
+// enough.
+func (x *Runner) patience(t approvals.Target, err error) time.Duration {
+	var throttled *defender.ThrottledError
+	switch {
+	case errors.As(err, &throttled):
+		return max(throttled.RetryAfter, time.Second) // the sweep voids it when its time is over
+	case x.now().Sub(t.Updated) < readPatience:
+		return readAgain
+	}
+	return 0
+}
+
+// send makes the one POST of an attempt and records what came of it. Both happen
+// also while the process is stopping.
+func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) error {
+	ctx = context.WithoutCancel(ctx)
+	if x.now().After(a.Target.LeaseUntil.Add(-approvals.LeaseFor / 2)) {
+		return x.approvals.Postponed(ctx, a, 0, "mdebot was too slow to send it in time; trying again.")
+	}
+	sending, cancel := context.WithTimeout(ctx, sendTimeout)
+	got, err := effect.send(sending, x.actor, a.Request, a.Target, comment(a))
+	cancel()
+	recording, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	if err == nil {
+		return x.approvals.Submitted(recording, a, started(got, elsewhere(a.Request, a.Target, got)))
+	}
+	x.logger.WarnContext(ctx, "approved action was not accepted", slog.String("tenant_id", string(a.Request.Tenant)),
+		slog.String("approval_id", a.Request.ID), slog.String("machine_id", a.Target.ID),
+		slog.Int("attempt", a.Target.Attempts), slog.Any("error", err))
+	return x.refused(recording, effect, a, got, err)
+}
+
+// refused sorts an error of the POST: without effect for good, without effect
+// for now, or unclear. What is not known to be without effect is unclear.
+func (x *Runner) refused(ctx context.Context, effect effect, a approvals.Attempt, got defender.MachineAction, err error) error {
+	var throttled *defender.ThrottledError
+	switch {
+	case errors.Is(err, defender.ErrUnclear):
+		return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail(got, err))
+	case errors.Is(err, defender.ErrAlreadyActive):
+		return x.alreadyActive(ctx, effect, a, err)
+	case errors.As(err, &throttled):
+		return x.approvals.Postponed(ctx, a, max(throttled.RetryAfter, time.Second), "Defender's quota is used up; waiting.")
+	case errors.Is(err, defender.ErrUnavailable):
+		return x.approvals.Postponed(ctx, a, sendAgain, "Defender cannot be reached; trying again.")
+	case errors.Is(err, defender.ErrUnauthorized) && a.Target.Attempts == 1:
+		return x.approvals.Postponed(ctx, a, sendAgain, "Defender refused the application's token; trying once more with a new one.")
+	case errors.Is(err, defender.ErrUnauthorized), errors.Is(err, defender.ErrForbidden),
+		errors.Is(err, defender.ErrNotFound), errors.Is(err, defender.ErrInvalid):
+		return x.approvals.Refused(ctx, a, words(err), detail(got, err))
+	}
+	return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail(got, err))
+}
+
+// alreadyActive finds out whose action is in the way. An earlier attempt's own
+// is adopted, somebody else's is reported and no other is added.
+func (x *Runner) alreadyActive(ctx context.Context, effect effect, a approvals.Attempt, refusal error) error {
+	actions, err := x.actionsOf(ctx, a.Target.ID)
+	if err == nil {
+		if own := withMarker(actions, a.Request, effect); own != nil {
+			return x.approvals.Submitted(ctx, a, started(*own, ""))
+		}
+		if other := active(actions); other != nil {
+			return x.approvals.Refused(ctx, a, "Not sent: "+describe(*other)+".", detail(*other, refusal))
+		}
+	}
+	return x.approvals.Unclear(ctx, a, "Defender says that such an action is already active; looking for it.", detail(defender.MachineAction{}, refusal))
+}
+
+// elsewhere notes that Defender answered with an action that was there before
+// instead of starting one.
+func elsewhere(r approvals.Request, t approvals.Target, got defender.MachineAction) string {
+	if hasMarker(got, r) || got.Comment == "" && !got.Created.Before(t.IntentAt.Add(-clockSkew)) {
+		return ""
+	}
+	return "Defender started no other action, because " + describe(got) + "."
+}
+
+func started(m defender.MachineAction, note string) approvals.Started {
+	return approvals.Started{ID: m.ID, Status: string(m.Status), Created: m.Created, Note: note, Detail: detail(m, nil)}
+}
+
+// detail is what Defender said, for the audit record.
+func detail(m defender.MachineAction, err error) json.RawMessage {
+	d := struct {
+		ID        string    `json:"id,omitempty"`
+		Type      string    `json:"type,omitempty"`
+		Scope     string    `json:"scope,omitempty"`
+		Machine   string    `json:"machine,omitempty"`
+		Requestor string    `json:"requestor,omitempty"`
+		Comment   string    `json:"comment,omitempty"`
+		Created   time.Time `json:"created,omitzero"`
+		Error     string    `json:"error,omitempty"`
+	}{ID: m.ID, Type: string(m.Type), Scope: m.Scope, Machine: m.MachineID, Requestor: m.Requestor, Comment: m.Comment, Created: m.Created}
+	if err != nil {
+		d.Error = words(err)
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		panic(fmt.Sprintf("containment: encode detail: %v", err)) // strings and a time always encode
+	}
+	return text
+}
