@@ -58,13 +58,18 @@ func encode(v any) string {
 }
 
 // outage is the body of a scripted answer that brings none.
-func outage(status int) string {
+func outage(r *http.Request, status int) string {
 	e := &apiError{status: status, code: strings.ReplaceAll(http.StatusText(status), " ", "")}
-	switch status {
-	case http.StatusTooManyRequests:
+	switch {
+	case isGraph(r) && status >= http.StatusInternalServerError:
+		e.code = "UnknownError" // with no message: seen in real life
+	case status == http.StatusTooManyRequests:
 		e.code, e.message = "429", "API calls quota exceeded! maximum allowed 100 per 00:01:00"
-	case http.StatusForbidden:
+	case status == http.StatusForbidden:
 		e.message = "The application does not have any of the required application permissions to access the resource."
+	}
+	if isGraph(r) {
+		return e.graphBody(time.Now())
 	}
 	return e.body()
 }

@@ -383,14 +383,14 @@ func (p *filterParser[T]) primary() (func(T) bool, error) {
 		return nil, p.syntaxError()
 	}
 	p.next++
+	if collection, ok := strings.CutSuffix(name.text, "/any"); ok {
+		return p.any(collection)
+	}
 	if p.punct("(") {
 		if name.text != "startswith" {
 			return nil, odataErrorf("An unknown function with name '%s' was found. This may also be a function import or a key lookup on a navigation property, which is not allowed.", name.text)
 		}
 		return p.startsWith()
-	}
-	if collection, ok := strings.CutSuffix(name.text, "/any"); ok {
-		return p.any(collection)
 	}
 	prop, err := p.entity.property(name.text)
 	if err != nil {

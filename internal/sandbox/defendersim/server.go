@@ -178,6 +178,9 @@ func (s *Server) routes() *http.ServeMux {
 	route("GET /api/machineactions/{id}", FamilyActions, getAction, readMachines...)
 	route("POST /api/machineactions/{id}/cancel", FamilyActions, cancelAction, "Machine.Isolate")
 
+	route("POST /api/advancedqueries/run", FamilyHunting, huntDefender, "AdvancedQuery.Read.All")
+	route("POST /v1.0/security/runHuntingQuery", FamilyHunting, huntGraph, "ThreatHunting.Read.All")
+
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &apiError{status: http.StatusNotFound, code: "NotFound", message: "No HTTP resource was found that matches the request URI."})
 	})
@@ -201,7 +204,7 @@ func (s *Server) guard(f Family, roles []string, h endpoint) http.Handler {
 }
 
 func (s *Server) authorise(r *http.Request, roles []string) (call, error) {
-	graph := strings.HasPrefix(r.URL.Path, "/v1.0/")
+	graph := isGraph(r)
 	audience := entrasim.Defender
 	if graph {
 		audience = entrasim.Graph
@@ -229,6 +232,10 @@ func (s *Server) authorise(r *http.Request, roles []string) (call, error) {
 	}
 	return call{Request: r, tenant: t, app: claims.App}, nil
 }
+
+// isGraph reports whether a request is for Microsoft Graph, which has its own
+// audience and error envelope.
+func isGraph(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1.0/") }
 
 func bearer(r *http.Request) string {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -259,7 +266,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &apiError{status: http.StatusInternalServerError, code: "InternalServerError", message: err.Error()}
 	}
 	body := e.body()
-	if strings.HasPrefix(r.URL.Path, "/v1.0/") {
+	if isGraph(r) {
 		body = e.graphBody(s.now())
 	}
 	if e.retryAfter > 0 {

@@ -85,6 +85,13 @@ func newBench(t *testing.T, change ...func(*defendersim.Options)) *bench {
 	return b
 }
 
+// in returns the bench for a subtest.
+func (b *bench) in(t *testing.T) *bench {
+	c := *b
+	c.t = t
+	return &c
+}
+
 func (b *bench) tokenFor(audience string) string {
 	b.t.Helper()
 	form := url.Values{

@@ -150,7 +150,7 @@ func (s *Server) refuse(w http.ResponseWriter, e refusal) {
 }
 
 // outage is the envelope of an answer scripted without a body.
-func outage(status int) string {
+func outage(_ *http.Request, status int) string {
 	e := refusal{status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."}
 	if status == http.StatusTooManyRequests {
 		e = refusal{status, "temporarily_unavailable", 90055, "Server is terminating the request due to excessive rates of requests."}

@@ -56,7 +56,7 @@ type Fault struct {
 
 // Script is the faults of one simulator. It is safe for concurrent use.
 type Script struct {
-	envelope func(status int) string
+	envelope func(r *http.Request, status int) string
 
 	mu      sync.Mutex
 	faults  []*armed
@@ -70,7 +70,7 @@ type armed struct {
 
 // NewScript returns a script without faults. envelope gives the vendor's error
 // body for a status, for answers that bring none of their own.
-func NewScript(envelope func(status int) string) *Script {
+func NewScript(envelope func(r *http.Request, status int) string) *Script {
 	return &Script{envelope: envelope, cleared: make(chan struct{})}
 }
 
@@ -155,7 +155,7 @@ func (s *Script) apply(f Fault, cleared <-chan struct{}, next http.Handler, w ht
 	acting := r.WithContext(context.WithoutCancel(r.Context()))
 	switch f.Kind {
 	case Answer:
-		s.answer(w, f)
+		s.answer(w, r, f)
 	case Drop:
 		panic(http.ErrAbortHandler)
 	case Hang:
@@ -180,13 +180,13 @@ func (s *Script) apply(f Fault, cleared <-chan struct{}, next http.Handler, w ht
 		}
 	case ActAnswer:
 		next.ServeHTTP(newHeld(), acting)
-		s.answer(w, f)
+		s.answer(w, r, f)
 	case ActLate:
 		time.AfterFunc(f.Wait, func() { next.ServeHTTP(newHeld(), acting) })
 		if f.Status == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		s.answer(w, f)
+		s.answer(w, r, f)
 	default:
 		next.ServeHTTP(w, r)
 	}
@@ -204,11 +204,11 @@ func wait(ctx context.Context, cleared <-chan struct{}, due <-chan time.Time) bo
 	return true
 }
 
-func (s *Script) answer(w http.ResponseWriter, f Fault) {
+func (s *Script) answer(w http.ResponseWriter, r *http.Request, f Fault) {
 	body := f.Body
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if body == "" {
-		body = s.envelope(f.Status)
+		body = s.envelope(r, f.Status)
 	} else if strings.HasPrefix(strings.TrimSpace(body), "<") {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	}
