@@ -80,7 +80,8 @@ type Job struct {
 	// RunAt is the earliest time; zero means now.
 	RunAt time.Time
 	// Unique drops the job when the same (Tenant, Kind, ID, Generation) is
-	// already waiting or running.
+	// already waiting or running, so that workers of one ID do not meet. One that
+	// runs is run once more when it ends: its look may have come too early.
 	Unique bool
 }
 
