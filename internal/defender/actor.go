@@ -2,7 +2,6 @@ package defender
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,7 +48,7 @@ type Actor struct {
 }
 
 // NewActor returns an Actor for the tenant of client, whose quota and
-// connections settings it shares.
+// connection settings it shares.
 func NewActor(cfg Config, client *Client) (*Actor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -62,8 +61,12 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 	// just been made, so every failure before that is known to have no effect, and
 	// net/http finds no reason to send a second time.
 	transport.DisableKeepAlives = true
-	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	// HTTP/2 sends again by itself when a server refuses a stream.
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
 	transport.ForceAttemptHTTP2 = false
+	transport.TLSNextProto = nil
+	transport.TLSClientConfig.NextProtos = nil
 	return &Actor{
 		client: client.For(LaneAction),
 		tokens: newTokens(cfg, defenderAudience(cfg), client.core),
@@ -121,8 +124,9 @@ func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
 	if err != nil {
 		return MachineAction{}, fmt.Errorf("%s: %w", in.op, err)
 	}
-	if !token.claims.has(permissionIsolate) {
-		return MachineAction{}, missingPermission(in.op, permissionIsolate)
+	if !token.claims.has(PermissionIsolate) {
+		a.tokens.age(token)
+		return MachineAction{}, missingPermission(in.op, PermissionIsolate)
 	}
 	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: "/api/machines/" + in.machineID + "/" + in.verb, body: in.body}
 	req, err := c.request(ctx, a.client.base)
@@ -182,6 +186,9 @@ func (a *Actor) post(ctx context.Context, c call, req *http.Request, token token
 	refusal := a.client.refusal(c, resp, body)
 	if resp.StatusCode == http.StatusUnauthorized {
 		a.tokens.drop(token)
+	}
+	if resp.StatusCode == http.StatusForbidden {
+		a.tokens.age(token)
 	}
 	var api *APIError
 	if errors.As(refusal, &api) && !refusedForSure(resp.StatusCode) {

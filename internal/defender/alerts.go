@@ -72,7 +72,7 @@ func (c *Client) Alert(ctx context.Context, id string) (Alert, error) {
 	if err := checkAlertID(op, id); err != nil {
 		return Alert{}, err
 	}
-	return get(ctx, c, call{op: op, family: familyAlerts, path: "/api/alerts/" + id}, c.alert)
+	return get(ctx, c, call{op: op, family: familyAlerts, path: "/api/alerts/" + id, id: id}, c.alert)
 }
 
 // evidenceBatch keeps "id eq … or id eq …" below the 100 nodes to which
@@ -134,5 +134,5 @@ func (c *Client) UpdateAlert(ctx context.Context, id string, u AlertUpdate) (Ale
 		return Alert{}, fmt.Errorf("%s: %w: nothing to change", op, ErrInvalid)
 	}
 	defer c.cache.forget()
-	return get(ctx, c, call{op: op, family: familyAlertUpdates, method: http.MethodPatch, path: "/api/alerts/" + id, body: u}, c.alert)
+	return get(ctx, c, call{op: op, family: familyAlertUpdates, method: http.MethodPatch, path: "/api/alerts/" + id, id: id, body: u}, c.alert)
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,7 @@ type call struct {
 	family family
 	method string // "" means GET
 	path   string // escaped
+	id     string // what a single object's ID must be; "" = any
 	query  url.Values
 	link   *url.URL // a checked next link, in place of path and query
 	body   any
@@ -97,8 +99,8 @@ func get[W, T any](ctx context.Context, c *Client, r call, convert func(W) (stri
 		return none, fmt.Errorf("%s: %w: %w", r.op, ErrUnavailable, err)
 	}
 	id, t := convert(w)
-	if id == "" {
-		return none, fmt.Errorf("%s: %w: the answer has no ID", r.op, ErrUnavailable)
+	if id == "" || (r.id != "" && !strings.EqualFold(id, r.id)) {
+		return none, &MismatchError{Op: r.op, Field: "ID", Want: r.id, Got: id, kind: ErrUnavailable}
 	}
 	return t, nil
 }
@@ -108,9 +110,13 @@ func (c *Client) read(ctx context.Context, r call) ([]byte, error) {
 	if r.method != "" || !c.remembers() {
 		return c.fetch(ctx, r)
 	}
-	return c.cache.read(ctx, c.lane, r.url(c.baseOf(r.api)).String(), func(ctx context.Context) ([]byte, error) {
+	body, err := c.cache.read(ctx, c.lane, r.url(c.baseOf(r.api)).String(), func(ctx context.Context) ([]byte, error) {
 		return c.fetch(ctx, r)
 	})
+	if err != nil && err == ctx.Err() { //nolint:errorlint // exactly this context's own end
+		return nil, fmt.Errorf("%s: %w", r.op, err)
+	}
+	return body, err
 }
 
 // fetch asks Defender and returns the whole body.
@@ -147,6 +153,9 @@ func (c *Client) attempt(ctx context.Context, r call) (*http.Response, error) {
 			return nil, fmt.Errorf("%s: %w", r.op, err)
 		}
 		resp, err := c.once(ctx, r, t)
+		if errors.Is(err, ErrForbidden) {
+			c.tokens[r.api].age(t)
+		}
 		if !errors.Is(err, ErrUnauthorized) || renewed {
 			return resp, err
 		}
@@ -165,6 +174,9 @@ func (c *Client) once(ctx context.Context, r call, t token) (*http.Response, err
 	}
 	t.authorize(req)
 	resp, err := c.http.Do(req)
+	if errors.Is(err, context.Canceled) { // the caller gave up; that says nothing about Defender
+		return nil, fmt.Errorf("%s: %w", r.op, context.Canceled)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", r.op, ErrUnavailable, withoutURL(err))
 	}

@@ -1,7 +1,6 @@
 package defender
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,8 +125,8 @@ func (c *Client) Hunt(ctx context.Context, q HuntQuery, sink HuntSink) (HuntStat
 	resp, err := c.send(ctx, h)
 	if err == nil {
 		defer resp.Body.Close()
-		body := &countingReader{r: resp.Body, max: min(cmp.Or(q.MaxBytes, defaultHuntBytes), maxHuntBytes)}
-		rows := rowReader{sink: sink, max: min(cmp.Or(q.MaxRows, defaultHuntRows), maxHuntRows)}
+		body := &countingReader{r: resp.Body, max: bounded(q.MaxBytes, defaultHuntBytes, maxHuntBytes)}
+		rows := rowReader{sink: sink, max: bounded(q.MaxRows, defaultHuntRows, maxHuntRows)}
 		stats.Truncated, err = rows.read(body)
 		stats.Rows, stats.Bytes = rows.rows, body.n
 		if err != nil {
@@ -152,7 +151,17 @@ func (c *Client) huntCall(op string, p Permissions, kql string) (call, error) {
 			path: "/api/advancedqueries/run", body: huntBody{Query: kql},
 		}, nil
 	}
+	c.tokens[apiGraph].age(p.graphToken)
+	c.tokens[apiDefender].age(p.defenderToken)
 	return call{}, missingPermission(op, PermissionHuntGraph)
+}
+
+// bounded is n within its limits, or the default when n is not set.
+func bounded[N int | int64](n, standard, most N) N {
+	if n <= 0 {
+		return standard
+	}
+	return min(n, most)
 }
 
 type huntBody struct {

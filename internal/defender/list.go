@@ -105,7 +105,7 @@ func (c *Client) pages(ctx context.Context, l listCall) iter.Seq2[[]json.RawMess
 	return func(yield func([]json.RawMessage, error) bool) {
 		r := call{op: l.op, family: l.family, path: l.path, query: l.query()}
 		first := r.url(c.base)
-		links := make(map[string]bool)
+		links := map[string]bool{first.String(): true}
 		skip, empty := 0, 0
 		for range maxPages {
 			page, err := c.page(ctx, r)

@@ -45,5 +45,5 @@ func (c *Client) MachineAction(ctx context.Context, id string) (MachineAction, e
 	if err := checkActionID(op, id); err != nil {
 		return MachineAction{}, err
 	}
-	return get(ctx, c, call{op: op, family: familyMachineActions, path: "/api/machineactions/" + id}, c.machineAction)
+	return get(ctx, c, call{op: op, family: familyMachineActions, path: "/api/machineactions/" + id, id: id}, c.machineAction)
 }

@@ -76,11 +76,7 @@ func (c *Client) Machine(ctx context.Context, id string) (Machine, error) {
 	if err := checkMachineID(op, id); err != nil {
 		return Machine{}, err
 	}
-	m, err := get(ctx, c, call{op: op, family: familyMachines, path: "/api/machines/" + id}, c.machine)
-	if err == nil && !strings.EqualFold(m.ID, id) {
-		return Machine{}, &MismatchError{Op: op, Field: "machine ID", Want: id, Got: m.ID, kind: ErrUnavailable}
-	}
-	return m, err
+	return get(ctx, c, call{op: op, family: familyMachines, path: "/api/machines/" + id, id: id}, c.machine)
 }
 
 // MachineUsers lists the users seen on a machine, the latest first.

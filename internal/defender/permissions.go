@@ -18,8 +18,6 @@ const (
 	PermissionHuntGraph    = "ThreatHunting.Read.All" // on Microsoft Graph
 )
 
-const permissionIsolate = PermissionIsolate
-
 // wider lists permissions that include another one.
 var wider = map[string][]string{
 	PermissionAlertRead:   {PermissionAlertWrite},
@@ -35,7 +33,7 @@ type Permissions struct {
 	// without one.
 	GraphError error
 
-	defender, graph claims
+	defenderToken, graphToken token
 }
 
 // Has reports whether a permission is granted, on the API it belongs to, by
@@ -43,9 +41,9 @@ type Permissions struct {
 // then only trying tells.
 func (p Permissions) Has(permission string) bool {
 	if strings.EqualFold(permission, PermissionHuntGraph) {
-		return p.GraphError == nil && p.graph.has(permission)
+		return p.GraphError == nil && p.graphToken.claims.has(permission)
 	}
-	return p.defender.has(permission)
+	return p.defenderToken.claims.has(permission)
 }
 
 // Permissions reads the roles from the tokens of this client. It calls Entra
@@ -55,12 +53,12 @@ func (c *Client) Permissions(ctx context.Context) (Permissions, error) {
 	if err != nil {
 		return Permissions{}, err
 	}
-	p := Permissions{Defender: t.claims.Roles, defender: t.claims}
+	p := Permissions{Defender: t.claims.Roles, defenderToken: t}
 	g, err := c.tokens[apiGraph].get(ctx)
 	if errors.Is(err, context.Canceled) {
 		return Permissions{}, err
 	}
-	p.Graph, p.graph, p.GraphError = g.claims.Roles, g.claims, err
+	p.Graph, p.graphToken, p.GraphError = g.claims.Roles, g, err
 	return p, nil
 }
 

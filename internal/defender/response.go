@@ -2,6 +2,7 @@ package defender
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
-
-	"context"
 )
 
 const (

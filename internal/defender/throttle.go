@@ -9,7 +9,8 @@ import (
 )
 
 // retryAfter reads how long a 429 asks to wait: the header in seconds or as a
-// date, else the window its message names ("… maximum allowed 45 per 00:01:00").
+// date, else the window its message names ("… maximum allowed 45 per 00:01:00",
+// "… in the next 15-minute cycle").
 // The answer is 0 when neither says, and never more than maxBlock.
 func retryAfter(h http.Header, message string, now time.Time) time.Duration {
 	if wait, ok := parseRetryAfter(h.Get("Retry-After"), serverTime(h, now)); ok {
@@ -38,19 +39,23 @@ func serverTime(h http.Header, now time.Time) time.Time {
 	return now
 }
 
-var windowPattern = regexp.MustCompile(`\bper (\d{1,2}):(\d{2}):(\d{2})`)
+var (
+	windowPattern = regexp.MustCompile(`\bper (\d{1,2}):(\d{2}):(\d{2})`)
+	cyclePattern  = regexp.MustCompile(`\b(\d{1,2})-minute cycle`)
+)
 
 func windowIn(message string) time.Duration {
+	if m := cyclePattern.FindStringSubmatch(message); m != nil {
+		n, _ := strconv.Atoi(m[1]) // two digits at most
+		return time.Duration(n) * time.Minute
+	}
 	m := windowPattern.FindStringSubmatch(message)
 	if m == nil {
 		return 0
 	}
 	var total time.Duration
 	for i, unit := range []time.Duration{time.Hour, time.Minute, time.Second} {
-		n, err := strconv.Atoi(m[i+1])
-		if err != nil {
-			return 0
-		}
+		n, _ := strconv.Atoi(m[i+1])
 		total += time.Duration(n) * unit
 	}
 	return total

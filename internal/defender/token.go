@@ -23,6 +23,9 @@ const (
 	// tokenPause keeps a refused credential from asking Entra again at every call.
 	tokenPause = 5 * time.Second
 
+	// grantDelay is how often a missing permission is a reason for a new token.
+	grantDelay = 5 * time.Minute
+
 	minTokenLife = time.Minute
 	maxTokenLife = 24 * time.Hour
 )
@@ -45,6 +48,7 @@ type tokens struct {
 type token struct {
 	value  string
 	claims claims
+	issued time.Time
 	renew  time.Time // from then on it is replaced when that succeeds
 	end    time.Time
 }
@@ -132,6 +136,17 @@ func (s *tokens) drop(refused token) {
 	}
 }
 
+// age has a token replaced at the next use when it is not quite new: what it
+// does not permit may have been granted since.
+func (s *tokens) age(refused token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.core.now()
+	if s.current.value == refused.value && now.Sub(s.current.issued) > grantDelay {
+		s.current.renew = now
+	}
+}
+
 func (s *tokens) ask(ctx context.Context) (token, error) {
 	op := "get token for " + s.audience
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.core.http)
@@ -158,7 +173,7 @@ func (s *tokens) ask(ctx context.Context) (token, error) {
 	}
 	life = min(max(life, minTokenLife), maxTokenLife)
 	return token{
-		value: got.AccessToken, claims: c,
+		value: got.AccessToken, claims: c, issued: asked,
 		renew: asked.Add(life - min(tokenMargin, life/2)),
 		end:   asked.Add(life),
 	}, nil
