@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,14 +50,15 @@ func (p *Policy) Entitled(ctx context.Context, source GroupSource, person identi
 }
 
 // Eligible lists who may vote under a on a request of requester, in the order of
-// the file.
+// the file. The error is the first membership that could not be read; the list
+// stands without it.
 func (p *Policy) Eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) ([]identity.Person, error) {
 	people, _, err := p.eligible(ctx, source, a, requester)
 	return people, err
 }
 
 // Satisfiable reports whether enough people, standing for every group, could
-// approve a request of requester under a.
+// approve a request of requester under a. The error is as in [Policy.Eligible].
 func (p *Policy) Satisfiable(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) (bool, error) {
 	_, represent, err := p.eligible(ctx, source, a, requester)
 	missing, _ := a.Missing(represent)
@@ -64,21 +66,18 @@ func (p *Policy) Satisfiable(ctx context.Context, source GroupSource, a Applied,
 }
 
 func (p *Policy) eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) (people []identity.Person, represent [][]string, err error) {
-	var faults []error
 	for _, person := range p.book.People() {
 		if person.ID == requester {
 			continue
 		}
-		groups, ok, err := p.Entitled(ctx, source, person, a)
-		if err != nil {
-			faults = append(faults, err)
-		}
+		groups, ok, fault := p.Entitled(ctx, source, person, a)
+		err = cmp.Or(err, fault)
 		if ok {
 			people = append(people, person)
 			represent = append(represent, groups)
 		}
 	}
-	return people, represent, errors.Join(faults...)
+	return people, represent, err
 }
 
 // Memberships lists the groups of the file that person belongs to, for whoever

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Route is one entry of notify.routes.
 type Route struct {
 	Name string
@@ -28,4 +30,10 @@ func (p *Policy) Routes(alert Alert, m *Machine) []Route {
 		}
 	}
 	return routes
+}
+
+// RoutesReadMachine reports whether any route asks about the machine, so that
+// facts need not be fetched for routes that do not.
+func (p *Policy) RoutesReadMachine() bool {
+	return slices.ContainsFunc(p.routes, func(r Route) bool { return r.when.readsMachine() })
 }

@@ -1,8 +1,8 @@
 package policy
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,27 +46,22 @@ func (f *fileReader) checkSatisfiable() {
 }
 
 // Unsatisfiable lists the rules that nobody's request could pass right now, with
-// the reason, for the daily check. The error says which memberships could not be
-// read and counted as no.
+// the reason, for the daily check. The error is as in [Policy.Eligible].
 func (p *Policy) Unsatisfiable(ctx context.Context, source GroupSource) ([]string, error) {
 	var out []string
-	var faults []error
+	var first error
 	for _, r := range p.rules {
 		a := r.applied("")
-		possible := false
-		for _, requester := range p.responders() {
+		possible := slices.ContainsFunc(p.responders(), func(requester identity.Person) bool {
 			ok, err := p.Satisfiable(ctx, source, a, requester.ID)
-			faults = append(faults, err)
-			if ok {
-				possible = true
-				break
-			}
-		}
+			first = cmp.Or(first, err)
+			return ok
+		})
 		if !possible {
 			out = append(out, fmt.Sprintf("rule %q (line %d) cannot be satisfied: it needs %s", r.Name, r.Line, need(a)))
 		}
 	}
-	return out, errors.Join(faults...)
+	return out, first
 }
 
 // satisfiable reports whether some responder's request could be approved by the
