@@ -1,0 +1,253 @@
+package teamsbot
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// invokeTime is how long an invoke may wait for its answer; Teams is told to wait
+// two seconds for the whole of it.
+const invokeTime = 1700 * time.Millisecond
+
+// Media types of answers to adaptiveCard/action.
+const (
+	answerCard    = "application/vnd.microsoft.card.adaptive"
+	answerMessage = "application/vnd.microsoft.activity.message"
+	answerError   = "application/vnd.microsoft.error"
+)
+
+// reply is the body of an invoke's response and the work that follows it.
+type reply struct {
+	body object // nil: an empty body
+	then func(ctx context.Context)
+}
+
+// onInvoke answers in the response body.
+func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a activity) {
+	by, ok := a.by()
+	if !ok {
+		b.refuse(w, r, forbidden("sender without object ID"))
+		return
+	}
+	var d cardData
+	var automatic bool
+	var err error
+	answer, say := b.answerCard, cardNote
+	switch a.Name {
+	case "adaptiveCard/action":
+		d, automatic, err = decodeExecute(a.Value)
+	case "task/fetch", "task/submit":
+		d, err = decodeTask(a.Value)
+		answer, say = b.answerTask, taskNote
+	case "fileConsent/invoke":
+		b.onFileConsent(w, r, a, by)
+		return
+	default:
+		w.WriteHeader(http.StatusNotImplemented)
+		return
+	}
+	switch {
+	case automatic: // a client redraws by itself; nothing may come of that
+		respond(w, say(""))
+		return
+	case err != nil:
+		b.log.InfoContext(r.Context(), "card action not understood", "tenant_id", a.tenant, "conversation_id", a.Conversation.ID)
+		respond(w, say("This card is of an older version; ask again to get a new one."))
+		return
+	}
+	inv := a.invocation(d, by)
+	inv.At = b.now()
+	if !b.seen.first(inv.Delivery) {
+		respond(w, say("This was received already."))
+		return
+	}
+	b.standings.saw(by, inv.In.ID)
+	respond(w, b.withinTime(h, inv, say, func(resp chat.Response) reply { return answer(h, inv, d.form, resp) }))
+}
+
+// withinTime asks h and returns its answer, or a word that it follows when h
+// takes too long. Work after the answer begins when the answer is on its way.
+func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) object, answer func(chat.Response) reply) object {
+	answered, gone := make(chan object), make(chan struct{})
+	accepted := b.tasks.start(func(ctx context.Context) {
+		resp := b.handle(ctx, h, inv)
+		rep := answer(resp)
+		select {
+		case answered <- rep.body:
+			if rep.then != nil {
+				rep.then(ctx)
+			}
+		case <-gone:
+			b.deliver(ctx, h, inv, resp, false)
+		}
+	})
+	if !accepted {
+		b.seen.forget(inv.Delivery)
+		return say("I am too busy right now; please try again in a moment.")
+	}
+	timer := time.NewTimer(invokeTime)
+	defer timer.Stop()
+	select {
+	case body := <-answered:
+		return body
+	case <-timer.C:
+		close(gone)
+		return say("Still working on it; the answer follows as a message.")
+	}
+}
+
+// respond writes an invoke's answer.
+func respond(w http.ResponseWriter, body object) {
+	if body == nil {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Write(encode(body))
+}
+
+// cardNote answers adaptiveCard/action with a line under the card.
+func cardNote(text string) object {
+	return object{"statusCode": http.StatusOK, "type": answerMessage, "value": text}
+}
+
+// cardError answers with a line drawn as an error.
+func cardError(text string) object {
+	return object{"statusCode": http.StatusBadRequest, "type": answerError, "value": object{"code": "BadRequest", "message": text}}
+}
+
+// cardReplacement answers with a card in place of the clicked one, for the one
+// who clicked.
+func cardReplacement(card object) object {
+	return object{"statusCode": http.StatusOK, "type": answerCard, "value": card}
+}
+
+// taskNote answers a dialog with a line in its place.
+func taskNote(text string) object {
+	if text == "" {
+		return nil
+	}
+	return object{"task": object{"type": "message", "value": text}}
+}
+
+// taskCard opens a dialog or keeps it open.
+func taskCard(title string, card object) object {
+	return object{"task": object{"type": "continue", "value": object{
+		"title": title, "height": "medium", "width": "medium",
+		"card": object{"contentType": cardContentType, "content": card},
+	}}}
+}
+
+const (
+	wordWorking  = "Working on it…"
+	wordReceived = "Received."
+	wordFollows  = "The answer follows as a message."
+	wordPersonal = "The answer is in our personal chat."
+)
+
+// answerCard draws the answer to a button, a menu or a form on a card.
+func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp chat.Response) reply {
+	rs := b.replies(inv, resp.Audience, false)
+	switch {
+	case len(resp.Errors) > 0:
+		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, false)}
+	case resp.Replace != nil:
+		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
+	case resp.Form != nil:
+		return reply{body: cardNote("Please fill in the form below."), then: func(ctx context.Context) {
+			b.deliver(ctx, h, inv, resp, false)
+		}}
+	case inv.Kind == chat.Submit:
+		return b.answerForm(rs, inv, resp)
+	case resp.Message == nil && resp.Later == nil:
+		return reply{body: cardNote(wordReceived)}
+	case resp.Message == nil:
+		return reply{body: cardNote(wordWorking), then: rs.later(resp)}
+	case isShort(*resp.Message):
+		return reply{body: cardNote(words(*resp.Message)), then: rs.later(resp)}
+	}
+	return reply{body: cardNote(rs.follows()), then: rs.showThenLater(resp)}
+}
+
+// answerForm replaces a submitted form card, for everybody, by what came of it.
+func (b *Bot) answerForm(rs *replies, inv chat.Invocation, resp chat.Response) reply {
+	m := chat.Message{Title: chat.Plain(wordReceived)}
+	private := rs.private()
+	switch {
+	case private:
+		m.Title = chat.Plain(wordPersonal)
+	case resp.Message != nil:
+		m = *resp.Message
+	case resp.Later != nil:
+		m.Title = chat.Plain(wordWorking)
+	}
+	drawn := card(m)
+	then := rs.later(resp)
+	if private {
+		then = rs.showThenLater(resp)
+	} else {
+		rs.ref = inv.Source
+	}
+	return reply{body: cardReplacement(drawn), then: func(ctx context.Context) {
+		if !inv.Source.IsZero() {
+			if err := b.edit(ctx, inv.Source, summary(m), drawn); err != nil {
+				b.log.WarnContext(ctx, "submitted form not replaced", "conversation_id", inv.Source.Conversation.ID, "message_id", inv.Source.MessageID, "error", err)
+			}
+		}
+		if then != nil {
+			then(ctx)
+		}
+	}}
+}
+
+// answerTask draws the answer to a button that opens a dialog, and to a dialog.
+func (b *Bot) answerTask(_ chat.Handler, inv chat.Invocation, form string, resp chat.Response) reply {
+	rs := b.replies(inv, resp.Audience, false)
+	m := resp.Message
+	if m == nil {
+		m = resp.Replace // there is no card in a dialog to replace
+	}
+	switch {
+	case len(resp.Errors) > 0:
+		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, true)}
+	case resp.Form != nil:
+		return reply{body: b.dialog(*resp.Form, nil, nil)}
+	case m == nil && resp.Later == nil:
+		return reply{body: taskNote(wordReceived)}
+	case m == nil:
+		return reply{body: taskNote(wordWorking), then: rs.later(resp)}
+	case isShort(*m):
+		return reply{body: taskNote(words(*m)), then: rs.later(resp)}
+	}
+	resp.Message = m
+	return reply{body: taskNote(rs.follows()), then: rs.showThenLater(resp)}
+}
+
+// dialog draws a form, and keeps it so that it can be drawn again with errors.
+func (b *Bot) dialog(f chat.Form, values, errors map[string]string) object {
+	return taskCard(f.Title, formCard{form: f, key: b.keepForm(f), values: values, errors: errors, dialog: true}.card())
+}
+
+func (b *Bot) keepForm(f chat.Form) string {
+	key, _ := b.forms.put(f, 1)
+	return key
+}
+
+// formAgain shows the submitted form with errors and with what was typed. A form
+// that is not known any more, such as after a restart, leaves only the errors.
+func (b *Bot) formAgain(key string, values, errors map[string]string, dialog bool) object {
+	form, ok := b.forms.get(key)
+	switch {
+	case ok && dialog:
+		return b.dialog(form, values, errors)
+	case ok:
+		return cardReplacement(formCard{form: form, key: b.keepForm(form), values: values, errors: errors}.card())
+	case dialog:
+		return taskNote(listed(errors))
+	default:
+		return cardError(listed(errors))
+	}
+}
