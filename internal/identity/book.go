@@ -13,17 +13,17 @@ import (
 type Book struct {
 	people   []Person
 	byID     map[PersonID]int
-	accounts map[string][]int // Principal.String() → people that claim it
+	accounts map[string]int // by Principal.String()
 }
 
 // NewBook indexes people. It refuses people or accounts that are not in their
-// canonical form, a person listed twice and an account claimed twice, and
-// reports every fault it finds, joined.
+// canonical form, a person listed twice and an account claimed twice
+// ([ErrAmbiguous]), and reports every fault it finds, joined.
 func NewBook(people []Person) (*Book, error) {
 	b := &Book{
 		people:   make([]Person, 0, len(people)),
 		byID:     make(map[PersonID]int, len(people)),
-		accounts: make(map[string][]int),
+		accounts: make(map[string]int),
 	}
 	var faults []error
 	for _, p := range people {
@@ -43,10 +43,11 @@ func NewBook(people []Person) (*Book, error) {
 				faults = append(faults, fmt.Errorf("person %s: %w", p.ID, err))
 				continue
 			}
-			if len(b.accounts[a.String()]) > 0 {
-				faults = append(faults, fmt.Errorf("person %s: account %s is already linked", p.ID, a))
+			if _, ok := b.accounts[a.String()]; ok {
+				faults = append(faults, fmt.Errorf("person %s: account %s is already linked: %w", p.ID, a, ErrAmbiguous))
+				continue
 			}
-			b.accounts[a.String()] = append(b.accounts[a.String()], i)
+			b.accounts[a.String()] = i
 		}
 	}
 	if len(faults) > 0 {
@@ -66,23 +67,15 @@ func (b *Book) Resolve(account Principal) (Person, error) {
 		if err != nil {
 			return Person{}, ErrUnlinked
 		}
-		p, ok := b.Person(id)
-		if !ok {
-			return Person{}, ErrUnlinked
+		if p, ok := b.Person(id); ok {
+			return p, nil
 		}
-		return p, nil
 	case Slack:
-		switch found := b.accounts[account.String()]; len(found) {
-		case 0:
-			return Person{}, ErrUnlinked
-		case 1:
-			return copyPerson(b.people[found[0]]), nil
-		default:
-			return Person{}, ErrAmbiguous
+		if i, ok := b.accounts[account.String()]; ok {
+			return copyPerson(b.people[i]), nil
 		}
-	default:
-		return Person{}, ErrUnlinked
 	}
+	return Person{}, ErrUnlinked
 }
 
 // Person is the entry of id.
@@ -126,7 +119,7 @@ func ParseSlackAccount(s string) (Principal, error) {
 
 func checkLink(a Principal) error {
 	if a.Platform != Slack {
-		return fmt.Errorf("account %s: only Slack accounts are linked; Teams activities carry the object ID", a)
+		return fmt.Errorf("account %s is not linked by hand; Teams activities carry the object ID", a)
 	}
 	_, err := ParseSlackAccount(a.Key())
 	return err
