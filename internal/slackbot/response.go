@@ -1,0 +1,88 @@
+package slackbot
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/slack-go/slack"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// responseBody is what a response address takes. slack-go's own way loses the
+// unfurling flags and the error.
+type responseBody struct {
+	ResponseType    string             `json:"response_type"`
+	ReplaceOriginal bool               `json:"replace_original"`
+	ThreadTS        string             `json:"thread_ts,omitempty"`
+	Text            string             `json:"text"`
+	Blocks          []slack.Block      `json:"blocks"`
+	Attachments     []slack.Attachment `json:"attachments"`
+	UnfurlLinks     bool               `json:"unfurl_links"`
+	UnfurlMedia     bool               `json:"unfurl_media"`
+}
+
+// allowedResponse reports whether address is one that Slack hands out: https on
+// the exact host that belongs to the configured Web API (threat-model S-09).
+// With TLS the host's certificate also settles where its name leads to; plain
+// http passes only for the loopback address that the Web API itself has.
+func (b *Bot) allowedResponse(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil || u.Fragment != "" || !b.hosts[u.Host] {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+// postResponse makes one attempt. Its errors do not hold the address, which lets
+// whoever has it write into the conversation.
+func (b *Bot) postResponse(ctx context.Context, address string, body responseBody) error {
+	const op = "answer through the response address"
+	if !b.allowedResponse(address) {
+		return errors.New(op + ": the address is not Slack's")
+	}
+	if body.Attachments == nil {
+		body.Attachments = []slack.Attachment{}
+	}
+	content, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(content))
+	if err != nil {
+		return errors.New(op + ": the address is not Slack's")
+	}
+	req.Header.Set("Content-Type", jsonType)
+	resp, err := b.respond.Do(req)
+	if err != nil {
+		return refusal(op, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+		return nil
+	}
+	var refused struct {
+		Error string `json:"error"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&refused) == nil && refused.Error != "" {
+		return refusedWith(op, slack.SlackErrorResponse{Err: refused.Error})
+	}
+	return fmt.Errorf("%s: Slack answered status %d", op, resp.StatusCode)
+}
+
+// withFallback sends m drawn and, when Slack refuses the drawing, once more as
+// plain text.
+func (b *Bot) withFallback(m chat.Message, send func(drawn) error) error {
+	err := send(render(m))
+	if errors.Is(err, chat.ErrTooBig) {
+		err = send(plain(m))
+	}
+	return err
+}
