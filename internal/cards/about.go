@@ -50,10 +50,27 @@ func Whoami(v WhoamiView) chat.Message {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Here", Value: chat.Plain("full members of this conversation may use reads other than hunt and user")})
 	}
 	if v.Lines != "" {
-		m.Sections = append(m.Sections, chat.Section{Heading: "An admin adds this to mdebot.yaml", Lines: []chat.Text{chat.Code(v.Lines)}})
+		m.Sections = append(m.Sections, personLines(v.Lines))
 	}
 	m.Note = chat.Plain("Names and e-mail addresses are never compared; only the IDs above count.")
 	return m
+}
+
+// personLines are the lines that would make an account a person.
+func personLines(yaml string) chat.Section {
+	return chat.Section{Heading: "An admin adds this under people: in mdebot.yaml", Lines: codeLines(yaml)}
+}
+
+// Unlinked refuses an account that is no person, with the lines that would make
+// it one. Whoami is the command that tells more.
+func Unlinked(account identity.Principal, yaml, whoami string) chat.Message {
+	return chat.Message{
+		Title:    chat.Plain("This chat account is not linked to a person, so nothing is done."),
+		Tone:     chat.Warning,
+		Facts:    []chat.Fact{{Label: "Account", Value: chat.Code(account.String())}},
+		Sections: []chat.Section{personLines(yaml)},
+		Note:     chat.Join(chat.Plain("What mdebot believes about you: "), chat.Code(whoami)),
+	}
 }
 
 func roles(all []identity.Role) chat.Text {

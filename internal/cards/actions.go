@@ -6,13 +6,14 @@ import "strings"
 // whoever answers the click reads every fact again.
 const (
 	// Values of these are made by [RequestValue].
-	ActionApprove    = "request.approve"
-	ActionDeny       = "request.deny"
-	ActionDenyForm   = "request.deny.form" // opens a form for the reason
-	ActionDenySubmit = "request.deny.submit"
-	ActionWithdraw   = "request.withdraw"
-	ActionAskAgain   = "request.again"
-	ActionShowReq    = "request.show"
+	ActionApprove     = "request.approve"
+	ActionDeny        = "request.deny"
+	ActionDenyForm    = "request.deny.form" // opens a form for the reason
+	ActionDenySubmit  = "request.deny.submit"
+	ActionWithdraw    = "request.withdraw"
+	ActionAskAgain    = "request.again" // opens a form
+	ActionAgainSubmit = "request.again.submit"
+	ActionShowReq     = "request.show"
 
 	// Values of these are alert IDs.
 	ActionAlertShow          = "alert.show"

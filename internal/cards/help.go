@@ -27,7 +27,7 @@ func Help(entries []HelpEntry, form string) chat.Message {
 	for _, e := range entries {
 		line := chat.Join(chat.Code(e.Usage), chat.Plain(" – "+e.Summary))
 		if len(e.Missing) > 0 {
-			line = chat.Join(line, chat.Bold(" Not permitted here: "+strings.Join(e.Missing, ", ")+"."))
+			line = chat.Join(line, chat.Bold(" Not permitted here: needs "+strings.Join(e.Missing, " and ")+"."))
 		}
 		s.Lines = append(s.Lines, line)
 	}
@@ -48,7 +48,7 @@ func HelpCommand(e HelpEntry) chat.Message {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Also", Value: chat.Plain(strings.Join(e.Aliases, ", "))})
 	}
 	if len(e.Missing) > 0 {
-		m.Facts = append(m.Facts, chat.Fact{Label: "Not permitted here", Value: chat.Plain("needs " + strings.Join(e.Missing, ", ") + " on WindowsDefenderATP; an admin grants it in Entra")})
+		m.Facts = append(m.Facts, chat.Fact{Label: "Not permitted here", Value: chat.Plain("needs " + strings.Join(e.Missing, " and ") + "; an admin grants it in Entra")})
 	}
 	if len(e.Flags) > 0 {
 		s := chat.Section{Heading: "Flags"}

@@ -32,7 +32,7 @@ type HuntView struct {
 func Hunt(v HuntView) chat.Message {
 	m := chat.Message{
 		Title: chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + v.Took.Round(10*time.Millisecond).String()),
-		Facts: []chat.Fact{{Label: "Query", Value: chat.Code(v.Query)}},
+		Sections: []chat.Section{{Heading: "Query", Lines: codeLines(v.Query), Folded: true}},
 	}
 	if v.Total == 0 {
 		m.Title = chat.Plain("Hunt: nothing found, in " + v.Took.Round(10*time.Millisecond).String())

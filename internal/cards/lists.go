@@ -20,16 +20,16 @@ func tableTime(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
-// AlertList is a list of alerts, in the order given. More says that there are
+// AlertList is a list of alerts, in the order given. What says which; more says that there are
 // others beyond it.
-func AlertList(alerts []defender.Alert, what string, more bool) chat.Message {
-	m := chat.Message{Title: chat.Plain(plural(len(alerts), "alert", "alerts") + what)}
+func AlertList(alerts []defender.Alert, what chat.Text, more bool) chat.Message {
+	m := chat.Message{Title: sentence(chat.Plain(plural(len(alerts), "alert", "alerts")), what)}
 	if more {
-		m.Title = chat.Plain("The newest " + plural(len(alerts), "alert", "alerts") + what)
+		m.Title = sentence(chat.Plain("The newest "+plural(len(alerts), "alert", "alerts")), what)
 		m.Note = chat.Plain("There are more; narrow the list with a severity, --since or --machine.")
 	}
 	if len(alerts) == 0 {
-		m.Title = chat.Plain("No alerts" + what)
+		m.Title = sentence(chat.Plain("No alerts"), what)
 		m.Tone = chat.Good
 		return m
 	}
@@ -44,15 +44,15 @@ func AlertList(alerts []defender.Alert, what string, more bool) chat.Message {
 	return m
 }
 
-// MachineList is a list of machines. More says that there are others beyond it.
-func MachineList(machines []defender.Machine, what string, more bool) chat.Message {
-	m := chat.Message{Title: chat.Plain(plural(len(machines), "machine", "machines") + what)}
+// MachineList is a list of machines. What says which; more says that there are others beyond it.
+func MachineList(machines []defender.Machine, what chat.Text, more bool) chat.Message {
+	m := chat.Message{Title: sentence(chat.Plain(plural(len(machines), "machine", "machines")), what)}
 	if len(machines) == 0 {
-		m.Title = chat.Plain("No machines" + what)
+		m.Title = sentence(chat.Plain("No machines"), what)
 		return m
 	}
 	if more {
-		m.Title = chat.Plain("The first " + plural(len(machines), "machine", "machines") + what)
+		m.Title = sentence(chat.Plain("The first "+plural(len(machines), "machine", "machines")), what)
 		m.Note = chat.Plain("There are more; narrow the list with a filter.")
 	}
 	m.Table = &chat.Table{Caption: "Machines", Columns: []string{"Name", "OS", "Health", "Risk", "Last seen", "Group", "ID"}, Total: len(machines)}

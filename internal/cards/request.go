@@ -45,7 +45,11 @@ func requestSubject(r approvals.Request) chat.Text {
 	if len(r.Targets) == 1 {
 		return sentence(verb, outside(r.Targets[0].Name))
 	}
-	return sentence(verb, chat.Plain(plural(len(r.Targets), "machine", "machines")))
+	many := "targets"
+	if len(r.Targets) > 0 && r.Targets[0].Kind == approvals.TargetMachine {
+		many = "machines"
+	}
+	return sentence(verb, chat.Plain(fmt.Sprintf("%d %s", len(r.Targets), many)))
 }
 
 func requestPreview(r approvals.Request) chat.Text {
@@ -142,6 +146,9 @@ func rule(r approvals.Request) chat.Text {
 	if r.Rule.Text != "" && r.Rule.Text != r.Rule.Name {
 		t = chat.Join(t, chat.Plain(": "), chat.Code(r.Rule.Text))
 	}
+	if r.Rule.Why != "" {
+		t = chat.Join(t, chat.Plain(" · applies because "), chat.Untrusted(r.Rule.Why))
+	}
 	if r.Rule.OverLimit != "" {
 		t = chat.Join(t, chat.Plain(" · one approver more, over the limit "), chat.Untrusted(r.Rule.OverLimit))
 	}
@@ -215,7 +222,7 @@ func requestButtons(r approvals.Request) []chat.Button {
 	case approvals.Approved:
 		return deny
 	case approvals.Expired, approvals.Void, approvals.Failed:
-		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value}}
+		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value, OpensForm: true}}
 	case approvals.Succeeded:
 		if w := wordsOf(r.Action); w.ask != "" && len(r.Targets) == 1 {
 			return []chat.Button{{Label: w.ask, Action: w.opposite, Value: r.Targets[0].ID, OpensForm: true}}

@@ -79,6 +79,16 @@ func code(s string) chat.Text {
 	return chat.Code(s)
 }
 
+// codeLines is text of several lines that has to keep them, such as a query or a
+// piece of YAML: each is a line of its own in fixed width.
+func codeLines(s string) []chat.Text {
+	var lines []chat.Text
+	for line := range strings.Lines(s) {
+		lines = append(lines, chat.Code(strings.TrimRight(line, "\r\n")))
+	}
+	return lines
+}
+
 // list is outside values with commas between, or a dash.
 func list(values []string) chat.Text {
 	if len(values) == 0 {

@@ -1,0 +1,182 @@
+package cards
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+)
+
+// Notice is a short message about the bot itself.
+func Notice(tone chat.Tone, title string, lines ...chat.Text) chat.Message {
+	return chat.Message{Title: chat.Plain(title), Tone: tone, Sections: []chat.Section{{Lines: lines}}}
+}
+
+// RequestReminder says that a request still waits.
+func RequestReminder(r approvals.Request, now time.Time) chat.Message {
+	waited := now.Sub(r.Opened).Round(time.Minute)
+	m := chat.Message{
+		Title: chat.Join(chat.Plain(fmt.Sprintf("#%d still waits after %d minutes: ", r.Number, int(waited.Minutes()))), requestSubject(r)),
+		Tone:  chat.Notice,
+		Facts: []chat.Fact{
+			{Label: "Asked by", Value: outside(r.RequesterName)},
+			{Label: "Approvals", Value: approvalCount(r)},
+			{Label: "Decide by", Value: chat.At(r.Expires)},
+		},
+		Buttons: []chat.Button{{Label: "Show the card", Action: ActionShowReq, Value: RequestValue(r.ID, r.Digest)}},
+	}
+	m.Preview = m.Title
+	return m
+}
+
+// Unreached tells a requester that no approver has been shown the request.
+func Unreached(r approvals.Request) chat.Message {
+	return Notice(chat.Warning, fmt.Sprintf("No approver could be reached for #%d", r.Number),
+		chat.Plain("The card has not been posted to anyone who could approve it. It stays open and is tried again."),
+		chat.Join(chat.Plain("Ask an approver to type "), chat.Bold(fmt.Sprintf("approve %d", r.Number)), chat.Plain(", or act in the Defender portal if it cannot wait.")))
+}
+
+// AlertRaised is the short new message on a raised severity: edits notify nobody.
+func AlertRaised(a defender.Alert) chat.Message {
+	title := chat.Join(chat.Plain("Raised to "), severityWord(a.Severity), chat.Plain(": "), outside(a.Title))
+	return chat.Message{
+		Preview: title, Title: title, Tone: severityTone(a.Severity),
+		Facts:   []chat.Fact{{Label: "Machine", Value: outside(a.MachineName)}},
+		Buttons: []chat.Button{{Label: "Show the alert", Action: ActionAlertShow, Value: a.ID}},
+	}
+}
+
+// WithIncident adds to the card that heads an incident's thread what the thread
+// holds.
+func WithIncident(m chat.Message, incident int64, others []defender.Alert) chat.Message {
+	if len(others) == 0 {
+		return m
+	}
+	open := len(openAlerts(others))
+	m.Facts = append(slices.Clone(m.Facts), chat.Fact{
+		Label: fmt.Sprintf("Incident %d", incident),
+		Value: chat.Plain(fmt.Sprintf("%s more in this thread, %d open: %s", plural(len(others), "alert", "alerts"), open, severityCounts(others))),
+	})
+	return m
+}
+
+// OpenAlerts sums up what was open when watching began.
+func OpenAlerts(alerts []defender.Alert) chat.Message {
+	return Notice(chat.Neutral, "mdebot watches this tenant from now on",
+		chat.Plain(fmt.Sprintf("Already open in Defender and not posted here: %s.", severityCounts(alerts))),
+		chat.Join(chat.Plain("See them with "), chat.Bold("alerts"), chat.Plain(".")))
+}
+
+// Blind says that alerts cannot be read.
+func Blind(t defender.TenantID, since time.Time, problem string) chat.Message {
+	m := Notice(chat.Danger, "Blind: alerts cannot be read from Defender",
+		chat.Join(chat.Plain("Last good look: "), when(since), chat.Plain(". New alerts are not seen here; watch the Defender portal.")),
+		chat.Plain("This is announced again when it is over, and everything in between will be posted."))
+	if problem != "" {
+		m.Facts = []chat.Fact{{Label: "Reason", Value: chat.Untrusted(problem)}}
+	}
+	m.Note = chat.Join(chat.Plain("Tenant "), code(string(t)))
+	return m
+}
+
+// SeesAgain says that blindness is over.
+func SeesAgain(t defender.TenantID, since, now time.Time) chat.Message {
+	m := Notice(chat.Good, "Alerts are read again",
+		chat.Join(chat.Plain("Blind from "), when(since), chat.Plain(" to "), when(now), chat.Plain(". What came in between has been read and is being posted.")))
+	m.Note = chat.Join(chat.Plain("Tenant "), code(string(t)))
+	return m
+}
+
+// StormView is what the head message of a storm shows.
+type StormView struct {
+	Began, Last time.Time
+	Over        bool
+	Alerts      []defender.Alert // held back so far
+}
+
+// stormMachines is how many machines a storm's head names.
+const stormMachines = 10
+
+// Storm is the one live message that counts a flood of alerts.
+func Storm(v StormView) chat.Message {
+	title := fmt.Sprintf("Alert storm: %s counted here", plural(len(v.Alerts), "alert", "alerts"))
+	tone := chat.Danger
+	if v.Over {
+		title, tone = fmt.Sprintf("Alert storm is over: %s", plural(len(v.Alerts), "alert", "alerts")), chat.Neutral
+	}
+	m := chat.Message{
+		Title: chat.Plain(title), Preview: chat.Plain(title), Tone: tone,
+		Facts: []chat.Fact{
+			{Label: "By severity", Value: chat.Plain(severityCounts(v.Alerts))},
+			{Label: "Began", Value: when(v.Began)},
+			{Label: "Latest", Value: when(v.Last)},
+		},
+		Note: chat.Plain("Every one of them is named in the thread of this message."),
+	}
+	counts := map[string]int{}
+	for _, a := range v.Alerts {
+		counts[a.MachineName]++
+	}
+	names := make([]string, 0, len(counts))
+	for name := range counts {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	s := chat.Section{Heading: "Machines with most alerts"}
+	for _, name := range names[:min(len(names), stormMachines)] {
+		s.Lines = append(s.Lines, chat.Join(outside(name), chat.Plain(fmt.Sprintf(": %d", counts[name]))))
+	}
+	if more := len(names) - len(s.Lines); more > 0 {
+		s.Lines = append(s.Lines, chat.Plain("and "+plural(more, "more machine", "more machines")))
+	}
+	m.Sections = append(m.Sections, s)
+	return m
+}
+
+// StormPage names alerts that a storm holds; first is the number of the first.
+func StormPage(alerts []defender.Alert, first int, p Portal) chat.Message {
+	m := chat.Message{Title: chat.Plain(fmt.Sprintf("Alerts %d to %d of this storm", first, first+len(alerts)-1))}
+	var lines []chat.Text
+	for i, a := range alerts {
+		line := sentence(chat.Plain(fmt.Sprintf("%d.", first+i)), severityWord(a.Severity), outside(a.MachineName), outside(a.Title))
+		if url := alertURL(p, a.ID); url != "" {
+			line = dotted(line, chat.Link("open", url))
+		} else {
+			line = dotted(line, chat.Code(a.ID))
+		}
+		lines = append(lines, line)
+	}
+	m.Sections = []chat.Section{{Lines: lines}}
+	return m
+}
+
+// severityCounts is "2 High, 1 Medium", or "none".
+func severityCounts(alerts []defender.Alert) string {
+	counts := map[int]int{}
+	for _, a := range alerts {
+		counts[a.Severity.Rank()]++
+	}
+	words := ""
+	for _, s := range []defender.Severity{defender.High, defender.Medium, defender.Low, defender.Informational, defender.UnSpecified} {
+		if c := counts[s.Rank()]; c > 0 {
+			word := string(s)
+			if s == defender.UnSpecified {
+				word = "without severity"
+			}
+			if words != "" {
+				words += ", "
+			}
+			words += fmt.Sprintf("%d %s", c, word)
+		}
+	}
+	if words == "" {
+		return "none"
+	}
+	return words
+}

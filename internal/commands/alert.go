@@ -1,0 +1,393 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// listed is how many entries a list shows.
+const listed = 25
+
+// maxComment bounds what is written into Defender's comments.
+const maxComment = 800
+
+func alertSpecs() []Spec {
+	update := func(s Spec) Spec {
+		s.Role, s.Permissions, s.Changes = identity.Responder, [][]string{writeAlerts}, true
+		return s
+	}
+	return []Spec{
+		{
+			Name: "alert", Usage: "alert <id>", Summary: "Show one alert with its evidence.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readAlerts},
+			Flags: []Flag{publicFlag}, Examples: []string{"alert da637472900382838869_1364969609"},
+			busy: lookingUp, run: (*Router).alert,
+		},
+		{
+			Name: "alerts", Usage: "alerts [severity] [--since 24h] [--machine <name|id>]", Summary: "List alerts of a severity or higher, the newest first.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readAlerts},
+			Flags: []Flag{
+				{Name: "since", Value: "24h", Summary: "how far back: 90m, 24h, 7d"},
+				{Name: "machine", Value: "<name|id>", Summary: "only alerts of this machine"},
+				publicFlag,
+			},
+			Examples: []string{"alerts", "alerts high --since 7d", "alerts --machine ws-042"},
+			run:      (*Router).alerts,
+		},
+		update(Spec{
+			Name: "ack", Usage: "alert <id> ack", Summary: "Take an alert: in progress, in your name.",
+			Examples: []string{"alert da637472900382838869_1364969609 ack", "ack da637472900382838869_1364969609"},
+			run:      (*Router).ack,
+		}),
+		update(Spec{
+			Name: "assign", Usage: "alert <id> assign <who>", Summary: "Assign an alert to somebody, or to you with \"me\".",
+			Examples: []string{"alert da637472900382838869_1364969609 assign riley@example.com"},
+			run:      (*Router).assign,
+		}),
+		update(Spec{
+			Name: "resolve", Usage: "alert <id> resolve <true-positive|false-positive|informational>", Summary: "Resolve an alert with a classification.",
+			Examples: []string{"alert da637472900382838869_1364969609 resolve false-positive"},
+			asks:     lacksClassification, form: (*Router).resolveForm, run: (*Router).resolve,
+		}),
+		update(Spec{
+			Name: "comment", Usage: "alert <id> comment <text>", Summary: "Add a comment to an alert.",
+			Examples: []string{"alert da637472900382838869_1364969609 comment looks like the backup job"},
+			run:      (*Router).comment,
+		}),
+	}
+}
+
+func lookingUp(c *call) chat.Text {
+	if len(c.args) == 0 {
+		return chat.Plain("Looking it up …")
+	}
+	return chat.Join(chat.Plain("Looking up "), chat.Untrusted(c.arg(0)), chat.Plain(" …"))
+}
+
+// alertID tells alert IDs from words: they hold many digits and nothing but
+// letters, digits and joints.
+var alertID = regexp.MustCompile(`^[A-Za-z]{0,4}-?[0-9]{6,}[0-9A-Za-z_-]*$`)
+
+// alertOf returns the alert that c is about and the position of the words after
+// it: the first argument, or in the thread of an alert that alert.
+func (r *Router) alertOf(ctx context.Context, c *call) (id string, rest int, err error) {
+	if alertID.MatchString(c.arg(0)) {
+		return c.arg(0), 1, nil
+	}
+	s, ok, err := r.subject(ctx, c.inv.In)
+	if err != nil {
+		return "", 0, err
+	}
+	if ok && s.Kind == SubjectAlert {
+		return s.ID, 0, nil
+	}
+	if len(c.args) > 0 {
+		return "", 0, &sorry{
+			sentence: chat.Join(chat.Untrusted(c.arg(0)), chat.Plain(" is not an alert ID.")),
+			next:     chat.Join(chat.Plain("Copy the ID from the alert's card. Usage: "), chat.Code(c.usage())),
+		}
+	}
+	return "", 0, usageError(c, "Which alert? Give its ID, or ask in the thread of an alert.")
+}
+
+// subject is what the thread is about, if inv came from one.
+func (r *Router) subject(ctx context.Context, in chat.Conversation) (Subject, bool, error) {
+	if in.Thread == "" {
+		return Subject{}, false, nil
+	}
+	return r.Subjects.SubjectOf(ctx, in)
+}
+
+func (r *Router) alert(ctx context.Context, c *call) (chat.Message, error) {
+	id, rest, err := r.alertOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	if rest < len(c.args) {
+		return chat.Message{}, usageError(c, "After the ID, alert takes ack, assign, resolve or comment.")
+	}
+	v, err := r.alertView(ctx, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.Alert(v), nil
+}
+
+// alertView reads an alert with its evidence and machine. Only the alert itself
+// must be readable.
+func (r *Router) alertView(ctx context.Context, id string) (cards.AlertView, error) {
+	a, err := r.Defender.Alert(ctx, id)
+	if err != nil {
+		return cards.AlertView{}, err
+	}
+	v := cards.AlertView{Alert: a, Portal: r.Portal}
+	if a.Evidence == nil {
+		with, err := r.Defender.AlertsWithEvidence(ctx, []string{id})
+		switch {
+		case err != nil:
+			v.EvidenceUnread = whyUnread(err, defender.PermissionAlertRead)
+		case len(with) == 1:
+			v.Alert = with[0]
+		}
+	}
+	if a.MachineID != "" {
+		if m, err := r.Defender.Machine(ctx, a.MachineID); err == nil {
+			v.Machine = &m
+		}
+	}
+	granted, err := r.Defender.Permissions(ctx)
+	if err == nil {
+		v.MayUpdate, v.MayIsolate = granted.Has(defender.PermissionAlertWrite), granted.Has(defender.PermissionIsolate)
+	}
+	return v, nil
+}
+
+func (r *Router) alerts(ctx context.Context, c *call) (chat.Message, error) {
+	if len(c.args) > 1 {
+		return chat.Message{}, usageError(c, "alerts takes one severity at most.")
+	}
+	since := 24 * time.Hour
+	if text, given := c.flags["since"]; given {
+		d, ok := parseAge(text)
+		if !ok {
+			return chat.Message{}, usageError(c, "--since takes a time such as 90m, 24h or 7d, up to 180d.")
+		}
+		since = d
+	}
+	f := defender.AlertFilter{CreatedSince: r.Now().Add(-since), Limit: listed + 1}
+	what := chat.Plain("since " + f.CreatedSince.UTC().Format("2006-01-02 15:04 UTC"))
+	if word := c.arg(0); word != "" {
+		s, ok := severityOf(word)
+		if !ok {
+			return chat.Message{}, &sorry{
+				sentence: chat.Join(chat.Untrusted(word), chat.Plain(" is not a severity.")),
+				next:     chat.Join(chat.Plain("Write informational, low, medium or high. Usage: "), chat.Code(c.usage())),
+			}
+		}
+		f.MinSeverity = s
+		what = chat.Join(chat.Plain("of severity "+string(s)+" or higher "), what)
+	}
+	if query, given := c.flags["machine"]; given {
+		return r.alertsOfMachine(ctx, query, f, what)
+	}
+	all, _, err := collect(r.Defender.Alerts(ctx, f))
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.AlertList(all[:min(len(all), listed)], what, len(all) > listed), nil
+}
+
+func (r *Router) alertsOfMachine(ctx context.Context, query string, f defender.AlertFilter, what chat.Text) (chat.Message, error) {
+	m, err := r.oneMachine(ctx, query, cards.ChooserView{Next: "Ask again with an ID."})
+	if err != nil {
+		return chat.Message{}, err
+	}
+	found, err := r.Defender.MachineAlerts(ctx, m.ID)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	var all []defender.Alert
+	for _, a := range found {
+		if a.Severity.Rank() >= f.MinSeverity.Rank() && !a.Created.Before(f.CreatedSince) {
+			all = append(all, a)
+		}
+	}
+	what = chat.Join(what, chat.Plain(" on "), chat.Untrusted(m.Name))
+	return cards.AlertList(all[:min(len(all), listed)], what, len(all) > listed), nil
+}
+
+func severityOf(word string) (defender.Severity, bool) {
+	for _, s := range []defender.Severity{defender.Informational, defender.Low, defender.Medium, defender.High} {
+		if strings.EqualFold(word, string(s)) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// parseAge reads 90m, 24h or 7d, up to 180 days.
+func parseAge(s string) (time.Duration, bool) {
+	if len(s) < 2 {
+		return 0, false
+	}
+	unit, ok := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[s[len(s)-1]|0x20]
+	n, err := strconv.Atoi(s[:len(s)-1])
+	if !ok || err != nil || n < 1 || n > 180*24*60 {
+		return 0, false
+	}
+	d := time.Duration(n) * unit
+	return d, d <= 180*24*time.Hour
+}
+
+func (r *Router) ack(ctx context.Context, c *call) (chat.Message, error) {
+	id, rest, err := r.alertOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	if rest < len(c.args) {
+		return chat.Message{}, usageError(c, "ack takes nothing after the alert.")
+	}
+	return r.ackAlert(ctx, c, id)
+}
+
+// ackAlert takes an alert that nobody works on.
+func (r *Router) ackAlert(ctx context.Context, c *call, id string) (chat.Message, error) {
+	a, err := r.Defender.Alert(ctx, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	switch {
+	case a.Status == "Resolved":
+		return chat.Message{}, say("That alert is resolved already.", "")
+	case a.Status == "InProgress" && a.AssignedTo != "":
+		return chat.Message{}, sayOf("That alert is in progress already, with ", a.AssignedTo, ".", "To take it over: alert <id> assign me.")
+	}
+	return r.updateAlert(ctx, c, id, "Acknowledged", defender.AlertUpdate{Status: "InProgress", AssignedTo: c.who.name()})
+}
+
+func (r *Router) assign(ctx context.Context, c *call) (chat.Message, error) {
+	id, rest, err := r.alertOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	if len(c.args) != rest+1 {
+		return chat.Message{}, usageError(c, "Assign it to whom? Give one name or address, or me.")
+	}
+	who := c.arg(rest)
+	if strings.EqualFold(who, "me") {
+		who = c.who.name()
+	}
+	return r.updateAlert(ctx, c, id, "Assigned to "+who, defender.AlertUpdate{AssignedTo: who})
+}
+
+// classifications are Defender's values by how people write them.
+var classifications = []struct{ word, value, label string }{
+	{"true-positive", "TruePositive", "True positive"},
+	{"false-positive", "FalsePositive", "False positive"},
+	{"informational", "InformationalExpectedActivity", "Informational, expected activity"},
+}
+
+func classificationOf(word string) (string, bool) {
+	plain := strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(word))
+	switch plain {
+	case "tp":
+		plain = "truepositive"
+	case "fp":
+		plain = "falsepositive"
+	case "info", "expected", "benign":
+		plain = "informational"
+	}
+	for _, k := range classifications {
+		if plain == strings.ReplaceAll(k.word, "-", "") || plain == strings.ToLower(k.value) {
+			return k.value, true
+		}
+	}
+	return "", false
+}
+
+func (r *Router) resolve(ctx context.Context, c *call) (chat.Message, error) {
+	id, rest, err := r.alertOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	value, ok := classificationOf(c.words(rest))
+	if !ok {
+		return chat.Message{}, usageError(c, "Say how: true-positive, false-positive or informational.")
+	}
+	return r.resolveAlert(ctx, c, id, value, "")
+}
+
+// resolveAlert resolves an alert, with a comment of the person or "".
+func (r *Router) resolveAlert(ctx context.Context, c *call, id, classification, comment string) (chat.Message, error) {
+	what := "Resolved as " + classification
+	if comment != "" {
+		what += ": " + comment
+	}
+	return r.updateAlert(ctx, c, id, what, defender.AlertUpdate{Status: "Resolved", Classification: classification})
+}
+
+func lacksClassification(c *call) bool {
+	return len(c.args) == 0 || len(c.args) == 1 && alertID.MatchString(c.arg(0))
+}
+
+// resolveForm asks for the classification when it was not typed.
+func (r *Router) resolveForm(ctx context.Context, c *call) (*chat.Form, error) {
+	id, _, err := r.alertOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return resolveForm(id), nil
+}
+
+func resolveForm(alertID string) *chat.Form {
+	f := &chat.Form{
+		Action: cards.ActionAlertResolveSubmit, Value: alertID, Title: "Resolve alert", Submit: "Resolve",
+		Intro: chat.Join(chat.Plain("Alert "), chat.Code(alertID)),
+		Fields: []chat.Field{
+			{ID: cards.FieldClassification, Label: "Classification", Kind: chat.FieldSelect},
+			{ID: cards.FieldComment, Label: "Comment", Kind: chat.FieldArea, Optional: true, MaxLength: maxComment},
+		},
+	}
+	for _, k := range classifications {
+		f.Fields[0].Options = append(f.Fields[0].Options, chat.Option{Label: k.label, Value: k.value})
+	}
+	return f
+}
+
+func (r *Router) comment(ctx context.Context, c *call) (chat.Message, error) {
+	id, rest, err := r.alertOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	text := strings.TrimSpace(c.words(rest))
+	if text == "" {
+		return chat.Message{}, usageError(c, "The comment is missing.")
+	}
+	if n := utf8.RuneCountInString(text); n > maxComment {
+		return chat.Message{}, say(fmt.Sprintf("The comment has %d characters.", n), fmt.Sprintf("Keep it to %d.", maxComment))
+	}
+	return r.updateAlert(ctx, c, id, "Comment: "+chat.Visible(text, maxComment), defender.AlertUpdate{})
+}
+
+// updateAlert records the change, makes it with the person's name in the
+// comment, and lets posted cards follow.
+func (r *Router) updateAlert(ctx context.Context, c *call, id, what string, u defender.AlertUpdate) (chat.Message, error) {
+	u.Comment = fmt.Sprintf("%s, by %s from %s through mdebot", chat.Visible(what, maxComment), chat.Visible(c.who.name(), 80), c.inv.By.Platform)
+	detail := map[string]string{"alert_id": id, "status": u.Status, "assigned_to": u.AssignedTo, "classification": u.Classification, "comment": u.Comment}
+	if err := r.record(ctx, c, "alert.updating", "ok", detail); err != nil {
+		return chat.Message{}, fmt.Errorf("record change of alert: %w", err)
+	}
+	a, err := r.Defender.UpdateAlert(ctx, id, u)
+	if err != nil {
+		outcome := "failed"
+		if errors.Is(err, defender.ErrUnavailable) {
+			outcome = "unknown"
+		}
+		return chat.Message{}, errors.Join(err, r.record(ctx, c, "alert.updated", outcome, detail))
+	}
+	if err := r.record(ctx, c, "alert.updated", "ok", detail); err != nil {
+		r.Logger.ErrorContext(ctx, "outcome not recorded", "alert_id", id, "error", err)
+	}
+	if err := r.Watcher.AlertChanged(ctx, a); err != nil {
+		// The next poll brings the cards up to date.
+		r.Logger.WarnContext(ctx, "cards do not follow an alert at once", "alert_id", id, "error", err)
+	}
+	v, err := r.alertView(ctx, id)
+	if err != nil {
+		v = cards.AlertView{Alert: a, Portal: r.Portal}
+	}
+	m := cards.Alert(v)
+	m.Preview = chat.Join(chat.Untrusted(what), chat.Plain(": "), chat.Untrusted(a.Title))
+	return m, nil
+}

@@ -1,0 +1,155 @@
+package commands
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// caller is who asks, as far as that could be established.
+type caller struct {
+	Account  identity.Principal
+	Standing identity.Standing
+	Person   identity.Person // zero when not linked
+}
+
+// key is what limits are counted by: the person, or the account of somebody who
+// is not linked to one.
+func (w caller) key() string {
+	if !w.Person.ID.IsZero() {
+		return w.Person.ID.String()
+	}
+	return w.Account.String()
+}
+
+// name is how the caller is named in records and comments.
+func (w caller) name() string {
+	if w.Person.Name != "" {
+		return w.Person.Name
+	}
+	return w.Account.Key()
+}
+
+// authorise establishes who asks and whether they may use c's command here and
+// now. Whatever cannot be found out is a no. Refusals are recorded.
+func (r *Router) authorise(ctx context.Context, c *call) error {
+	c.who = caller{Account: c.inv.By}
+	err := r.mayUse(ctx, c)
+	if err == nil {
+		return nil
+	}
+	var s *sorry
+	if errors.As(err, &s) {
+		if err := r.record(ctx, c, "command.refused", "refused", map[string]string{"why": s.sentence.String()}); err != nil {
+			r.Logger.ErrorContext(ctx, "refusal not recorded", "command", c.spec.Name, "error", err)
+		}
+	}
+	return err
+}
+
+func (r *Router) mayUse(ctx context.Context, c *call) error {
+	if c.spec.Access == Anybody {
+		// What cannot be read is shown as such by the command itself.
+		c.who.Standing, _ = r.Directory.Standing(ctx, c.inv.By)
+		c.who.Person, _ = r.Policy.Current().Book().Resolve(c.inv.By)
+		return nil
+	}
+	standing, err := r.Directory.Standing(ctx, c.inv.By)
+	if err != nil {
+		r.Logger.WarnContext(ctx, "standing not read", "platform", string(c.inv.By.Platform), "error", err)
+		return say("Your standing in this workspace could not be looked up, so nothing is done.", "Try again in a moment.")
+	}
+	c.who.Standing = standing
+	if standing != identity.Member {
+		return say("Only full members of this workspace can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
+	}
+	if err := r.mayByRole(c); err != nil {
+		return err
+	}
+	return r.permitted(ctx, c.spec)
+}
+
+func (r *Router) mayByRole(c *call) error {
+	current := r.Policy.Current()
+	person, err := current.Book().Resolve(c.inv.By)
+	switch {
+	case err == nil:
+		c.who.Person = person
+	case c.spec.Access == AnyMember:
+		return nil
+	case c.spec.Access == ReadersToo && readsHere(current, c.inv.In):
+		return nil
+	case errors.Is(err, identity.ErrUnlinked):
+		return unlinked(c.inv)
+	default:
+		return say("This chat account is linked to more than one person, so nothing is done.", "An admin keeps it in one entry of mdebot.yaml.")
+	}
+	if c.spec.Access == AnyMember || c.spec.Role == "" || person.Has(c.spec.Role) {
+		return nil
+	}
+	if c.spec.Access == ReadersToo && readsHere(current, c.inv.In) {
+		return nil
+	}
+	return say(c.spec.Name+" needs the role "+string(c.spec.Role)+", which you do not have.", "An admin adds it to your entry in mdebot.yaml; whoami shows what you have.")
+}
+
+// readsHere reports whether full members may read in this conversation.
+func readsHere(p *policy.Policy, in chat.Conversation) bool {
+	return !in.Direct && slices.Contains(p.Readers(), in.String())
+}
+
+func unlinked(inv chat.Invocation) error {
+	return instead(cards.Unlinked(inv.By, policy.PersonYAML(inv.By, inv.By.Name), WithPrefix(prefix(inv), "whoami")))
+}
+
+// permitted checks that the Defender token has what s needs. When the token
+// cannot be had, the call itself will tell.
+func (r *Router) permitted(ctx context.Context, s *Spec) error {
+	if len(s.Permissions) == 0 {
+		return nil
+	}
+	granted, err := r.Defender.Permissions(ctx)
+	if err != nil {
+		return err
+	}
+	if missing := missingPermissions(*s, granted); len(missing) > 0 {
+		return notPermitted(s, missing)
+	}
+	return nil
+}
+
+func missingPermissions(s Spec, granted defender.Permissions) [][]string {
+	var missing [][]string
+	for _, anyOf := range s.Permissions {
+		if !slices.ContainsFunc(anyOf, granted.Has) {
+			missing = append(missing, anyOf)
+		}
+	}
+	return missing
+}
+
+// record keeps an event about c.
+func (r *Router) record(ctx context.Context, c *call, kind, outcome string, detail map[string]string) error {
+	all := map[string]string{"command": c.spec.Name}
+	for k, v := range detail {
+		all[k] = v
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return r.Recorder.Record(ctx, audit.Event{
+		Tenant: r.Tenant, At: r.Now(), Kind: kind,
+		Person: c.who.Person.ID, PersonName: c.who.Person.Name, Account: c.inv.By,
+		Conversation: c.inv.In.String(), Delivery: c.inv.Delivery,
+		PolicyHash: r.Policy.Current().Hash(), Outcome: outcome, Detail: text,
+	})
+}

@@ -1,0 +1,156 @@
+package commands
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// door is a button, menu or form: the command whose rights it needs, and what it
+// does when that is not the command itself on the button's value.
+type door struct {
+	spec string
+	run  handler
+	form func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
+	// required are the fields that a form may not leave empty.
+	required []string
+}
+
+// doors maps the actions of package cards. An action that is not here is
+// answered as unknown.
+var doors = map[string]door{
+	cards.ActionAlertShow:          {spec: "alert", run: (*Router).clickAlert},
+	cards.ActionAlertAck:           {spec: "ack", run: (*Router).clickAck},
+	cards.ActionAlertResolve:       {spec: "resolve", form: (*Router).clickResolve},
+	cards.ActionAlertResolveSubmit: {spec: "resolve", run: (*Router).submitResolve, required: []string{cards.FieldClassification}},
+	cards.ActionShowMachine:        {spec: "machine"},
+	cards.ActionShowAction:         {spec: "action"},
+
+	cards.ActionRequestIsolation: {spec: approvals.Isolate, form: (*Router).clickContain},
+	cards.ActionRequestRelease:   {spec: approvals.Release, form: (*Router).clickContain},
+	cards.ActionIsolateSubmit:    {spec: approvals.Isolate, run: (*Router).submitContain, required: []string{cards.FieldReason}},
+	cards.ActionReleaseSubmit:    {spec: approvals.Release, run: (*Router).submitContain, required: []string{cards.FieldReason}},
+	cards.ActionChooseIsolate:    {spec: approvals.Isolate, run: (*Router).chooseContain},
+	cards.ActionChooseRelease:    {spec: approvals.Release, run: (*Router).chooseContain},
+
+	cards.ActionShowReq:    {spec: "requests", run: (*Router).clickRequest},
+	cards.ActionApprove:    {spec: "approve", run: (*Router).clickVote},
+	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},
+	cards.ActionDenyForm:   {spec: "deny", form: (*Router).clickDenyForm},
+	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote},
+	cards.ActionWithdraw:   {spec: "withdraw", run: (*Router).clickWithdraw},
+	cards.ActionAskAgain:   {spec: approvals.Isolate, form: (*Router).clickAgain},
+	cards.ActionAgainSubmit: {
+		spec: approvals.Isolate, run: (*Router).submitAgain, required: []string{cards.FieldReason},
+	},
+}
+
+// fieldErrors are the required fields of a form that were left empty.
+func fieldErrors(c *call) map[string]string {
+	if c.inv.Kind != chat.Submit {
+		return nil
+	}
+	errs := map[string]string{}
+	for _, id := range doors[c.inv.Action].required {
+		if strings.TrimSpace(c.inv.Fields[id]) == "" {
+			errs[id] = "This is needed."
+		}
+	}
+	return errs
+}
+
+func (r *Router) clickAlert(ctx context.Context, c *call) (chat.Message, error) {
+	v, err := r.alertView(ctx, c.inv.Value)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.Alert(v), nil
+}
+
+func (r *Router) clickAck(ctx context.Context, c *call) (chat.Message, error) {
+	return r.ackAlert(ctx, c, c.inv.Value)
+}
+
+func (r *Router) clickResolve(_ context.Context, c *call) (*chat.Form, error) {
+	return resolveForm(c.inv.Value), nil
+}
+
+func (r *Router) submitResolve(ctx context.Context, c *call) (chat.Message, error) {
+	return r.resolveAlert(ctx, c, c.inv.Value, c.inv.Fields[cards.FieldClassification], strings.TrimSpace(c.inv.Fields[cards.FieldComment]))
+}
+
+func (r *Router) clickContain(ctx context.Context, c *call) (*chat.Form, error) {
+	machine, alert := cards.ParseIsolationValue(c.inv.Value)
+	return r.formFor(ctx, c.spec.Name, "full", machine, alert), nil
+}
+
+// submitContain opens the request that a form describes: for the machine it is
+// bound to, or for those typed into it.
+func (r *Router) submitContain(ctx context.Context, c *call) (chat.Message, error) {
+	o := order{reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason])}
+	scope, typed := strings.CutPrefix(c.inv.Value, scopeValue(""))
+	if typed {
+		o.machines = strings.FieldsFunc(c.inv.Fields[cards.FieldMachine], func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })
+	} else {
+		machine, _ := cards.ParseIsolationValue(c.inv.Value)
+		o.machines = []string{machine}
+		scope = c.inv.Fields[cards.FieldScope]
+	}
+	if len(o.machines) == 0 {
+		return chat.Message{}, say("No machine was named, so nothing was asked for.", "Open the form again and choose one.")
+	}
+	if c.spec.Name == approvals.Isolate {
+		o.scope = scope
+	}
+	return r.request(ctx, c, o)
+}
+
+// chooseContain goes on with the words of the command that opened the chooser.
+func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, error) {
+	d, ok := r.drafts.take(c.who.key() + " " + c.spec.Name)
+	if !ok || !slices.Contains(d.among, c.inv.Value) || d.reason == "" {
+		return chat.Message{}, &sorry{
+			sentence: chat.Plain("The words of that command are no longer known, so nothing was asked for."),
+			next:     chat.Join(chat.Plain("Type: "), chat.Code(WithPrefix(prefix(c.inv), c.spec.Name+" "+c.inv.Value+" <reason>"))),
+		}
+	}
+	return r.request(ctx, c, order{machines: []string{c.inv.Value}, reason: d.reason, scope: d.scope})
+}
+
+// suggestions is how many machines a search field offers.
+const suggestions = 20
+
+// suggest offers machines for a search field. People who may not ask for an
+// isolation, and whatever goes wrong, get an empty list.
+func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option {
+	typed := strings.TrimSpace(inv.Text)
+	if inv.Action != cards.ActionMachineSearch || len(typed) < 2 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, nowBudget)
+	defer cancel()
+	c := &call{spec: r.byName[approvals.Isolate], inv: inv, flags: map[string]string{}}
+	if err := r.authorise(ctx, c); err != nil {
+		return nil
+	}
+	if _, ok := r.reads.allow(c.who.key()); !ok {
+		return nil
+	}
+	found, err := r.Defender.FindMachines(ctx, typed)
+	if err != nil {
+		return nil
+	}
+	var options []chat.Option
+	for _, m := range found.Machines[:min(len(found.Machines), suggestions)] {
+		options = append(options, chat.Option{
+			Label:  m.Name + " " + m.ID,
+			Detail: m.OS + ", last seen " + m.LastSeen.UTC().Format("2006-01-02 15:04 UTC"),
+			Value:  m.ID,
+		})
+	}
+	return options
+}

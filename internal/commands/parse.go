@@ -1,0 +1,164 @@
+package commands
+
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// call is one command on its way: as parsed, then with who asks.
+type call struct {
+	spec *Spec
+	inv  chat.Invocation
+	args []token
+	// text is what was typed, with args and flags by position in it.
+	text  string
+	flags map[string]string
+	who   caller
+	out   chat.Replier
+	run   handler
+	form  func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
+}
+
+// prefix is how mdebot is called where the invocation came from.
+func prefix(inv chat.Invocation) string {
+	if inv.Slash {
+		return "/mde"
+	}
+	return "@mdebot"
+}
+
+// usage is c's command as it would be typed there.
+func (c *call) usage() string { return WithPrefix(prefix(c.inv), c.spec.Usage) }
+
+// arg is the text of argument i, or "".
+func (c *call) arg(i int) string {
+	if i < len(c.args) {
+		return c.args[i].text
+	}
+	return ""
+}
+
+// words is what was typed from argument i on, up to the first flag after it, as
+// one line.
+func (c *call) words(i int) string {
+	if i >= len(c.args) {
+		return ""
+	}
+	if i == len(c.args)-1 {
+		return c.args[i].text
+	}
+	parts := make([]string, 0, len(c.args)-i)
+	for _, a := range c.args[i:] {
+		parts = append(parts, a.text)
+	}
+	return strings.Join(parts, " ")
+}
+
+// parse finds the command that inv's text names, its arguments and flags.
+func (r *Router) parse(inv chat.Invocation) (*call, error) {
+	text := withoutPrefix(inv.Text)
+	name, rest := firstWord(text)
+	if name == "" {
+		name = "help"
+	}
+	spec, ok := r.byName[strings.ToLower(name)]
+	if !ok {
+		return nil, r.unknownCommand(inv, name)
+	}
+	c := &call{spec: spec, inv: inv, text: rest, flags: map[string]string{}, run: spec.run}
+	if spec.verbatim {
+		c.text = unfenced(strings.TrimSpace(rest))
+		return c, nil
+	}
+	tokens, err := split(rest)
+	if err != nil {
+		return c, usageError(c, "A quotation mark has no partner. Close it, or leave it out.")
+	}
+	if spec.Name == "alert" {
+		c.spec, tokens = r.alertVerb(spec, tokens)
+		c.run = c.spec.run
+	}
+	if err := c.take(tokens); err != nil {
+		return c, err
+	}
+	if c.spec.asks != nil && c.spec.asks(c) {
+		c.form = c.spec.form
+	}
+	return c, nil
+}
+
+// alertVerb turns "alert <id> ack …" into "ack <id> …", and "alert ack" in an
+// alert's thread into "ack".
+func (r *Router) alertVerb(alert *Spec, tokens []token) (*Spec, []token) {
+	for i := range tokens[:min(len(tokens), 2)] {
+		verb, ok := r.byName[strings.ToLower(tokens[i].text)]
+		if ok && tokens[i].flag == "" && !tokens[i].quoted && isAlertVerb(verb.Name) {
+			return verb, append(append([]token{}, tokens[:i]...), tokens[i+1:]...)
+		}
+	}
+	return alert, tokens
+}
+
+func isAlertVerb(name string) bool {
+	switch name {
+	case "ack", "assign", "resolve", "comment":
+		return true
+	}
+	return false
+}
+
+// take sorts tokens into arguments and flags.
+func (c *call) take(tokens []token) error {
+	for i := 0; i < len(tokens); i++ {
+		t := tokens[i]
+		if t.flag == "" {
+			c.args = append(c.args, t)
+			continue
+		}
+		f, ok := c.spec.flag(t.flag)
+		if !ok {
+			return unknownFlag(c, t.flag)
+		}
+		if _, twice := c.flags[f.Name]; twice {
+			return usageError(c, "--"+f.Name+" is given twice.")
+		}
+		switch {
+		case f.Value == "" && t.hasValue:
+			return usageError(c, "--"+f.Name+" takes no value.")
+		case f.Value == "":
+			c.flags[f.Name] = "true"
+		case f.rest && (!t.hasValue || t.text != ""):
+			var words []string
+			if t.hasValue {
+				words = append(words, t.text)
+			}
+			for i+1 < len(tokens) && tokens[i+1].flag == "" {
+				i++
+				words = append(words, tokens[i].text)
+			}
+			c.flags[f.Name] = strings.Join(words, " ")
+		case t.hasValue:
+			c.flags[f.Name] = t.text
+		case i+1 < len(tokens) && tokens[i+1].flag == "":
+			i++
+			c.flags[f.Name] = tokens[i].text
+		}
+		if f.Value != "" && c.flags[f.Name] == "" {
+			return usageError(c, "--"+f.Name+" needs a value: --"+f.Name+" "+f.Value+".")
+		}
+	}
+	return nil
+}
+
+// firstWord cuts the first word off.
+func firstWord(s string) (word, rest string) {
+	s = strings.TrimSpace(s)
+	end := strings.IndexFunc(s, unicode.IsSpace)
+	if end < 0 {
+		return s, ""
+	}
+	return s[:end], s[skipSpace(s, end):]
+}

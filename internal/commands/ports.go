@@ -1,0 +1,96 @@
+package commands
+
+import (
+	"context"
+	"iter"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// Defender is what commands read, and the one thing they write: alerts. It has
+// no way to act on a machine.
+type Defender interface {
+	Alerts(ctx context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error]
+	AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error)
+	Alert(ctx context.Context, id string) (defender.Alert, error)
+	UpdateAlert(ctx context.Context, id string, u defender.AlertUpdate) (defender.Alert, error)
+	FindMachines(ctx context.Context, query string) (defender.Found, error)
+	Machine(ctx context.Context, id string) (defender.Machine, error)
+	Machines(ctx context.Context, f defender.MachineFilter) iter.Seq2[defender.Machine, error]
+	MachineUsers(ctx context.Context, machineID string) ([]defender.User, error)
+	MachineAlerts(ctx context.Context, machineID string) ([]defender.Alert, error)
+	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
+	MachineAction(ctx context.Context, id string) (defender.MachineAction, error)
+	Permissions(ctx context.Context) (defender.Permissions, error)
+}
+
+// Hunter runs hunting queries.
+type Hunter interface {
+	Hunt(ctx context.Context, q defender.HuntQuery, sink defender.HuntSink) (defender.HuntStats, error)
+}
+
+// Approvals is the two-person rule. Its refusals are *[approvals.Refusal].
+type Approvals interface {
+	Open(ctx context.Context, in approvals.OpenInput) (approvals.Opened, error)
+	Vote(ctx context.Context, in approvals.VoteInput) (approvals.VoteResult, error)
+	Withdraw(ctx context.Context, in approvals.WithdrawInput) (approvals.Request, error)
+	Settle(ctx context.Context, in approvals.SettleInput) (approvals.Opened, error)
+	AskAgain(ctx context.Context, t tenant.ID, id string) (approvals.Prefill, error)
+	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
+	ByNumber(ctx context.Context, t tenant.ID, number int64) (approvals.Request, error)
+	Live(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
+}
+
+// Inbox remembers deliveries, so that a repeated one does nothing.
+type Inbox interface {
+	FirstDelivery(ctx context.Context, t tenant.ID, id string) (bool, error)
+}
+
+// Recorder keeps what people did and were refused. An error means that the
+// event is not recorded; nothing that changes something goes on then.
+type Recorder interface {
+	Record(ctx context.Context, e audit.Event) error
+}
+
+// Watcher is told about alerts that people changed, so that posted cards follow
+// at once.
+type Watcher interface {
+	AlertChanged(ctx context.Context, a defender.Alert) error
+}
+
+// Subjects knows what the thread of a posted card is about.
+type Subjects interface {
+	// SubjectOf returns what the card at the head of in's thread shows. ok is false
+	// for threads of other messages.
+	SubjectOf(ctx context.Context, in chat.Conversation) (s Subject, ok bool, err error)
+}
+
+// SubjectKind is what a card shows.
+type SubjectKind string
+
+// The kinds of subject.
+const (
+	SubjectAlert   SubjectKind = "alert"
+	SubjectMachine SubjectKind = "machine"
+	SubjectRequest SubjectKind = "request"
+)
+
+// Subject is what a thread is about.
+type Subject struct {
+	Kind SubjectKind
+	ID   string
+}
+
+// StatusSource knows how mdebot's parts are.
+type StatusSource interface {
+	Status(ctx context.Context) []cards.StatusLine
+}
+
+// Directory is [identity.Directory].
+type Directory = identity.Directory

@@ -1,0 +1,255 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+func requestSpecs() []Spec {
+	return []Spec{
+		{
+			Name: "requests", Usage: "requests", Summary: "List the requests that wait or run.",
+			Role: identity.Viewer, Access: ReadersToo, Flags: []Flag{publicFlag}, Examples: []string{"requests"},
+			run: (*Router).requests,
+		},
+		{
+			Name: "approve", Usage: "approve <number>", Summary: "Show a request's card to you, with its Approve button.",
+			Audience: chat.Personal, Changes: true, Examples: []string{"approve 142"},
+			run: (*Router).showRequest,
+		},
+		{
+			Name: "deny", Usage: "deny <number>", Summary: "Show a request's card to you, with its Deny buttons.",
+			Audience: chat.Personal, Changes: true, Examples: []string{"deny 142"},
+			run: (*Router).showRequest,
+		},
+		{
+			Name: "withdraw", Usage: "withdraw <number>", Summary: "Take your own request back.",
+			Changes: true, Examples: []string{"withdraw 142"},
+			run: (*Router).withdraw,
+		},
+		{
+			Name: "settle", Usage: "settle <number> <done|not-done> <what you saw>",
+			Summary: "Say what became of a request whose outcome is unclear; a second person must approve.",
+			Role:    identity.Responder, Changes: true, SecondPerson: true,
+			Examples: []string{"settle 142 not-done the portal shows no isolation"},
+			run:      (*Router).settle,
+		},
+	}
+}
+
+func (r *Router) requests(ctx context.Context, c *call) (chat.Message, error) {
+	if len(c.args) > 0 {
+		return chat.Message{}, usageError(c, "requests takes no number; approve <number> shows one request.")
+	}
+	live, err := r.Approvals.Live(ctx, r.Tenant)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.RequestList(live), nil
+}
+
+// requestOf returns the request that c is about: by the number typed first, or
+// the one of the thread.
+func (r *Router) requestOf(ctx context.Context, c *call) (q approvals.Request, rest int, err error) {
+	if typed := strings.TrimPrefix(c.arg(0), "#"); isDigits(typed) {
+		n, err := strconv.ParseInt(typed, 10, 64)
+		if err != nil {
+			return q, 0, usageError(c, "That is not the number of a request.")
+		}
+		q, err = r.Approvals.ByNumber(ctx, r.Tenant, n)
+		return q, 1, err
+	}
+	s, ok, err := r.subject(ctx, c.inv.In)
+	if err != nil {
+		return q, 0, err
+	}
+	if ok && s.Kind == SubjectRequest {
+		q, err = r.Approvals.Request(ctx, r.Tenant, s.ID)
+		return q, 0, err
+	}
+	return q, 0, usageError(c, "Which request? Give its number; requests lists them.")
+}
+
+// showRequest answers a typed approve or deny. The vote is the button on the
+// card, so that nobody decides what they have not seen.
+func (r *Router) showRequest(ctx context.Context, c *call) (chat.Message, error) {
+	q, rest, err := r.requestOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	m := cards.Request(cards.RequestView{Request: q, Portal: r.Portal})
+	switch {
+	case q.State != approvals.Pending:
+	case c.spec.Name == "deny" && rest < len(c.args):
+		m.Note = chat.Join(chat.Plain("Not denied yet. To send your words with it, choose Deny with a reason. "), m.Note)
+	default:
+		m.Note = chat.Join(chat.Plain("Nothing is decided yet: read the card, then use its buttons. "), m.Note)
+	}
+	return m, nil
+}
+
+func (r *Router) clickRequest(ctx context.Context, c *call) (chat.Message, error) {
+	id, _, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
+		return chat.Message{}, errOldButton
+	}
+	q, err := r.Approvals.Request(ctx, r.Tenant, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.Request(cards.RequestView{Request: q, Portal: r.Portal}), nil
+}
+
+var errOldButton = say("This button is from another version of mdebot.", "Find the request with requests.")
+
+// clickVote takes the vote of a button or of the denial form, for exactly what
+// the card showed.
+func (r *Router) clickVote(ctx context.Context, c *call) (chat.Message, error) {
+	id, digest, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
+		return chat.Message{}, errOldButton
+	}
+	in := approvals.VoteInput{
+		Asked: c.asked(), Tenant: r.Tenant, Request: id, Digest: digest,
+		Deny: c.spec.Name == "deny", Reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]),
+	}
+	result, err := r.Approvals.Vote(ctx, in)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return voted(result, in.Deny), nil
+}
+
+func voted(v approvals.VoteResult, deny bool) chat.Message {
+	m := cards.RequestReply(v.Request)
+	m.Buttons = nil
+	what := "Your approval counts. "
+	if deny {
+		what = "Your denial counts. "
+	}
+	m.Title = chat.Join(chat.Plain(what), m.Title)
+	if missing := v.Decision.Needed - len(v.Decision.Counted); !deny && v.Request.State == approvals.Pending && missing > 0 {
+		m.Note = chat.Plain(fmt.Sprintf("%d more approval(s) needed.", missing))
+	}
+	return m
+}
+
+func (r *Router) clickDenyForm(_ context.Context, c *call) (*chat.Form, error) {
+	if _, _, ok := cards.ParseRequestValue(c.inv.Value); !ok {
+		return nil, errOldButton
+	}
+	return &chat.Form{
+		Action: cards.ActionDenySubmit, Value: c.inv.Value, Title: "Deny request", Submit: "Deny",
+		Intro: chat.Plain("One denial ends the request. Your words are shown on its card."),
+		Fields: []chat.Field{{
+			ID: cards.FieldReason, Label: "Why", Kind: chat.FieldArea, Optional: true, MaxLength: approvals.MaxReason,
+		}},
+	}, nil
+}
+
+func (r *Router) withdraw(ctx context.Context, c *call) (chat.Message, error) {
+	q, rest, err := r.requestOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	if rest < len(c.args) {
+		return chat.Message{}, usageError(c, "withdraw takes one number.")
+	}
+	return r.withdrawRequest(ctx, c, q.ID)
+}
+
+func (r *Router) clickWithdraw(ctx context.Context, c *call) (chat.Message, error) {
+	id, _, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
+		return chat.Message{}, errOldButton
+	}
+	return r.withdrawRequest(ctx, c, id)
+}
+
+func (r *Router) withdrawRequest(ctx context.Context, c *call, id string) (chat.Message, error) {
+	q, err := r.Approvals.Withdraw(ctx, approvals.WithdrawInput{Asked: c.asked(), Tenant: r.Tenant, Request: id})
+	if err != nil {
+		return chat.Message{}, err
+	}
+	m := cards.RequestReply(q)
+	m.Buttons = nil
+	return m, nil
+}
+
+func (r *Router) settle(ctx context.Context, c *call) (chat.Message, error) {
+	q, rest, err := r.requestOf(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	outcome := strings.ToLower(c.arg(rest))
+	if outcome != approvals.SettleDone && outcome != approvals.SettleNotDone {
+		return chat.Message{}, usageError(c, "Say done or not-done, as the Defender portal shows it.")
+	}
+	saw := strings.TrimSpace(c.words(rest + 1))
+	if saw == "" {
+		return chat.Message{}, usageError(c, "Say in a few words what you saw, and where: the second person decides by it.")
+	}
+	opened, err := r.Approvals.Settle(ctx, approvals.SettleInput{
+		Asked: c.asked(), Tenant: r.Tenant, Request: q.ID, Outcome: outcome, Reason: saw,
+	})
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return openedMessage(opened), nil
+}
+
+// clickAgain opens a form filled with what has expired, failed or become void.
+func (r *Router) clickAgain(ctx context.Context, c *call) (*chat.Form, error) {
+	id, _, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
+		return nil, errOldButton
+	}
+	p, err := r.Approvals.AskAgain(ctx, r.Tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	f := containForm(p.Action, p.Reason)
+	f.Action, f.Value, f.Title = cards.ActionAgainSubmit, c.inv.Value, "Ask again"
+	var names chat.Text
+	for i, t := range p.Targets[:min(len(p.Targets), namesShown)] {
+		if i > 0 {
+			names = chat.Join(names, chat.Plain(", "))
+		}
+		names = chat.Join(names, chat.Untrusted(t.Name))
+	}
+	if more := len(p.Targets) - namesShown; more > 0 {
+		names = chat.Join(names, chat.Plain(fmt.Sprintf(" and %d more", more)))
+	}
+	f.Intro = chat.Join(chat.Untrusted(p.Action), chat.Plain(" "), names, chat.Plain(". "), f.Intro)
+	return f, nil
+}
+
+// submitAgain opens a new request for the same machines, by their IDs, with
+// facts read afresh.
+func (r *Router) submitAgain(ctx context.Context, c *call) (chat.Message, error) {
+	id, _, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
+		return chat.Message{}, errOldButton
+	}
+	p, err := r.Approvals.AskAgain(ctx, r.Tenant, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	spec, ok := r.byName[p.Action]
+	if !ok {
+		return chat.Message{}, errOldButton
+	}
+	c.spec = spec
+	o := order{reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]), scope: p.Params["scope"]}
+	for _, t := range p.Targets {
+		o.machines = append(o.machines, t.ID)
+	}
+	return r.request(ctx, c, o)
+}

@@ -1,0 +1,217 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+const (
+	// nowBudget bounds what is done before the first answer: platforms drop an
+	// answer that comes after three seconds.
+	nowBudget = 1500 * time.Millisecond
+	// workBudget bounds the work of a command that names no other limit.
+	workBudget = time.Minute
+)
+
+// Config is what a Router works with. Everything but Groups is required.
+type Config struct {
+	Tenant    tenant.ID
+	Defender  Defender
+	Hunter    Hunter
+	Approvals Approvals
+	Policy    *policy.Source
+	Groups    policy.GroupSource
+	Directory Directory
+	Inbox     Inbox
+	Recorder  Recorder
+	Watcher   Watcher
+	Subjects  Subjects
+	Status    StatusSource
+	Portal    cards.Portal
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Router answers invocations. It implements [chat.Handler].
+type Router struct {
+	Config
+	specs  []Spec
+	byName map[string]*Spec // every name and alias, in lower case
+	reads  *limiter
+	hunts  *limiter
+	drafts *drafts
+}
+
+// New returns a Router over all [Specs].
+func New(c Config) *Router {
+	r := &Router{
+		Config: c,
+		specs:  Specs(),
+		byName: map[string]*Spec{},
+		reads:  newLimiter(60, time.Minute, c.Now),
+		hunts:  newLimiter(10, time.Hour, c.Now),
+		drafts: newDrafts(c.Now),
+	}
+	for i := range r.specs {
+		for _, name := range r.specs[i].names() {
+			if r.byName[name] != nil {
+				panic("two commands are called " + name)
+			}
+			r.byName[name] = &r.specs[i]
+		}
+	}
+	return r
+}
+
+// Handle answers inv. It returns within two seconds; the work is in Later.
+func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response {
+	if inv.Kind == chat.Suggest {
+		return chat.Response{Options: r.suggest(ctx, inv)}
+	}
+	c, err := r.callOf(inv)
+	if err != nil {
+		return answerNow(chat.Asker, r.explain(ctx, c, err))
+	}
+	if errs := fieldErrors(c); len(errs) > 0 {
+		return chat.Response{Errors: errs}
+	}
+	if c.form != nil {
+		form, err := r.openForm(ctx, c)
+		if err != nil {
+			return answerNow(c.spec.Audience, r.explain(ctx, c, err))
+		}
+		if form != nil {
+			return chat.Response{Form: form}
+		}
+	}
+	busy := chat.Plain("Working on it …")
+	if c.spec.busy != nil {
+		busy = c.spec.busy(c)
+	}
+	resp := answerNow(c.audience(), chat.Message{Title: busy})
+	resp.Later = func(ctx context.Context, out chat.Replier) { r.work(ctx, c, out) }
+	return resp
+}
+
+func answerNow(a chat.Audience, m chat.Message) chat.Response {
+	return chat.Response{Audience: a, Message: &m}
+}
+
+// callOf turns an invocation of any kind into a call.
+func (r *Router) callOf(inv chat.Invocation) (*call, error) {
+	if inv.Kind == chat.Command {
+		return r.parse(inv)
+	}
+	d, ok := doors[inv.Action]
+	if !ok {
+		return nil, say("This button is from another version of mdebot.", "Type the command instead; help lists them.")
+	}
+	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form}
+	if c.run == nil {
+		c.run = c.spec.run
+	}
+	c.args = []token{{text: inv.Value, quoted: true}}
+	return c, nil
+}
+
+// audience is who sees c's answer.
+func (c *call) audience() chat.Audience {
+	if c.flags[publicFlag.Name] != "" {
+		return chat.Everyone
+	}
+	return c.spec.Audience
+}
+
+// openForm decides whether something has to be asked first. Only those who may
+// use the command get the form.
+func (r *Router) openForm(ctx context.Context, c *call) (*chat.Form, error) {
+	ctx, cancel := context.WithTimeout(ctx, nowBudget)
+	defer cancel()
+	if err := r.authorise(ctx, c); err != nil {
+		return nil, err
+	}
+	return c.form(r, ctx, c)
+}
+
+// work does what c asks for and always answers.
+func (r *Router) work(ctx context.Context, c *call, out chat.Replier) {
+	limit := c.spec.limit
+	if limit == 0 {
+		limit = workBudget
+	}
+	started := r.Now()
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c.out = out
+	m, err := r.carryOut(bounded, c)
+	if err != nil {
+		m = r.explain(ctx, c, err)
+	}
+	if err := out.Answer(ctx, m); err != nil {
+		r.Logger.WarnContext(ctx, "answer not delivered", "command", c.spec.Name, "error", err)
+	}
+	r.Logger.InfoContext(ctx, "command ran", "command", c.spec.Name, "platform", string(c.inv.By.Platform),
+		"person_id", c.who.Person.ID.String(), "tenant_id", string(r.Tenant), "refused", err != nil, "duration", r.Now().Sub(started))
+}
+
+// carryOut authorises and runs c. A panic is an error like another: whoever
+// clicked still gets an answer.
+func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := r.authorise(ctx, c); err != nil {
+		return chat.Message{}, err
+	}
+	if !c.spec.Changes {
+		if wait, ok := r.reads.allow(c.who.key()); !ok {
+			return chat.Message{}, say("That is a lot of questions in a minute.", "Try again in "+wait.String()+".")
+		}
+		return c.run(r, ctx, c)
+	}
+	first, err := r.Inbox.FirstDelivery(ctx, r.Tenant, c.inv.Delivery)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	if !first {
+		return chat.Message{}, say("This was delivered twice and is done once.", "See requests for what is open.")
+	}
+	return c.run(r, ctx, c)
+}
+
+// explain is the answer to err: its own sentence when it is meant for people,
+// otherwise a reference under which the log has the details.
+func (r *Router) explain(ctx context.Context, c *call, err error) chat.Message {
+	var s *sorry
+	if errors.As(err, &s) {
+		return s.message()
+	}
+	if s := r.known(c, err); s != nil {
+		return s.message()
+	}
+	ref := strings.ToLower(uuid.NewString()[:4])
+	attrs := []any{"ref", ref, "error", err, "tenant_id", string(r.Tenant)}
+	if c != nil {
+		attrs = append(attrs, "command", c.spec.Name, "person_id", c.who.Person.ID.String())
+	}
+	r.Logger.ErrorContext(ctx, "command failed", attrs...)
+	return chat.Message{
+		Title: chat.Plain("Something went wrong (ref " + ref + ")"),
+		Tone:  chat.Danger,
+		Note:  chat.Plain("The details are in mdebot's log under that ref. Nothing is known to have changed; look before you try again."),
+	}
+}
