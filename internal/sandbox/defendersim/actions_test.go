@@ -50,3 +50,162 @@ func TestIsolate_runsToItsEnd(t *testing.T) {
 		t.Errorf("list of actions = %+v, want the one action", list.Value)
 	}
 }
+
+func TestIsolate_refuses(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for name, c := range map[string]struct {
+		machine, body string
+		status        int
+		code          string
+	}{
+		"no comment":                      {"ws-001", `{"IsolationType":"Full"}`, 400, "MissingRequiredParameter"},
+		"a blank comment":                 {"ws-001", `{"Comment":" "}`, 400, "MissingRequiredParameter"},
+		"names in lower case":             {"ws-001", `{"comment":"x","isolationType":"Full"}`, 400, "InvalidRequestBody"},
+		"an unknown name":                 {"ws-001", `{"Comment":"x","ExternalId":"y"}`, 400, "InvalidRequestBody"},
+		"a number for the comment":        {"ws-001", `{"Comment":1}`, 400, "InvalidRequestBody"},
+		"no JSON":                         {"ws-001", `Comment=x`, 400, "InvalidRequestBody"},
+		"an unknown type":                 {"ws-001", `{"Comment":"x","IsolationType":"Partial"}`, 400, "InvalidInput"},
+		"a phone":                         {"phone-01", isolateBody, 400, "OsPlatformNotSupported"},
+		"selective on Linux":              {"web-01", `{"Comment":"x","IsolationType":"Selective"}`, 400, "OsPlatformNotSupported"},
+		"a Windows that is too old":       {"ws-150", isolateBody, 400, "ClientVersionNotSupported"},
+		"a device that was not onboarded": {"printer-01", isolateBody, 400, "BadRequest"},
+		"containment of an onboarded one": {"ws-001", `{"Comment":"x","IsolationType":"UnManagedDevice"}`, 400, "BadRequest"},
+		"an unknown machine":              {"", isolateBody, 404, "ResourceNotFound"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := "0123456789abcdef0123456789abcdef01234567"
+			if c.machine != "" {
+				id = b.machine(c.machine).ID
+			}
+			a := b.in(t).do(http.MethodPost, "/api/machines/"+id+"/isolate", c.body, c.status)
+			if got := a.code(t); got != c.code {
+				t.Errorf("code = %s, want %s", got, c.code)
+			}
+		})
+	}
+	if got := b.tenant.Effects(); len(got) != 0 {
+		t.Errorf("refused calls left effects: %+v", got)
+	}
+}
+
+func (b *bench) isolate(name string) defendersim.Action {
+	b.t.Helper()
+	var a defendersim.Action
+	b.do(http.MethodPost, "/api/machines/"+b.machine(name).ID+"/isolate", isolateBody, http.StatusCreated).decode(b.t, &a)
+	return a
+}
+
+func (b *bench) action(id string) defendersim.Action {
+	b.t.Helper()
+	var a defendersim.Action
+	b.do(http.MethodGet, "/api/machineactions/"+id, "", http.StatusOK).decode(b.t, &a)
+	return a
+}
+
+func TestIsolate_twice(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	first := b.isolate("ws-001")
+	path := "/api/machines/" + first.MachineID + "/isolate"
+	if a := b.do(http.MethodPost, path, isolateBody, http.StatusBadRequest); a.code(t) != "ActiveRequestAlreadyExists" {
+		t.Errorf("second isolation was refused with %s", a.body)
+	}
+	b.tenant.SetRepeat(defendersim.RepeatExisting)
+	if again := b.isolate("ws-001"); again.ID != first.ID {
+		t.Errorf("second isolation answered action %s, want the first one, %s", again.ID, first.ID)
+	}
+	if got := b.tenant.Effects(); len(got) != 1 {
+		t.Errorf("ledger holds %d effects, want one", len(got))
+	}
+	// An isolation of an isolated machine is accepted and stays pending.
+	b.clock.advance(time.Minute)
+	stuck := b.isolate("ws-001")
+	b.clock.advance(24 * time.Hour)
+	b.token = b.tokenFor("https://api.securitycenter.microsoft.com")
+	if got := b.action(stuck.ID); got.Status != "Pending" {
+		t.Errorf("isolation of an isolated machine is %s, want Pending", got.Status)
+	}
+}
+
+func TestUnisolate_frees(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a := b.isolate("web-01")
+	b.clock.advance(time.Minute)
+	b.do(http.MethodPost, "/api/machines/"+a.MachineID+"/unisolate", `{"Comment":"clean"}`, http.StatusCreated)
+	if !b.machine("web-01").Isolated {
+		t.Error("machine is free before the release has run")
+	}
+	b.clock.advance(time.Minute)
+	if m := b.machine("web-01"); m.Isolated || len(m.Actions) != 2 {
+		t.Errorf("machine is isolated %v after its release, with %d actions", m.Isolated, len(m.Actions))
+	}
+}
+
+func TestIsolate_offlineMachine(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	waiting, returning := b.isolate("lt-013"), b.isolate("lt-026")
+	b.clock.advance(20 * time.Hour)
+	if got := b.action(waiting.ID); got.Status != "Pending" {
+		t.Errorf("action on an offline machine is %s, want Pending", got.Status)
+	}
+	if err := b.tenant.SetOnline(returning.MachineID, true); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(10 * time.Second)
+	if got := b.action(returning.ID); got.Status != "Succeeded" {
+		t.Errorf("action on a machine that came back is %s, want Succeeded", got.Status)
+	}
+	b.clock.advance(72 * time.Hour)
+	b.token = b.tokenFor("https://api.securitycenter.microsoft.com")
+	got := b.action(waiting.ID)
+	if got.Status != "TimeOut" || got.ErrorHResult != -2145844840 || got.LastUpdateDateTimeUTC.Sub(got.CreationDateTimeUTC.Time) != 72*time.Hour+14*time.Minute {
+		t.Errorf("action after three days = %+v, want TimeOut at 3 days 14 minutes", got)
+	}
+}
+
+func TestIsolate_failsWhenScripted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.tenant.FailNext(b.machine("ws-002").ID, -2147024891)
+	a := b.isolate("ws-002")
+	b.clock.advance(time.Minute)
+	if got := b.action(a.ID); got.Status != "Failed" || got.ErrorHResult != -2147024891 || b.machine("ws-002").Isolated {
+		t.Errorf("action = %s %d, isolated %v, want Failed with the result and no isolation", got.Status, got.ErrorHResult, b.machine("ws-002").Isolated)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a := b.isolate("ws-003")
+	path := "/api/machineactions/" + a.ID + "/cancel"
+	b.do(http.MethodPost, path, `{}`, http.StatusBadRequest)
+	var cancelled defendersim.Action
+	b.do(http.MethodPost, path, `{"Comment":"mistake"}`, http.StatusOK).decode(t, &cancelled)
+	if cancelled.Status != "Cancelled" || *cancelled.CancellationRequestor != clientID {
+		t.Errorf("cancel answered %+v", cancelled)
+	}
+	b.clock.advance(time.Minute)
+	if b.machine("ws-003").Isolated {
+		t.Error("a cancelled action took effect")
+	}
+	b.do(http.MethodPost, path, `{"Comment":"again"}`, http.StatusBadRequest)
+	b.do(http.MethodPost, "/api/machineactions/none/cancel", `{"Comment":"x"}`, http.StatusNotFound)
+}
+
+func TestPortalAction_isSeenByTheAPI(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := b.machine("ws-004")
+	started, err := b.tenant.PortalAction(m.ID, "Isolate", "avery.chen@contoso.com", "from the portal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.action(started.ID); got.RequestSource != "Portal" || got.Requestor != "avery.chen@contoso.com" {
+		t.Errorf("action from the portal = %+v", got)
+	}
+	b.do(http.MethodPost, "/api/machines/"+m.ID+"/isolate", isolateBody, http.StatusBadRequest)
+}
