@@ -76,10 +76,6 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 		personLine:  make(map[identity.PersonID]int),
 		accountLine: make(map[string]int),
 	}
-	if _, err := identity.ParsePersonID(f.opts.HomeTenant + "/" + anyObject); f.opts.HomeTenant != "" && err != nil {
-		f.fault(0, "the home tenant %q is not a tenant ID; use the GUID that Entra shows, in lower case", f.opts.HomeTenant)
-		f.opts.HomeTenant = anyObject // so that this is said once
-	}
 	if body := f.document(text); body != nil {
 		f.object(body, "the file", keys{
 			"approvals": f.approvals,
@@ -331,6 +327,10 @@ func (f *fileReader) objectID(n ast.Node, what string) (tenant, object string, o
 			return "", "", false
 		}
 		full = f.opts.HomeTenant + "/" + s
+		if _, err := identity.ParsePersonID(f.opts.HomeTenant + "/" + anyObject); err != nil {
+			f.fault(lineOf(n), "%s: %s would belong to the tenant %q, which is not a GUID in lower case; correct that setting, or write <tenant ID>/%s", what, s, f.opts.HomeTenant, s)
+			return "", "", false
+		}
 	}
 	id, err := identity.ParsePersonID(full)
 	if err != nil {

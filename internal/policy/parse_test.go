@@ -218,9 +218,12 @@ func TestParse_objectIDsWithoutAHomeTenant(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "mdebot.yaml:2: person: "+riley+" has no tenant") {
 		t.Errorf("Parse(without tenant) = %v, want a fault on line 2", err)
 	}
+	if _, err := Parse("mdebot.yaml", []byte(full), Options{HomeTenant: "contoso.onmicrosoft.com"}); err != nil {
+		t.Errorf("Parse(with tenant) = %v, want success whatever the home tenant", err)
+	}
 	_, err = Parse("mdebot.yaml", []byte(bare), Options{HomeTenant: "contoso.onmicrosoft.com"})
-	if err == nil || !strings.HasPrefix(err.Error(), `mdebot.yaml: the home tenant "contoso.onmicrosoft.com" is not a tenant ID`) {
-		t.Errorf("Parse(home tenant by name) = %v, want one fault about the home tenant", err)
+	if err == nil || !strings.HasPrefix(err.Error(), "mdebot.yaml:2: person: "+riley+` would belong to the tenant "contoso.onmicrosoft.com"`) {
+		t.Errorf("Parse(home tenant by name) = %v, want a fault about the home tenant", err)
 	}
 }
 
