@@ -1,0 +1,394 @@
+package notify
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+type tenantID = tenant.ID
+
+// seen is what is remembered of an alert to tell whether anything is new.
+type seen struct {
+	fingerprint string
+	peak        int
+	status      string
+}
+
+// news is why an alert is taken up.
+type news int
+
+const (
+	nothingNew news = iota
+	firstSeen
+	changed
+	severityRaised // above everything announced so far
+	reopened
+)
+
+// judge compares an alert with what is remembered. Times play no part: equal
+// stamps, late arrivals and shifting pages cannot hide or repeat an alert.
+func judge(old seen, known bool, a defender.Alert, fingerprint string) news {
+	switch {
+	case !known:
+		return firstSeen
+	case old.fingerprint == fingerprint:
+		return nothingNew
+	case a.Severity.Rank() > old.peak:
+		return severityRaised
+	case old.status == "Resolved" && a.Status != "Resolved":
+		return reopened
+	default:
+		return changed
+	}
+}
+
+// fingerprint covers what a card shows, without evidence, which is read later.
+func fingerprint(a defender.Alert) (string, error) {
+	a.Evidence = nil
+	b, err := json.Marshal(a)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// arrival is an alert on its way in, with all that was read for it beforehand:
+// nothing is fetched inside the transaction.
+type arrival struct {
+	alert       defender.Alert
+	fingerprint string
+	machine     *policy.Machine
+	// quiet alerts are remembered and not posted: they are older than the start
+	// of watching.
+	quiet bool
+}
+
+// take records arrivals and plans their cards, all in one transaction.
+func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		tx = &coalesced{Tx: tx, planned: map[durable.Job]bool{}}
+		for _, in := range arrivals {
+			if err := n.takeOne(ctx, tx, t, in); err != nil {
+				return fmt.Errorf("record alert %s: %w", in.alert.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// coalesced plans each job once, however many alerts of a batch want it.
+type coalesced struct {
+	durable.Tx
+	planned map[durable.Job]bool
+}
+
+func (c *coalesced) Enqueue(ctx context.Context, job durable.Job) error {
+	if c.planned[job] {
+		return nil
+	}
+	c.planned[job] = true
+	return c.Tx.Enqueue(ctx, job)
+}
+
+func (n *Notifier) takeOne(ctx context.Context, tx durable.Tx, t tenantID, in arrival) error {
+	a := in.alert
+	old, known, err := remembered(ctx, tx, t, a.ID)
+	if err != nil {
+		return err
+	}
+	what := judge(old, known, a, in.fingerprint)
+	if what == nothingNew {
+		return nil
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	now := n.now().UnixMicro()
+	peak := max(a.Severity.Rank(), old.peak)
+	if known {
+		_, err = tx.Exec(ctx, `
+			UPDATE alerts SET fingerprint = $1, severity = $2, peak = $3, status = $4, incident = $5, machine = $6, body = $7, changed_at = $8
+			WHERE tenant = $9 AND id = $10`,
+			in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, string(body), now, string(t), a.ID)
+	} else {
+		_, err = tx.Exec(ctx, `
+			INSERT INTO alerts (tenant, id, fingerprint, severity, peak, status, incident, machine, body, created_at, seen_at, changed_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
+			string(t), a.ID, in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, string(body), durable.Micros(a.Created), now)
+	}
+	if err != nil || in.quiet {
+		return err
+	}
+	if known {
+		if err := n.redraw(ctx, tx, t, SubjectAlert, a.ID); err != nil {
+			return err
+		}
+	}
+	if what == changed {
+		return nil // an old alert does not match new routes because somebody commented on it
+	}
+	for _, to := range n.destinations(a, in.machine) {
+		if err := n.postAlert(ctx, tx, t, a, to, what); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destinations are the places of all matching routes, each once.
+func (n *Notifier) destinations(a defender.Alert, m *policy.Machine) []chat.Destination {
+	var out []chat.Destination
+	for _, r := range n.policy.Current().Routes(policyAlert(a), m) {
+		for _, to := range r.To {
+			if d := chat.Destination(to); !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
+// postAlert plans a's card at to: in the thread of its incident when one has
+// begun there, in a storm's pages when the destination is flooded.
+func (n *Notifier) postAlert(ctx context.Context, tx durable.Tx, t tenantID, a defender.Alert, to chat.Destination, what news) error {
+	existing, ok, err := cardOf(ctx, tx, t, SubjectAlert, a.ID, to)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if what != severityRaised {
+			return nil
+		}
+		parent := existing.id
+		if existing.held != "" { // it has no message of its own to reply to
+			head, _, err := cardOf(ctx, tx, t, subjectStorm, existing.held, to)
+			if err != nil {
+				return err
+			}
+			parent = head.id
+		}
+		_, err := n.want(ctx, tx, want{
+			tenant: t, subject: subjectRaised, subjectID: a.ID + "/" + string(a.Severity), destination: to,
+			class: alertClass(a), parent: parent,
+		})
+		return err
+	}
+	parent, err := incidentHead(ctx, tx, t, a, to)
+	if err != nil {
+		return err
+	}
+	held, err := n.storm(ctx, tx, t, to)
+	if err != nil {
+		return err
+	}
+	if _, err := n.want(ctx, tx, want{
+		tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to,
+		class: alertClass(a), parent: parent, held: held,
+	}); err != nil {
+		return err
+	}
+	if parent != "" && held == "" {
+		return n.redrawCard(ctx, tx, parent, to) // the head counts its thread
+	}
+	return nil
+}
+
+// AlertChanged records an alert that was changed through mdebot, so that its
+// cards follow at once instead of at the next poll.
+func (n *Notifier) AlertChanged(ctx context.Context, a defender.Alert) error {
+	fp, err := fingerprint(a)
+	if err != nil {
+		return err
+	}
+	_, known, err := remembered(ctx, n.db.Read(), a.Tenant, a.ID)
+	if err != nil || !known {
+		return err // never posted; the next poll takes it up as it is
+	}
+	return n.take(ctx, a.Tenant, []arrival{{alert: a, fingerprint: fp}})
+}
+
+func alertClass(a defender.Alert) int64 {
+	return int64(classAlert + defender.High.Rank() - a.Severity.Rank())
+}
+
+func policyAlert(a defender.Alert) policy.Alert {
+	return policy.Alert{
+		ID: a.ID, Title: a.Title, Severity: string(a.Severity), Status: a.Status, Category: a.Category,
+		Source: a.DetectionSource, Threat: a.ThreatFamily, Incident: a.IncidentID, Created: a.Created, Technique: a.Techniques,
+	}
+}
+
+func remembered(ctx context.Context, db durable.DBTX, t tenantID, id string) (s seen, known bool, err error) {
+	err = db.QueryRow(ctx, `SELECT fingerprint, peak, status FROM alerts WHERE tenant = $1 AND id = $2`, string(t), id).
+		Scan(&s.fingerprint, &s.peak, &s.status)
+	if errors.Is(err, durable.ErrNoRows) {
+		return seen{}, false, nil
+	}
+	return s, err == nil, err
+}
+
+func storedAlert(ctx context.Context, db durable.DBTX, t tenantID, id string) (defender.Alert, error) {
+	var body string
+	if err := db.QueryRow(ctx, `SELECT body FROM alerts WHERE tenant = $1 AND id = $2`, string(t), id).Scan(&body); err != nil {
+		return defender.Alert{}, fmt.Errorf("read stored alert %s: %w", id, err)
+	}
+	var a defender.Alert
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		return defender.Alert{}, fmt.Errorf("read stored alert %s: %w", id, err)
+	}
+	a.Tenant = t
+	return a, nil
+}
+
+func cardOf(ctx context.Context, db durable.DBTX, t tenantID, s Subject, id string, to chat.Destination) (card, bool, error) {
+	c, err := scanCard(db.QueryRow(ctx, `SELECT `+cardColumns+` FROM cards WHERE tenant = $1 AND subject = $2 AND subject_id = $3 AND destination = $4`,
+		string(t), string(s), id, string(to)))
+	if errors.Is(err, durable.ErrNoRows) {
+		return card{}, false, nil
+	}
+	return c, err == nil, err
+}
+
+// incidentHead is the card that began the thread of a's incident at to, or "".
+func incidentHead(ctx context.Context, db durable.DBTX, t tenantID, a defender.Alert, to chat.Destination) (string, error) {
+	if a.IncidentID == 0 {
+		return "", nil
+	}
+	var id string
+	err := db.QueryRow(ctx, `
+		SELECT c.id FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
+		WHERE a.tenant = $1 AND a.incident = $2 AND c.subject = 'alert' AND c.destination = $3 AND c.parent = '' AND c.held = ''
+		ORDER BY c.created_at, c.id LIMIT 1`, string(t), a.IncidentID, string(to)).Scan(&id)
+	if errors.Is(err, durable.ErrNoRows) {
+		return "", nil
+	}
+	return id, err
+}
+
+// threadAlerts are the alerts in the thread under c.
+func (n *Notifier) threadAlerts(ctx context.Context, c card) ([]defender.Alert, error) {
+	rows, err := n.db.Read().Query(ctx, `
+		SELECT a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
+		WHERE c.parent = $1 AND c.subject = 'alert' ORDER BY c.created_at, c.id LIMIT 500`, c.id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return scanAlerts(rows)
+}
+
+// scanAlerts reads stored alerts from rows of one column, their body.
+func scanAlerts(rows durable.Rows) ([]defender.Alert, error) {
+	var out []defender.Alert
+	for rows.Next() {
+		var body string
+		if err := rows.Scan(&body); err != nil {
+			return nil, err
+		}
+		var a defender.Alert
+		if err := json.Unmarshal([]byte(body), &a); err != nil {
+			return nil, fmt.Errorf("read stored alert: %w", err)
+		}
+		out = append(out, a)
+	}
+	return out, rows.Err()
+}
+
+func (n *Notifier) redrawCard(ctx context.Context, tx durable.Tx, id string, to chat.Destination) error {
+	if _, err := tx.Exec(ctx, `UPDATE cards SET wanted = wanted + 1 WHERE id = $1`, id); err != nil {
+		return err
+	}
+	return n.wake(ctx, tx, to)
+}
+
+// alertMentions are the mentions of the routes that brought a to c's destination.
+func (n *Notifier) alertMentions(a defender.Alert, c card) []chat.Mention {
+	var out []chat.Mention
+	for _, r := range n.policy.Current().Routes(policyAlert(a), nil) {
+		if slices.Contains(r.To, string(c.destination)) {
+			out = append(out, mentions(r.Mention, c.destination.Platform())...)
+		}
+	}
+	return out
+}
+
+// evidenceBatch is how many alerts one call for evidence asks for, and
+// evidenceMost how many in one pass: in a storm the quota is needed elsewhere,
+// and each card says that its evidence was not read.
+const (
+	evidenceBatch = 25
+	evidenceMost  = 100
+)
+
+// prepare reads what the new alerts of a pass need before they are recorded:
+// evidence, most severe first, for those that some route wants.
+func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alerts []defender.Alert) []arrival {
+	arrivals := make([]arrival, 0, len(alerts))
+	var wanted []int
+	for _, a := range alerts {
+		fp, err := fingerprint(a)
+		if err != nil {
+			n.log.ErrorContext(ctx, "alert cannot be encoded", "alert_id", a.ID, "error", err)
+			continue
+		}
+		old, known, err := remembered(ctx, n.db.Read(), w.Tenant, a.ID)
+		if err != nil {
+			known = false // taken up again below, where the same error would stop the pass
+		}
+		if judge(old, known, a, fp) == nothingNew {
+			continue
+		}
+		in := arrival{alert: a, fingerprint: fp, quiet: !known && a.Created.Before(began)}
+		if !in.quiet {
+			in.machine = w.machineFacts(ctx, a.MachineID, n.now())
+			if len(n.destinations(a, in.machine)) > 0 {
+				wanted = append(wanted, len(arrivals))
+			}
+		}
+		arrivals = append(arrivals, in)
+	}
+	slices.SortStableFunc(wanted, func(i, j int) int {
+		return arrivals[j].alert.Severity.Rank() - arrivals[i].alert.Severity.Rank()
+	})
+	for batch := range slices.Chunk(wanted[:min(len(wanted), evidenceMost)], evidenceBatch) {
+		n.addEvidence(ctx, w, arrivals, batch)
+	}
+	return arrivals
+}
+
+// addEvidence fills in evidence; without it the alert is posted all the same.
+func (n *Notifier) addEvidence(ctx context.Context, w *watch, arrivals []arrival, batch []int) {
+	ids := make([]string, 0, len(batch))
+	at := map[string]int{}
+	for _, i := range batch {
+		id := arrivals[i].alert.ID
+		ids, at[id] = append(ids, id), i
+	}
+	full, err := w.Source.AlertsWithEvidence(ctx, ids)
+	if err != nil {
+		n.log.WarnContext(ctx, "evidence not read", "tenant_id", w.Tenant, "error", err)
+		return
+	}
+	for _, a := range full {
+		if i, ok := at[a.ID]; ok {
+			arrivals[i].alert.Evidence = a.Evidence
+			if a.Evidence == nil {
+				arrivals[i].alert.Evidence = []defender.Evidence{}
+			}
+		}
+	}
+}

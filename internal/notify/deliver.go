@@ -1,0 +1,289 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+const (
+	// leaseTime is how long a destination belongs to one replica. One send must
+	// fit: see sendTimeout.
+	leaseTime   = 45 * time.Second
+	runTime     = 20 * time.Second // then the run ends, so that other destinations get a worker
+	sendTimeout = 15 * time.Second
+	// findAgo is how far before a try of unknown outcome the platform is searched.
+	findAgo = time.Minute
+	// reducedAfter is the number of failed tries after which a message is sent in
+	// its shortest form (reliability P-8).
+	reducedAfter = 3
+)
+
+// Deliver brings one destination up to date: posts and edits, most urgent first,
+// at the platform's pace. It is a [durable.Worker]; a run that finds the
+// destination taken or nothing due ends at once.
+func (n *Notifier) Deliver(ctx context.Context, job durable.Job) error {
+	d := chat.Destination(job.ID)
+	mine, err := n.lease(ctx, d, leaseTime)
+	if err != nil || !mine {
+		return err
+	}
+	wait, err := n.drain(ctx, d)
+	// The lease must not outlive the run, also when ctx has ended.
+	err = errors.Join(err, n.release(context.WithoutCancel(ctx), d))
+	if err == nil && wait > 0 {
+		return durable.Snooze(wait)
+	}
+	return err
+}
+
+// drain sends until nothing is due. It returns how long to wait when the
+// destination has to pause longer than a run should last.
+func (n *Notifier) drain(ctx context.Context, d chat.Destination) (time.Duration, error) {
+	end := n.now().Add(runTime)
+	for {
+		c, ok, err := n.nextDue(ctx, d)
+		if err != nil || !ok {
+			return 0, err
+		}
+		if !n.now().Before(end) {
+			return time.Millisecond, nil
+		}
+		ready, wait, err := n.begin(ctx, &c)
+		if err != nil {
+			return 0, err
+		}
+		switch {
+		case ready:
+			if err := n.send(ctx, c); err != nil {
+				return 0, err
+			}
+		case wait > 3*time.Second:
+			return wait, nil
+		default:
+			if err := sleep(ctx, wait); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// nextDue is the most urgent card of d that is due.
+func (n *Notifier) nextDue(ctx context.Context, d chat.Destination) (card, bool, error) {
+	due, err := queryCards(ctx, n.db.Read(), `
+		SELECT `+cardColumns+` FROM cards
+		WHERE destination = $1 AND wanted > shown AND next_at <= $2 AND held = ''
+		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END, created_at, id LIMIT 1`,
+		string(d), n.now().UnixMicro())
+	if err != nil || len(due) == 0 {
+		return card{}, false, err
+	}
+	return due[0], true, nil
+}
+
+// begin takes the pace for one send and notes that it is being tried, so that a
+// crash between the send and its record is noticed.
+func (n *Notifier) begin(ctx context.Context, c *card) (ready bool, wait time.Duration, err error) {
+	err = n.db.InTx(ctx, func(tx durable.Tx) error {
+		ready = false
+		now := n.now()
+		w, err := reserve(ctx, tx, limits(c.destination, !c.ref.IsZero()), now)
+		if err != nil || w > 0 {
+			wait = w
+			return err
+		}
+		rows, err := tx.Exec(ctx, `
+			UPDATE cards SET attempts = attempts + 1, tried_at = CASE WHEN tried_at = 0 THEN $1 ELSE tried_at END
+			WHERE id = $2 AND wanted > shown`, now.UnixMicro(), c.id)
+		ready = rows == 1
+		return err
+	})
+	return ready, wait, err
+}
+
+// send draws c and posts or edits it once, and records the outcome. Only errors
+// of the database are returned; a platform's refusal is an outcome.
+func (n *Notifier) send(ctx context.Context, c card) error {
+	poster, ok := n.posters[c.destination.Platform()]
+	if !ok {
+		return n.failed(ctx, c, fmt.Errorf("%s is not configured: %w", c.destination.Platform(), chat.ErrNotThere))
+	}
+	drawn, err := n.draw(ctx, c)
+	switch {
+	case errors.Is(err, errNotYet):
+		return n.later(ctx, c, time.Second)
+	case err != nil:
+		return n.failed(ctx, c, err)
+	case drawn.skip:
+		return n.shown(ctx, c, c.ref)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	ref, err := n.put(ctx, poster, c, drawn)
+	// The outcome is recorded also when the process is being stopped.
+	record := context.WithoutCancel(ctx)
+	if err != nil {
+		return n.failed(record, c, err)
+	}
+	return n.shown(record, c, ref)
+}
+
+// put makes the platform show drawn and returns where.
+func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn drawing) (chat.Ref, error) {
+	if !c.ref.IsZero() {
+		err := poster.Edit(ctx, c.ref, drawn.message)
+		if !errors.Is(err, chat.ErrGone) {
+			return c.ref, err
+		}
+		if drawn.editOnly {
+			return c.ref, nil
+		}
+		// Somebody deleted it: the record is the truth, so it is posted again
+		// (threat-model S-15).
+		n.log.InfoContext(ctx, "posted message is gone, posting again", "card_id", c.id)
+	}
+	post := chat.Post{To: c.destination, Thread: drawn.thread, Broadcast: drawn.broadcast, Message: drawn.message, Delivery: c.id}
+	if c.attempts > 0 && c.ref.IsZero() && !c.triedAt.IsZero() {
+		ref, found, err := poster.Find(ctx, post, c.triedAt.Add(-findAgo))
+		if err != nil {
+			return chat.Ref{}, fmt.Errorf("look for an earlier post: %w", err)
+		}
+		if found {
+			return ref, poster.Edit(ctx, ref, drawn.message)
+		}
+	}
+	return poster.Post(ctx, post)
+}
+
+// shown records success. The version drawn was the one read with the card, so a
+// change that came in between is sent next.
+func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		now := n.now().UnixMicro()
+		_, err := tx.Exec(ctx, `
+			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
+				attempts = 0, tried_at = 0, next_at = 0, problem = '',
+				posted_at = CASE WHEN posted_at = 0 AND $6 <> '' THEN $7 ELSE posted_at END
+			WHERE id = $8 AND shown < $1`,
+			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id)
+		return err
+	})
+}
+
+// later puts a card off without counting a try.
+func (n *Notifier) later(ctx context.Context, c card, after time.Duration) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2, next_at = $3 WHERE id = $4`,
+			c.attempts, durable.Micros(c.triedAt), n.now().Add(after).UnixMicro(), c.id)
+		return err
+	})
+}
+
+// failed records why a send did not succeed and when to try again. Nothing is
+// ever dropped: a card that cannot be posted stays, with its problem, and what
+// it had to say goes to the fallback destination.
+func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
+	now := n.now()
+	n.log.WarnContext(ctx, "message not delivered", "card_id", c.id, "tenant_id", c.tenant, "subject", c.subject,
+		"subject_id", c.subjectID, "destination", c.destination, "attempt", c.attempts+1, "error", cause)
+	var throttled *chat.ThrottledError
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		triedAt, after := c.triedAt, backoff(c.attempts)
+		switch {
+		case errors.As(cause, &throttled):
+			// Nothing was posted and nothing else would be: the whole destination waits.
+			l := limits(c.destination, !c.ref.IsZero())[0]
+			if err := throttle(ctx, tx, l, now.Add(throttled.RetryAfter)); err != nil {
+				return err
+			}
+			triedAt, after = c.triedAt, throttled.RetryAfter
+		case errors.Is(cause, chat.ErrUnclear), errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, context.Canceled):
+			if triedAt.IsZero() {
+				triedAt = now
+			}
+		case errors.Is(cause, chat.ErrNotThere), errors.Is(cause, chat.ErrForbiddenPlace):
+			after = 10 * time.Minute
+			if err := n.divert(ctx, tx, c, cause); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2, next_at = $3, problem = $4 WHERE id = $5`,
+			c.attempts+1, durable.Micros(triedAt), now.Add(after).UnixMicro(), cause.Error(), c.id)
+		return err
+	})
+}
+
+// backoff is 1 s, 2 s, 4 s … at most five minutes, with a fifth of it random so
+// that many cards do not return together.
+func backoff(attempts int64) time.Duration {
+	d := min(time.Second<<min(attempts, 9), 5*time.Minute)
+	return d - rand.N(d/5) //nolint:gosec // jitter needs no secret
+}
+
+// divert shows a card at the fallback destination too, once, and tells the ops
+// channel why (threat-model N-08).
+func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause error) error {
+	if c.problem != "" || c.subject == subjectNotice {
+		return nil // already diverted, or an alarm about this very thing
+	}
+	p := n.policy.Current()
+	if fallback := chat.Destination(p.Fallback()); fallback != "" && fallback != c.destination && c.subject == SubjectAlert {
+		if _, err := n.want(ctx, tx, want{tenant: c.tenant, subject: c.subject, subjectID: c.subjectID, destination: fallback, class: c.class}); err != nil {
+			return err
+		}
+	}
+	return n.alarm(ctx, tx, c.tenant, "undeliverable "+string(c.destination), undeliverable(c.destination, cause))
+}
+
+// Sweep wakes destinations that have something due and nobody at work, tells
+// requesters whose request reached no approver, and ends storms. It is called
+// every two seconds on every replica; doing it twice is harmless.
+func (n *Notifier) Sweep(ctx context.Context) error {
+	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.endStorms(ctx))
+}
+
+func (n *Notifier) wakeDue(ctx context.Context) error {
+	now := n.now().UnixMicro()
+	rows, err := n.db.Read().Query(ctx, `
+		SELECT DISTINCT c.destination FROM cards c LEFT JOIN pace p ON p.key = c.destination
+		WHERE c.wanted > c.shown AND c.next_at <= $1 AND c.held = '' AND COALESCE(p.lease_until, 0) < $1`, now)
+	if err != nil {
+		return fmt.Errorf("find destinations with work: %w", err)
+	}
+	var due []chat.Destination
+	for rows.Next() {
+		var d string
+		if err := rows.Scan(&d); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		due = append(due, chat.Destination(d))
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(due) == 0 {
+		return err
+	}
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		for _, d := range due {
+			if err := n.wake(ctx, tx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// alarm posts a message about the bot itself to the ops channel, at most one per
+// subject and hour.
+func (n *Notifier) alarm(ctx context.Context, tx durable.Tx, t tenant.ID, about string, m chat.Message) error {
+	ops := chat.Destination(n.policy.Current().Ops())
+	if ops == "" {
+		return nil
+	}
+	id := fmt.Sprintf("%s %s", about, n.now().UTC().Format("2006-01-02T15"))
+	return n.notice(ctx, tx, t, id, m, ops)
+}

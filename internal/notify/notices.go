@@ -1,0 +1,53 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// notice stores a message under an ID and shows it at the destinations. The same
+// ID again redraws the cards that differ from what was stored.
+func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id string, m chat.Message, to ...chat.Destination) error {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("store notice: %w", err)
+	}
+	changed, err := tx.Exec(ctx, `
+		INSERT INTO notices (tenant, id, body, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant, id) DO UPDATE SET body = $3 WHERE notices.body <> $3`,
+		string(t), id, string(body), durable.Micros(n.now()))
+	if err != nil {
+		return fmt.Errorf("store notice: %w", err)
+	}
+	if changed == 0 {
+		return nil
+	}
+	for _, d := range to {
+		if _, err := n.want(ctx, tx, want{tenant: t, subject: subjectNotice, subjectID: id, destination: d, class: classNotice}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Announce posts a message about the bot itself to the ops channel. about names
+// what it is about; the same about again edits the earlier message.
+func (n *Notifier) Announce(ctx context.Context, t tenant.ID, about string, m chat.Message) error {
+	ops := chat.Destination(n.policy.Current().Ops())
+	if ops == "" {
+		return nil
+	}
+	return n.db.InTx(ctx, func(tx durable.Tx) error { return n.notice(ctx, tx, t, about, m, ops) })
+}
+
+func undeliverable(d chat.Destination, cause error) chat.Message {
+	return cards.Notice(chat.Warning, "Messages cannot be delivered",
+		chat.Join(chat.Plain("Destination "), chat.Code(string(d)), chat.Plain(": "), chat.Untrusted(cause.Error())),
+		chat.Plain("Nothing is lost: they stay pending and are tried again every ten minutes. Check that the bot is a member there."))
+}

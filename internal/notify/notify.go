@@ -1,0 +1,82 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// JobDeliver is the kind of the job that brings a destination up to date. Its ID
+// is the destination; hand it to [Notifier.Deliver].
+const JobDeliver = "deliver"
+
+// RequestSource reads approval requests.
+type RequestSource interface {
+	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
+}
+
+// Watched is one Defender tenant whose alerts are posted.
+type Watched struct {
+	Tenant tenant.ID
+	Source AlertSource
+	Portal cards.Portal
+	// MayUpdate and MayIsolate say what the tenant's token permits now: a button
+	// that must fail is not shown.
+	MayUpdate, MayIsolate func() bool
+}
+
+// Config is what a Notifier needs.
+type Config struct {
+	DB       durable.DB
+	Posters  map[identity.Platform]chat.Poster
+	Requests RequestSource
+	Policy   *policy.Source
+	Tenants  []Watched
+	// Replica names this process among those that share the database; it must be
+	// new at every start.
+	Replica string
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Notifier says what nobody asked for. It is safe for concurrent use.
+type Notifier struct {
+	db       durable.DB
+	posters  map[identity.Platform]chat.Poster
+	requests RequestSource
+	policy   *policy.Source
+	tenants  map[tenant.ID]*watch
+	replica  string
+	now      func() time.Time
+	log      *slog.Logger
+}
+
+// New returns a Notifier. Give its Deliver to the job runner, and call Sweep
+// every two seconds on every replica.
+func New(cfg Config) (*Notifier, error) {
+	if cfg.DB == nil || cfg.Requests == nil || cfg.Policy == nil || cfg.Now == nil || cfg.Logger == nil {
+		return nil, errors.New("notify: incomplete configuration")
+	}
+	if cfg.Replica == "" {
+		cfg.Replica = uuid.NewString()
+	}
+	n := &Notifier{
+		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
+		tenants: map[tenant.ID]*watch{}, replica: cfg.Replica, now: cfg.Now, log: cfg.Logger,
+	}
+	for _, w := range cfg.Tenants {
+		n.tenants[w.Tenant] = newWatch(w)
+	}
+	return n, nil
+}

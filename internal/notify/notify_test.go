@@ -1,0 +1,586 @@
+package notify
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+func titles(posts []posted) string {
+	var b strings.Builder
+	for _, p := range posts {
+		fmt.Fprintln(&b, p.message.Title.String())
+	}
+	return b.String()
+}
+
+func wantPosts(t *testing.T, got []posted, want int) {
+	t.Helper()
+	if len(got) != want {
+		t.Fatalf("%d messages, want %d:\n%s", len(got), want, titles(got))
+	}
+}
+
+func TestAlert_isPostedOnceHoweverOftenItIsRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	for range 10 {
+		f.clock.add(16 * time.Second)
+		f.poll()
+		f.deliver()
+	}
+	got := f.chat.at(soc)
+	wantPosts(t, got, 1)
+	if got[0].edits != 0 {
+		t.Errorf("edited %d times though nothing changed", got[0].edits)
+	}
+	if m := got[0].message.Mentions; len(m) != 1 || m[0].ID != "S0ONCALL" || !m[0].Group {
+		t.Errorf("mentions = %v, want the group of the route", m)
+	}
+}
+
+func TestAlert_changeEditsTheCard(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	a := f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+
+	a.Status, a.AssignedTo, a.Updated = "InProgress", "riley@contoso.example", f.clock.now()
+	f.defender.put(a)
+	f.clock.add(16 * time.Second)
+	f.settle()
+
+	got := f.chat.at(soc)
+	wantPosts(t, got, 1)
+	if got[0].edits != 1 || !strings.Contains(fmt.Sprint(got[0].message.Facts), "riley@contoso.example") {
+		t.Errorf("edits = %d, facts = %v; want one edit that names the person", got[0].edits, got[0].message.Facts)
+	}
+}
+
+func TestAlert_changedThroughMdebotIsDrawnWithoutAPoll(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	a := f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	a.Status = "Resolved"
+	if err := f.n.AlertChanged(t.Context(), a); err != nil {
+		t.Fatalf("AlertChanged() = %v", err)
+	}
+	f.deliver()
+	if got := f.chat.at(soc); got[0].edits != 1 {
+		t.Errorf("edits = %d, want 1", got[0].edits)
+	}
+}
+
+func TestAlert_thatBecomesVisibleHoursLateIsPosted(t *testing.T) {
+	t.Parallel()
+	for _, late := range []time.Duration{time.Minute, 5 * time.Hour, 48 * time.Hour} {
+		t.Run(late.String(), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.settle()
+			f.clock.add(72 * time.Hour)
+			f.settle()
+			f.alert("late", func(a *defender.Alert) {
+				a.Created = f.clock.now().Add(-late)
+				a.Updated = a.Created
+			})
+			f.clock.add(6*time.Hour + time.Minute) // every pass is due by then
+			f.settle()
+			wantPosts(t, f.chat.at(soc), 1)
+		})
+	}
+}
+
+func TestAlert_sameTimesAreAllPosted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	for i := range 5 {
+		f.alert(fmt.Sprint("same", i), nil)
+	}
+	f.clock.add(16 * time.Second)
+	f.settle()
+	wantPosts(t, f.chat.at(soc), 5)
+}
+
+func TestFirstStart_remembersWhatIsOpenAndPostsOneSummary(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for i := range 30 {
+		f.alert(fmt.Sprint("old", i), func(a *defender.Alert) { a.Created = a.Created.Add(-24 * time.Hour) })
+	}
+	f.alert("fresh", func(a *defender.Alert) { a.Created = a.Created.Add(-5 * time.Minute) })
+	f.settle()
+	f.clock.add(7 * time.Hour)
+	f.settle()
+	got := f.chat.at(soc)
+	wantPosts(t, got, 2)
+	all := titles(got)
+	if !strings.Contains(all, "fresh") || !strings.Contains(all, "watches this tenant from now on") {
+		t.Errorf("posted:\n%swant the alert within look_back and one summary", all)
+	}
+}
+
+func TestDowntime_isCaughtUpWithoutLossOrRepetition(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("before", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	for i := range 4 {
+		f.clock.add(24 * time.Hour)
+		f.alert(fmt.Sprint("away", i), nil)
+	}
+	f.clock.add(72 * time.Hour)
+	f.n = f.replica()
+	f.settle()
+	wantPosts(t, f.chat.at(soc), 5)
+}
+
+func TestSeverity_raisedIsSaidInANewReply(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.defender.machines["m1"] = defender.Machine{ID: "m1", Name: "ws-042", Tags: []string{"finance"}}
+	f.settle()
+	a := f.alert("a1", func(a *defender.Alert) { a.Severity = defender.Medium })
+	f.clock.add(16 * time.Second)
+	f.settle()
+	wantPosts(t, f.chat.at(fin), 1)
+	wantPosts(t, f.chat.at(soc), 0)
+
+	a.Severity, a.Updated = defender.High, f.clock.now()
+	f.defender.put(a)
+	for range 3 {
+		f.clock.add(16 * time.Second)
+		f.settle()
+	}
+	got := f.chat.at(fin)
+	wantPosts(t, got, 2)
+	if got[1].thread == "" || !strings.Contains(got[1].message.Title.String(), "Raised to High") {
+		t.Errorf("second message %q in thread %q, want the raise as a reply", got[1].message.Title, got[1].thread)
+	}
+	wantPosts(t, f.chat.at(soc), 1) // now it matches that route too
+}
+
+func TestIncident_alertsShareAThread(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	for i := range 3 {
+		f.alert(fmt.Sprint("a", i), func(a *defender.Alert) { a.IncidentID = 77 })
+		f.clock.add(16 * time.Second)
+		f.settle()
+	}
+	f.alert("other", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	got := f.chat.at(soc)
+	wantPosts(t, got, 4)
+	if got[0].thread != "" || got[1].thread == "" || got[2].thread != got[1].thread || got[3].thread != "" {
+		t.Errorf("threads = %q %q %q %q, want the second and third under the first", got[0].thread, got[1].thread, got[2].thread, got[3].thread)
+	}
+	if facts := fmt.Sprint(got[0].message.Facts); !strings.Contains(facts, "2 alerts more in this thread") {
+		t.Errorf("head shows %s, want the count of its thread", facts)
+	}
+}
+
+func TestRoutes_machineThatCannotBeReadCountsAsMatching(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", func(a *defender.Alert) { a.Severity = defender.Low })
+	f.clock.add(16 * time.Second)
+	f.settle()
+	wantPosts(t, f.chat.at(fin), 1)
+}
+
+func TestPost_withAnswerLostIsFoundAndNotRepeated(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	lost := false
+	f.chat.lose = func(to chat.Destination) error {
+		if lost || to != soc {
+			return nil
+		}
+		lost = true
+		return chat.ErrUnclear
+	}
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	f.clock.add(time.Minute)
+	f.deliver()
+	wantPosts(t, f.chat.at(soc), 1)
+}
+
+func TestPost_withAnswerLostIsRepeatedOnceWherePlatformCannotTell(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.chat.forgets = true
+	f.settle()
+	lost := false
+	f.chat.lose = func(to chat.Destination) error {
+		if lost || to != soc {
+			return nil
+		}
+		lost = true
+		return chat.ErrUnclear
+	}
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	f.clock.add(time.Minute)
+	f.deliver()
+	wantPosts(t, f.chat.at(soc), 2)
+}
+
+func TestCrash_betweenPostAndRecordIsFoundAndNotRepeated(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.poll()
+	// The process dies after the platform took the post: the try is noted, the
+	// outcome is not.
+	c, ok, err := f.n.nextDue(t.Context(), soc)
+	if err != nil || !ok {
+		t.Fatalf("nextDue() = %v, %v", ok, err)
+	}
+	if ready, _, err := f.n.begin(t.Context(), &c); err != nil || !ready {
+		t.Fatalf("begin() = %v, %v", ready, err)
+	}
+	drawn, err := f.n.draw(t.Context(), c)
+	if err != nil {
+		t.Fatalf("draw() = %v", err)
+	}
+	if _, err := f.chat.Post(t.Context(), chat.Post{To: soc, Message: drawn.message, Delivery: c.id}); err != nil {
+		t.Fatal(err)
+	}
+	f.n = f.replica()
+	f.deliver()
+	wantPosts(t, f.chat.at(soc), 1)
+}
+
+func TestPost_deletedByAPersonIsPostedAgainOnTheNextChange(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	a := f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	f.chat.posts[0].gone = true
+	a.Status = "InProgress"
+	if err := f.n.AlertChanged(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver()
+	wantPosts(t, f.chat.at(soc), 1)
+}
+
+func TestDestination_thatCannotBeReachedUsesTheFallbackAndRaisesAnAlarm(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	unreachable := true
+	f.chat.fail = func(to chat.Destination, _ bool) error {
+		if to == soc && unreachable {
+			return chat.ErrNotThere
+		}
+		return nil
+	}
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	wantPosts(t, f.chat.at(back), 1)
+	wantPosts(t, f.chat.at(ops), 1)
+
+	unreachable = false
+	f.clock.add(11 * time.Minute)
+	f.deliver()
+	wantPosts(t, f.chat.at(soc), 1) // nothing was dropped
+	wantPosts(t, f.chat.at(back), 1)
+}
+
+func TestThrottled_destinationWaitsAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	refused := 0
+	f.chat.fail = func(chat.Destination, bool) error {
+		if refused < 3 {
+			refused++
+			return &chat.ThrottledError{RetryAfter: 30 * time.Second}
+		}
+		return nil
+	}
+	f.alert("a1", nil)
+	f.alert("a2", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	for range 10 {
+		f.clock.add(31 * time.Second)
+		f.deliver()
+	}
+	wantPosts(t, f.chat.at(soc), 2)
+	if refused != 3 {
+		t.Errorf("asked %d times while throttled, want 3", refused)
+	}
+}
+
+func TestOrder_decisionsThenAlertsBySeverityThenEdits(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.defender.machines["m1"] = defender.Machine{ID: "m1", Name: "ws-042", Tags: []string{"finance"}}
+	f.settle()
+	old := f.alert("posted", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+
+	old.Status, old.Updated = "InProgress", f.clock.now()
+	f.defender.put(old)
+	f.alert("low", func(a *defender.Alert) { a.Severity = defender.Low })
+	f.alert("high", nil)
+	f.clock.add(16 * time.Second)
+	f.poll()
+	f.requests.all["r1"] = approvals.Request{ID: "r1", Number: 1, Tenant: contoso, State: approvals.Pending, Action: approvals.Isolate}
+	f.inTx(func(tx durable.Tx) error {
+		_, err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: "r1", destination: fin, class: classDecision})
+		return err
+	})
+	f.deliver()
+	got := titles(f.chat.at(fin)[1:])
+	order := []string{"Request #1", "High alert", "Low alert"}
+	at := -1
+	for _, want := range order {
+		i := strings.Index(got, want)
+		if i <= at {
+			t.Fatalf("order is\n%swant %v", got, order)
+		}
+		at = i
+	}
+}
+
+func TestStorm_isCountedInOneMessageAndNamedInPages(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	for i := range 200 {
+		f.alert(fmt.Sprintf("s%03d", i), nil)
+	}
+	f.clock.add(16 * time.Second)
+	f.poll()
+	if err := f.n.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver()
+	f.clock.add(2 * time.Minute)
+	if err := f.n.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver()
+
+	got := f.chat.at(soc)
+	wantPosts(t, got, 5+1+3) // single ones, the head, pages of 80, 80 and 35
+	text := fmt.Sprint(got)
+	for i := range 200 {
+		if id := fmt.Sprintf("s%03d", i); !strings.Contains(text, id) {
+			t.Fatalf("alert %s is named nowhere", id)
+		}
+	}
+	if all := titles(got); !strings.Contains(all, "Alert storm is over: 195 alerts") {
+		t.Errorf("posted:\n%swant a head that says the storm is over", all)
+	}
+}
+
+func TestBlindness_isAnnouncedOnceAndSoIsRecovery(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.defender.down = defender.ErrUnavailable
+	for range 12 {
+		f.clock.add(time.Minute)
+		_ = f.n.PollOnce(t.Context(), contoso) // the failure itself is expected
+	}
+	f.deliver()
+	got := f.chat.at(soc)
+	wantPosts(t, got, 1)
+	wantPosts(t, f.chat.at(ops), 1)
+	if !strings.Contains(got[0].message.Title.String(), "Blind") {
+		t.Fatalf("posted %q, want the blindness", got[0].message.Title)
+	}
+	f.defender.down = nil
+	f.alert("meanwhile", func(a *defender.Alert) {
+		a.Created = a.Created.Add(-10 * time.Minute)
+		a.Updated = a.Created
+	})
+	f.clock.add(time.Minute)
+	f.settle()
+	all := titles(f.chat.at(soc))
+	if !strings.Contains(all, "Alerts are read again") || !strings.Contains(all, "meanwhile") {
+		t.Errorf("posted:\n%swant the recovery and what came in between", all)
+	}
+}
+
+func TestPoller_oneReplicaAtATime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.settle() // every pass has run
+	f.clock.add(16 * time.Second)
+	asked := len(f.defender.asked)
+	other := f.replica()
+	if _, mine, err := other.claimPass(t.Context(), contoso, passes[0], f.clock.now()); err != nil || !mine {
+		t.Fatalf("claimPass() = %v, %v", mine, err)
+	}
+	f.poll()
+	if got := len(f.defender.asked) - asked; got != 0 {
+		t.Errorf("read %d times while another replica has the pass", got)
+	}
+	f.clock.add(passLease + time.Second) // the other one died
+	f.poll()
+	if got := len(f.defender.asked) - asked; got == 0 {
+		t.Error("the pass of a dead replica was not taken over")
+	}
+}
+
+func pending(id string) approvals.Request {
+	return approvals.Request{
+		ID: id, Number: 7, Tenant: contoso, Action: approvals.Isolate, State: approvals.Pending,
+		Requester: identity.PersonID{Tenant: string(contoso), Object: "8a1f0000-0000-4000-8000-000000000001"}, RequesterName: "Riley Chen",
+		RequesterAs: identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: "U0RILEY"},
+		Origin:      string(soc), Reason: "beaconing", Rule: policy.Applied{Name: "any", Approvers: 1},
+		Targets: []approvals.Target{{Kind: approvals.TargetMachine, ID: "m1", Name: "ws-042"}},
+	}
+}
+
+func (f *fixture) changed(r approvals.Request, c approvals.Change) {
+	f.Helper()
+	f.requests.mu.Lock()
+	f.requests.all[r.ID] = r
+	f.requests.mu.Unlock()
+	f.inTx(func(tx durable.Tx) error { return f.n.RequestChanged(f.Context(), tx, r, c) })
+}
+
+func TestRequest_isShownWhereAskedToApproversAndFollowsItsState(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := pending("r1")
+	f.changed(r, approvals.ChangeOpened)
+	f.deliver()
+	avery := chat.Destination("slack:@T0SOC/U0AVERY")
+	for _, d := range []chat.Destination{soc, "slack:C0APPROVE", avery} {
+		wantPosts(t, f.chat.at(d), 1)
+	}
+	wantPosts(t, f.chat.at("slack:@T0SOC/U0RILEY"), 0) // the requester cannot approve
+
+	r.State, r.Why = approvals.Denied, "not today"
+	f.changed(r, approvals.ChangeResolved)
+	f.deliver()
+	got := f.chat.at(soc)
+	wantPosts(t, got, 2)
+	if got[0].edits != 1 || len(got[0].message.Buttons) != 0 {
+		t.Errorf("card: %d edits, buttons %v; want one edit and no vote buttons", got[0].edits, got[0].message.Buttons)
+	}
+	if m := got[1].message.Mentions; len(m) != 1 || m[0].ID != "U0RILEY" || got[1].thread == "" {
+		t.Errorf("reply mentions %v in thread %q, want the requester under the card", m, got[1].thread)
+	}
+	if direct := f.chat.at(avery); direct[0].edits != 1 {
+		t.Errorf("the approver's copy has %d edits, want 1", direct[0].edits)
+	}
+}
+
+func TestRequest_thatReachesNoApproverIsToldToTheRequester(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.chat.fail = func(to chat.Destination, _ bool) error {
+		if to == "slack:C0APPROVE" || to == "slack:@T0SOC/U0AVERY" {
+			return chat.ErrNotThere
+		}
+		return nil
+	}
+	f.changed(pending("r1"), approvals.ChangeOpened)
+	f.deliver()
+	f.clock.add(unreachedAfter)
+	for range 3 {
+		if err := f.n.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.deliver()
+	}
+	got := f.chat.at("slack:@T0SOC/U0RILEY")
+	wantPosts(t, got, 1)
+	if !strings.Contains(got[0].message.Title.String(), "No approver could be reached for #7") {
+		t.Errorf("told %q", got[0].message.Title)
+	}
+}
+
+func TestReminder_thatComesLateIsNotSent(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := pending("r1")
+	f.changed(r, approvals.ChangeOpened)
+	f.deliver()
+	f.changed(r, approvals.ChangeReminder5)
+	r.State = approvals.Approved
+	f.changed(r, approvals.ChangeApproved)
+	f.deliver()
+	wantPosts(t, f.chat.at("slack:C0APPROVE"), 1)
+}
+
+func TestSubjectOf_threadOfACard(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.settle()
+	in := f.chat.ref(0).Conversation
+	in.Thread = f.chat.ref(0).MessageID
+	if _, s, id, ok, err := f.n.SubjectOf(t.Context(), in); err != nil || !ok || s != SubjectAlert || id != "a1" {
+		t.Errorf("SubjectOf(thread) = %v %q %v %v, want the alert", s, id, ok, err)
+	}
+	in.Thread = "99.000"
+	if _, _, _, ok, err := f.n.SubjectOf(t.Context(), in); err != nil || ok {
+		t.Errorf("SubjectOf(other thread) = %v, %v, want nothing", ok, err)
+	}
+}
+
+func TestDeliver_oneReplicaSendsToADestination(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.poll()
+	other := f.replica()
+	if mine, err := other.lease(t.Context(), soc, leaseTime); err != nil || !mine {
+		t.Fatalf("lease() = %v, %v", mine, err)
+	}
+	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
+		t.Fatalf("Deliver() = %v", err)
+	}
+	wantPosts(t, f.chat.at(soc), 0)
+	f.clock.add(leaseTime + time.Second)
+	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
+		t.Fatalf("Deliver() = %v", err)
+	}
+	wantPosts(t, f.chat.at(soc), 1)
+}

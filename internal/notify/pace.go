@@ -1,0 +1,106 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// limit is a steady rate with a burst, kept as the time at which the next send
+// would be due if sends were spread evenly.
+type limit struct {
+	key   string
+	every time.Duration
+	burst int64
+}
+
+// limits names what a send counts against. Slack: about one message a second per
+// channel with short bursts, several hundred a minute per workspace, fifty edits
+// a minute. Teams: 60 sends or edits in 30 s per conversation and 30 a second
+// per tenant.
+func limits(d chat.Destination, edit bool) []limit {
+	key := string(d)
+	if d.Platform() == identity.Teams {
+		return []limit{{key, 500 * time.Millisecond, 7}, {"teams", 35 * time.Millisecond, 20}}
+	}
+	if edit {
+		return []limit{{key + " edits", 500 * time.Millisecond, 5}, {"slack edits", 1200 * time.Millisecond, 30}}
+	}
+	return []limit{{key, time.Second, 3}, {"slack posts", 200 * time.Millisecond, 20}}
+}
+
+// reserve takes a place in every limit, or none and says how long to wait. The
+// rows are shared, so all replicas together keep the pace.
+func reserve(ctx context.Context, tx durable.Tx, ls []limit, now time.Time) (wait time.Duration, err error) {
+	arrivals := make([]int64, len(ls))
+	for i, l := range ls {
+		// The insert-or-touch takes the row's lock on both engines.
+		if err := tx.QueryRow(ctx, `
+			INSERT INTO pace (key, arrival, lease_owner, lease_until) VALUES ($1, 0, '', 0)
+			ON CONFLICT (key) DO UPDATE SET arrival = pace.arrival
+			RETURNING arrival`, l.key).Scan(&arrivals[i]); err != nil {
+			return 0, err
+		}
+		arrivals[i] = max(arrivals[i], now.UnixMicro())
+		early := time.Duration(arrivals[i]-now.UnixMicro())*time.Microsecond - l.every*time.Duration(l.burst-1)
+		wait = max(wait, early)
+	}
+	if wait > 0 {
+		return wait, nil
+	}
+	for i, l := range ls {
+		if _, err := tx.Exec(ctx, `UPDATE pace SET arrival = $1 WHERE key = $2`, arrivals[i]+l.every.Microseconds(), l.key); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+// throttle remembers that the platform asked to wait: nothing leaves under l
+// before.
+func throttle(ctx context.Context, tx durable.Tx, l limit, until time.Time) error {
+	arrival := until.UnixMicro() + l.every.Microseconds()*(l.burst-1)
+	_, err := tx.Exec(ctx, `UPDATE pace SET arrival = $1 WHERE key = $2 AND arrival < $1`, arrival, l.key)
+	return err
+}
+
+// lease takes the right to send to a destination, so that its messages keep
+// their order whatever the number of replicas.
+func (n *Notifier) lease(ctx context.Context, d chat.Destination, for_ time.Duration) (bool, error) {
+	now := n.now()
+	ok := false
+	err := n.db.InTx(ctx, func(tx durable.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO pace (key, arrival, lease_owner, lease_until) VALUES ($1, 0, '', 0) ON CONFLICT (key) DO NOTHING`, string(d)); err != nil {
+			return err
+		}
+		rows, err := tx.Exec(ctx, `UPDATE pace SET lease_owner = $1, lease_until = $2 WHERE key = $3 AND lease_until < $4`,
+			n.replica, now.Add(for_).UnixMicro(), string(d), now.UnixMicro())
+		ok = rows == 1
+		return err
+	})
+	return ok, err
+}
+
+// release gives the right back.
+func (n *Notifier) release(ctx context.Context, d chat.Destination) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0 WHERE key = $1 AND lease_owner = $2`, string(d), n.replica)
+		return err
+	})
+}
+
+// sleep waits or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return errors.Join(ctx.Err())
+	case <-t.C:
+		return nil
+	}
+}

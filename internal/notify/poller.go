@@ -1,0 +1,399 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// AlertSource is the part of the Defender client that watching needs.
+type AlertSource interface {
+	Alerts(ctx context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error]
+	AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error)
+	Machine(ctx context.Context, id string) (defender.Machine, error)
+}
+
+// pass is one way of looking at the alerts: how often, and how far back beyond
+// the last good look. Alerts may become visible hours after their times say
+// (threat-model N-01), so the rarer passes look further back.
+type pass struct {
+	name    string
+	every   time.Duration
+	overlap time.Duration
+}
+
+var passes = []pass{
+	{"recent", 15 * time.Second, 15 * time.Minute},
+	{"late", 5 * time.Minute, 6 * time.Hour},
+	{"sweep", 6 * time.Hour, 7 * 24 * time.Hour},
+}
+
+const (
+	passLease = 30 * time.Second // renewed with every batch
+	batchSize = 250
+	factsLife = 10 * time.Minute // of machine facts that routes ask for
+	factsMiss = time.Minute      // of the knowledge that they could not be read
+)
+
+// watch is one tenant being watched.
+type watch struct {
+	Watched
+
+	mu    sync.Mutex
+	facts map[string]machineFact
+}
+
+type machineFact struct {
+	machine *policy.Machine // nil: could not be read
+	until   time.Time
+}
+
+func newWatch(w Watched) *watch {
+	return &watch{Watched: w, facts: map[string]machineFact{}}
+}
+
+// machineFacts are the facts that routes may ask for, from a cache. nil means
+// unknown, which counts as matching.
+func (w *watch) machineFacts(ctx context.Context, id string, now time.Time) *policy.Machine {
+	if id == "" {
+		return nil
+	}
+	w.mu.Lock()
+	f, ok := w.facts[id]
+	w.mu.Unlock()
+	if ok && now.Before(f.until) {
+		return f.machine
+	}
+	m, err := w.Source.Machine(ctx, id)
+	if err == nil {
+		f = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
+	} else {
+		f = machineFact{until: now.Add(factsMiss)}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.facts) > 10_000 {
+		clear(w.facts)
+	}
+	w.facts[id] = f
+	return f.machine
+}
+
+// Poll runs the passes that are due for every tenant, until ctx ends. Each
+// tenant has a goroutine of its own: one that is slow or down delays no other.
+func (n *Notifier) Poll(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, w := range n.tenants {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := n.PollOnce(ctx, w.Tenant); err != nil && ctx.Err() == nil {
+					n.log.WarnContext(ctx, "alerts not read", "tenant_id", w.Tenant, "error", err)
+				}
+				if sleep(ctx, time.Second) != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// PollOnce runs the passes of a tenant that are due now and not in the hands of
+// another replica, then says so when the tenant has become blind or sees again.
+func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
+	w, ok := n.tenants[t]
+	if !ok {
+		return fmt.Errorf("tenant %s is not watched", t)
+	}
+	state, err := n.watchState(ctx, t)
+	if err != nil {
+		return err
+	}
+	todo := passes
+	if !state.settled {
+		todo = passes[len(passes)-1:] // what is open already is remembered first, all of it
+	}
+	var errs []error
+	for _, p := range todo {
+		if err := n.runPass(ctx, w, p, state); err != nil {
+			errs = append(errs, fmt.Errorf("%s pass: %w", p.name, err))
+			break // the same fault would meet the next pass
+		}
+	}
+	errs = append(errs, n.watchBlindness(ctx, w))
+	return errors.Join(errs...)
+}
+
+// watchState is when watching began and whether the past has been taken in.
+type watchState struct {
+	began   time.Time
+	settled bool
+}
+
+func (n *Notifier) watchState(ctx context.Context, t tenantID) (watchState, error) {
+	var began, settled int64
+	err := n.db.InTx(ctx, func(tx durable.Tx) error {
+		from := n.now().Add(-n.policy.Current().LookBack())
+		if _, err := tx.Exec(ctx, `INSERT INTO watches (tenant, began_at, settled_at, blind_since) VALUES ($1, $2, 0, 0) ON CONFLICT (tenant) DO NOTHING`,
+			string(t), from.UnixMicro()); err != nil {
+			return err
+		}
+		for _, p := range passes {
+			// last_ok begins as "now": a tenant that cannot be read from the start
+			// is announced as blind like any other.
+			if _, err := tx.Exec(ctx, `
+				INSERT INTO pollers (tenant, pass, next_at, last_ok, lease_owner, lease_until, problem) VALUES ($1, $2, 0, $3, '', 0, '')
+				ON CONFLICT (tenant, pass) DO NOTHING`, string(t), p.name, n.now().UnixMicro()); err != nil {
+				return err
+			}
+		}
+		return tx.QueryRow(ctx, `SELECT began_at, settled_at FROM watches WHERE tenant = $1`, string(t)).Scan(&began, &settled)
+	})
+	return watchState{began: durable.Time(began), settled: settled != 0}, err
+}
+
+// runPass reads and records everything a pass covers, if it is due.
+func (n *Notifier) runPass(ctx context.Context, w *watch, p pass, state watchState) error {
+	now := n.now()
+	lastOK, mine, err := n.claimPass(ctx, w.Tenant, p, now)
+	if err != nil || !mine {
+		return err
+	}
+	from := now.Add(-p.overlap)
+	if since := lastOK.Add(-p.overlap); since.Before(from) {
+		from = since // the bot or Defender was away: close the gap
+	}
+	open, err := n.readSince(ctx, w, p, from, state)
+	done := context.WithoutCancel(ctx)
+	if err != nil {
+		return errors.Join(err, n.passFailed(done, w.Tenant, p, err))
+	}
+	return n.passDone(done, w, p, now, state, open)
+}
+
+func (n *Notifier) claimPass(ctx context.Context, t tenantID, p pass, now time.Time) (lastOK time.Time, mine bool, err error) {
+	var micros int64
+	err = n.db.InTx(ctx, func(tx durable.Tx) error {
+		err := tx.QueryRow(ctx, `
+			UPDATE pollers SET lease_owner = $1, lease_until = $2
+			WHERE tenant = $3 AND pass = $4 AND next_at <= $5 AND lease_until < $5
+			RETURNING last_ok`, n.replica, now.Add(passLease).UnixMicro(), string(t), p.name, now.UnixMicro()).Scan(&micros)
+		mine = err == nil
+		if errors.Is(err, durable.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return durable.Time(micros), mine, err
+}
+
+// readSince takes in everything updated since from and returns what is open, for
+// the summary of a first start.
+func (n *Notifier) readSince(ctx context.Context, w *watch, p pass, from time.Time, state watchState) (open []defender.Alert, err error) {
+	began := state.began
+	if state.settled {
+		began = time.Time{} // whatever was not seen by now has arrived since
+	}
+	batch := make([]defender.Alert, 0, batchSize)
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := n.takeIn(ctx, w, n.prepare(ctx, w, began, batch)); err != nil {
+			return err
+		}
+		batch = batch[:0]
+		return n.renewPass(ctx, w.Tenant, p)
+	}
+	for a, err := range w.Source.Alerts(ctx, defender.AlertFilter{UpdatedSince: from, OldestFirst: true}) {
+		if err != nil {
+			return nil, err
+		}
+		if !state.settled && a.Status != "Resolved" {
+			open = append(open, a)
+		}
+		if batch = append(batch, a); len(batch) == batchSize {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return open, flush()
+}
+
+// takeIn records a batch, and when that fails, its alerts one by one: a poison
+// alert delays no other (reliability P-8).
+func (n *Notifier) takeIn(ctx context.Context, w *watch, arrivals []arrival) error {
+	err := n.take(ctx, w.Tenant, arrivals)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	failed := 0
+	for _, in := range arrivals {
+		if err := n.take(ctx, w.Tenant, []arrival{in}); err != nil {
+			failed++
+			n.log.ErrorContext(ctx, "alert not recorded", "tenant_id", w.Tenant, "alert_id", in.alert.ID, "error", err)
+		}
+	}
+	if failed == len(arrivals) {
+		return err
+	}
+	return nil
+}
+
+func (n *Notifier) renewPass(ctx context.Context, t tenantID, p pass) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		rows, err := tx.Exec(ctx, `UPDATE pollers SET lease_until = $1 WHERE tenant = $2 AND pass = $3 AND lease_owner = $4`,
+			n.now().Add(passLease).UnixMicro(), string(t), p.name, n.replica)
+		if err == nil && rows == 0 {
+			return errors.New("another replica has taken this pass over")
+		}
+		return err
+	})
+}
+
+// passFailed gives the pass back for a try on a slower beat.
+func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, cause error) error {
+	next := n.now().Add(min(p.every, 30*time.Second))
+	var throttled *defender.ThrottledError
+	if errors.As(cause, &throttled) {
+		next = n.now().Add(max(throttled.RetryAfter, 5*time.Second))
+	}
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1, lease_until = 0, problem = $2 WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
+			next.UnixMicro(), cause.Error(), string(t), p.name, n.replica)
+		return err
+	})
+}
+
+// passDone notes a good look that began at start, and ends a first start.
+func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, start time.Time, state watchState, open []defender.Alert) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		if _, err := tx.Exec(ctx, `
+			UPDATE pollers SET next_at = $1, last_ok = $2, lease_until = 0, problem = ''
+			WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
+			start.Add(p.every).UnixMicro(), start.UnixMicro(), string(w.Tenant), p.name, n.replica); err != nil {
+			return err
+		}
+		if state.settled {
+			return nil
+		}
+		rows, err := tx.Exec(ctx, `UPDATE watches SET settled_at = $1 WHERE tenant = $2 AND settled_at = 0`, n.now().UnixMicro(), string(w.Tenant))
+		if err != nil || rows == 0 || len(open) == 0 {
+			return err
+		}
+		return n.notice(ctx, tx, w.Tenant, "open at first start", cards.OpenAlerts(open), n.routeDestinations()...)
+	})
+}
+
+// watchBlindness tells every routed destination when the tenant has not been
+// read for too long, and again when it is (threat-model N-06).
+func (n *Notifier) watchBlindness(ctx context.Context, w *watch) error {
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		var lastOK, blindSince int64
+		var problem string
+		if err := tx.QueryRow(ctx, `SELECT MAX(last_ok), COALESCE(MAX(problem), '') FROM pollers WHERE tenant = $1`, string(w.Tenant)).Scan(&lastOK, &problem); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `SELECT blind_since FROM watches WHERE tenant = $1`, string(w.Tenant)).Scan(&blindSince); err != nil {
+			return err
+		}
+		now, last := n.now(), durable.Time(lastOK)
+		switch blind := now.Sub(last) > n.policy.Current().BlindAfter(); {
+		case blind && blindSince == 0:
+			return n.becomeBlind(ctx, tx, w, last, problem)
+		case !blind && blindSince != 0:
+			return n.seeAgain(ctx, tx, w, durable.Time(blindSince), now)
+		}
+		return nil
+	})
+}
+
+func (n *Notifier) becomeBlind(ctx context.Context, tx durable.Tx, w *watch, last time.Time, problem string) error {
+	if _, err := tx.Exec(ctx, `UPDATE watches SET blind_since = $1 WHERE tenant = $2`, last.UnixMicro(), string(w.Tenant)); err != nil {
+		return err
+	}
+	n.log.WarnContext(ctx, "blind", "tenant_id", w.Tenant, "since", last, "problem", problem)
+	return n.notice(ctx, tx, w.Tenant, blindID(last), cards.Blind(w.Tenant, last, problem), n.everyPlace()...)
+}
+
+func (n *Notifier) seeAgain(ctx context.Context, tx durable.Tx, w *watch, since, now time.Time) error {
+	if _, err := tx.Exec(ctx, `UPDATE watches SET blind_since = 0 WHERE tenant = $1`, string(w.Tenant)); err != nil {
+		return err
+	}
+	n.log.InfoContext(ctx, "seeing again", "tenant_id", w.Tenant, "since", since)
+	return n.notice(ctx, tx, w.Tenant, blindID(since)+" over", cards.SeesAgain(w.Tenant, since, now), n.everyPlace()...)
+}
+
+func blindID(since time.Time) string { return fmt.Sprintf("blind since %d", since.UnixMicro()) }
+
+// routeDestinations are all places that any route names, each once.
+func (n *Notifier) routeDestinations() []chat.Destination {
+	var out []chat.Destination
+	for _, r := range n.policy.Current().AllRoutes() {
+		for _, to := range r.To {
+			if d := chat.Destination(to); !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
+// everyPlace is routeDestinations and the ops channel.
+func (n *Notifier) everyPlace() []chat.Destination {
+	out := n.routeDestinations()
+	if ops := chat.Destination(n.policy.Current().Ops()); ops != "" && !slices.Contains(out, ops) {
+		out = append(out, ops)
+	}
+	return out
+}
+
+// Health is how watching a tenant goes, for status.
+type Health struct {
+	LastGood time.Time
+	Blind    bool
+	Problem  string
+}
+
+// Health tells how watching t goes.
+func (n *Notifier) Health(ctx context.Context, t tenantID) (Health, error) {
+	var lastOK, blindSince int64
+	var h Health
+	err := n.db.Read().QueryRow(ctx, `
+		SELECT COALESCE(MAX(p.last_ok), 0), COALESCE(MAX(p.problem), ''), COALESCE(MAX(w.blind_since), 0)
+		FROM pollers p JOIN watches w ON w.tenant = p.tenant WHERE p.tenant = $1`, string(t)).Scan(&lastOK, &h.Problem, &blindSince)
+	if errors.Is(err, durable.ErrNoRows) {
+		return Health{}, nil
+	}
+	h.LastGood, h.Blind = durable.Time(lastOK), blindSince != 0
+	return h, err
+}
+
+// PendingMessages are messages that are wanted and not shown yet.
+type PendingMessages struct {
+	Count   int
+	Oldest  time.Time
+	Problem string // why one of them is not delivered
+}
+
+// Pending tells what waits to be posted or edited.
+func (n *Notifier) Pending(ctx context.Context) (PendingMessages, error) {
+	var p PendingMessages
+	var oldest int64
+	err := n.db.Read().QueryRow(ctx, `
+		SELECT COUNT(*), COALESCE(MIN(created_at), 0), COALESCE(MAX(problem), '') FROM cards
+		WHERE wanted > shown AND held = '' AND message = ''`).Scan(&p.Count, &oldest, &p.Problem)
+	p.Oldest = durable.Time(oldest)
+	return p, err
+}

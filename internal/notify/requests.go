@@ -1,0 +1,223 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// threadPrefix marks a card's parent that is a platform thread and not a card.
+const threadPrefix = "thread:"
+
+var _ approvals.Announcer = (*Notifier)(nil)
+
+// RequestChanged plans what people see of a change: the card everywhere it
+// stands, and a short new message for what they must notice. It runs inside the
+// transaction of the change.
+func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approvals.Request, c approvals.Change) error {
+	if c == approvals.ChangeOpened {
+		return n.requestOpened(ctx, tx, r)
+	}
+	if err := n.redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID); err != nil {
+		return err
+	}
+	switch {
+	case c == approvals.ChangeResolved, c == approvals.ChangeNeedsPeople:
+		return n.reply(ctx, tx, r, c, n.askedIn(r))
+	case isReminder(c):
+		return n.reply(ctx, tx, r, c, n.approverPlaces(ctx, r))
+	}
+	return nil
+}
+
+func isReminder(c approvals.Change) bool {
+	return c == approvals.ChangeReminder5 || c == approvals.ChangeReminder15
+}
+
+// requestOpened shows the card in the asking conversation, in the places of
+// approvals.post_to, and to everyone whose approval would count.
+func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals.Request) error {
+	w := want{tenant: r.Tenant, subject: SubjectRequest, subjectID: r.ID, class: classDecision}
+	places := n.approverPlaces(ctx, r)
+	if origin := chat.Destination(r.Origin); origin != "" {
+		asked := w
+		asked.destination = origin
+		if r.OriginThread != "" {
+			asked.parent = threadPrefix + r.OriginThread
+		}
+		if _, err := n.want(ctx, tx, asked); err != nil {
+			return err
+		}
+	}
+	for _, d := range places {
+		if d == chat.Destination(r.Origin) {
+			continue // the card in the asking conversation is it
+		}
+		w.destination = d
+		if _, err := n.want(ctx, tx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reply plans a short message under the request's card at each of the places
+// where there is one.
+func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request, c approvals.Change, places []chat.Destination) error {
+	for _, d := range places {
+		head, ok, err := cardOf(ctx, tx, r.Tenant, SubjectRequest, r.ID, d)
+		if err != nil {
+			return err
+		}
+		w := want{tenant: r.Tenant, subject: subjectReply, subjectID: r.ID + "/" + string(c), destination: d, class: classDecision}
+		if ok {
+			w.parent = head.id
+		}
+		if _, err := n.want(ctx, tx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// approverPlaces are where approvers find a request: the configured places and
+// the direct chats of everyone whose approval would count by the file alone.
+// Members of directory groups are not looked up here, inside a transaction; they
+// see it in the configured places.
+func (n *Notifier) approverPlaces(ctx context.Context, r approvals.Request) []chat.Destination {
+	p := n.policy.Current()
+	var out []chat.Destination
+	for _, to := range p.PostTo() {
+		out = append(out, chat.Destination(to))
+	}
+	people, err := p.Eligible(ctx, nil, r.Rule, r.Requester)
+	if err != nil {
+		n.log.WarnContext(ctx, "approvers not listed in full", "approval_id", r.ID, "error", err)
+	}
+	for _, person := range people {
+		out = append(out, n.directChats(person)...)
+	}
+	return out
+}
+
+// askedIn is where the requester hears what became of the request: the asking
+// conversation, and the direct chat of the account that asked.
+func (n *Notifier) askedIn(r approvals.Request) []chat.Destination {
+	out := []chat.Destination{}
+	if r.Origin != "" {
+		out = append(out, chat.Destination(r.Origin))
+	}
+	for _, to := range n.policy.Current().PostTo() {
+		if to != r.Origin {
+			out = append(out, chat.Destination(to))
+		}
+	}
+	return out
+}
+
+// directChats are a person's accounts on the configured platforms.
+func (n *Notifier) directChats(p identity.Person) []chat.Destination {
+	var out []chat.Destination
+	for _, account := range p.Accounts {
+		if n.posters[account.Platform] != nil {
+			out = append(out, chat.DirectTo(account))
+		}
+	}
+	if n.posters[identity.Teams] != nil {
+		out = append(out, chat.DirectTo(identity.Principal{Platform: identity.Teams, Workspace: p.ID.Tenant, Account: p.ID.Object}))
+	}
+	return out
+}
+
+// approverMentions are those of approvals.mention, on the configured places of
+// their platform.
+func (n *Notifier) approverMentions(d chat.Destination) []chat.Mention {
+	if _, direct := d.Account(); direct {
+		return nil
+	}
+	return mentions(n.policy.Current().Mention(), d.Platform())
+}
+
+// mentionOf is the requester, where the account that asked can be notified.
+func (n *Notifier) mentionOf(r approvals.Request, d chat.Destination) (chat.Mention, bool) {
+	if r.RequesterAs.Platform != d.Platform() {
+		return chat.Mention{}, false
+	}
+	return chat.Mention{ID: r.RequesterAs.Account, Name: r.RequesterName}, true
+}
+
+// mentions turns configured mentions, such as "slack:S0LEADS", into those of one
+// platform.
+func mentions(configured []string, platform identity.Platform) []chat.Mention {
+	var out []chat.Mention
+	for _, m := range configured {
+		name, id, ok := strings.Cut(m, ":")
+		if !ok || identity.Platform(name) != platform {
+			continue
+		}
+		out = append(out, chat.Mention{ID: id, Name: id, Group: platform == identity.Slack && strings.HasPrefix(id, "S")})
+	}
+	return out
+}
+
+// unreachedAfter is how long a request may be shown to no approver before its
+// requester is told.
+const unreachedAfter = 7 * time.Second
+
+// tellUnreached tells requesters whose card has been posted to nobody who could
+// approve it.
+func (n *Notifier) tellUnreached(ctx context.Context) error {
+	now := n.now()
+	waiting, err := queryCards(ctx, n.db.Read(), `
+		SELECT `+cardColumns+` FROM cards
+		WHERE subject = 'request' AND created_at > $1 AND created_at <= $2
+		ORDER BY tenant, subject_id`, now.Add(-time.Hour).UnixMicro(), now.Add(-unreachedAfter).UnixMicro())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for len(waiting) > 0 {
+		same := 1
+		for same < len(waiting) && waiting[same].tenant == waiting[0].tenant && waiting[same].subjectID == waiting[0].subjectID {
+			same++
+		}
+		errs = append(errs, n.tellIfUnreached(ctx, waiting[:same]))
+		waiting = waiting[same:]
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Notifier) tellIfUnreached(ctx context.Context, copies []card) error {
+	posted := map[chat.Destination]bool{}
+	for _, c := range copies {
+		if !c.ref.IsZero() {
+			posted[c.destination] = true
+		}
+	}
+	if len(posted) > 1 {
+		return nil // the asking conversation and at least one more
+	}
+	r, err := n.requests.Request(ctx, copies[0].tenant, copies[0].subjectID)
+	if err != nil || r.State != approvals.Pending {
+		return err
+	}
+	for _, d := range n.approverPlaces(ctx, r) {
+		if posted[d] {
+			return nil
+		}
+	}
+	to := []chat.Destination{chat.DirectTo(r.RequesterAs)}
+	if r.Origin != "" {
+		to = append(to, chat.Destination(r.Origin))
+	}
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		return n.notice(ctx, tx, r.Tenant, "unreached "+r.ID, cards.Unreached(r), to...)
+	})
+}

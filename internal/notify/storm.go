@@ -1,0 +1,178 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+)
+
+// pageSize is how many alerts one message of a storm names.
+const pageSize = 80
+
+// storm decides about one more alert for a destination. It returns the storm
+// that holds it back, or "" when it is posted on its own. A storm begins when
+// more alerts than configured came within the configured time; its head message
+// counts them live and its pages name every one.
+func (n *Notifier) storm(ctx context.Context, tx durable.Tx, t tenantID, to chat.Destination) (string, error) {
+	s := n.policy.Current().Storm()
+	if s.MoreThan <= 0 {
+		return "", nil
+	}
+	now := n.now().UnixMicro()
+	var id string
+	err := tx.QueryRow(ctx, `UPDATE storms SET last_at = $1 WHERE tenant = $2 AND destination = $3 AND ended_at = 0 RETURNING id`,
+		now, string(t), string(to)).Scan(&id)
+	if err == nil {
+		return id, n.redraw(ctx, tx, t, subjectStorm, id)
+	}
+	if !errors.Is(err, durable.ErrNoRows) {
+		return "", err
+	}
+	var recent int
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND destination = $2 AND subject = 'alert' AND created_at > $3`,
+		string(t), string(to), now-s.Within.Microseconds()).Scan(&recent); err != nil {
+		return "", err
+	}
+	if recent < s.MoreThan {
+		return "", nil
+	}
+	v7, err := uuid.NewV7()
+	if err != nil {
+		return "", err
+	}
+	id = v7.String()
+	if _, err := tx.Exec(ctx, `INSERT INTO storms (id, tenant, destination, began_at, last_at, ended_at) VALUES ($1, $2, $3, $4, $4, 0)`,
+		id, string(t), string(to), now); err != nil {
+		return "", err
+	}
+	_, err = n.want(ctx, tx, want{tenant: t, subject: subjectStorm, subjectID: id, destination: to, class: classNotice})
+	return id, err
+}
+
+type stormRow struct {
+	id          string
+	tenant      tenantID
+	destination chat.Destination
+	began, last int64
+	ended       int64
+}
+
+// endStorms posts the pages that are full, and the rest when a storm is over.
+func (n *Notifier) endStorms(ctx context.Context) error {
+	rows, err := n.db.Read().Query(ctx, `SELECT id, tenant, destination, began_at, last_at, ended_at FROM storms WHERE ended_at = 0`)
+	if err != nil {
+		return err
+	}
+	var live []stormRow
+	for rows.Next() {
+		var s stormRow
+		if err := rows.Scan(&s.id, (*string)(&s.tenant), (*string)(&s.destination), &s.began, &s.last, &s.ended); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		live = append(live, s)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	within := n.policy.Current().Storm().Within
+	for _, s := range live {
+		over := durable.Time(s.last).Add(within).Before(n.now())
+		if err := n.db.InTx(ctx, func(tx durable.Tx) error { return n.pages(ctx, tx, s, over) }); err != nil {
+			return fmt.Errorf("page storm %s: %w", s.id, err)
+		}
+	}
+	return nil
+}
+
+func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bool) error {
+	if over {
+		// Compare-and-set: an alert that came meanwhile keeps the storm going.
+		rows, err := tx.Exec(ctx, `UPDATE storms SET ended_at = $1 WHERE id = $2 AND ended_at = 0 AND last_at = $3`, n.now().UnixMicro(), s.id, s.last)
+		if err != nil || rows == 0 {
+			return err
+		}
+		if err := n.redraw(ctx, tx, s.tenant, subjectStorm, s.id); err != nil {
+			return err
+		}
+	}
+	var held, paged int
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1`, s.id).Scan(&held); err != nil {
+		return err
+	}
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'page' AND destination = $2 AND subject_id LIKE $3`,
+		string(s.tenant), string(s.destination), s.id+"/%").Scan(&paged); err != nil {
+		return err
+	}
+	full := held / pageSize
+	if over && held%pageSize > 0 {
+		full++
+	}
+	head, ok, err := cardOf(ctx, tx, s.tenant, subjectStorm, s.id, s.destination)
+	if err != nil || !ok {
+		return err
+	}
+	for page := paged; page < full; page++ {
+		if _, err := n.want(ctx, tx, want{
+			tenant: s.tenant, subject: subjectPage, subjectID: s.id + "/" + strconv.Itoa(page), destination: s.destination,
+			class: classAlert, parent: head.id,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Notifier) drawStorm(ctx context.Context, c card) (drawing, error) {
+	var s stormRow
+	if err := n.db.Read().QueryRow(ctx, `SELECT began_at, last_at, ended_at FROM storms WHERE id = $1`, c.subjectID).Scan(&s.began, &s.last, &s.ended); err != nil {
+		return drawing{}, err
+	}
+	alerts, err := n.heldAlerts(ctx, c.subjectID, 100_000, 0)
+	if err != nil {
+		return drawing{}, err
+	}
+	m := cards.Storm(cards.StormView{
+		Began: durable.Time(s.began), Last: durable.Time(s.last), Over: s.ended != 0, Alerts: alerts,
+	})
+	for _, a := range alerts {
+		if a.Severity == defender.High {
+			m.Mentions = n.alertMentions(a, c)
+			break
+		}
+	}
+	return drawing{message: m}, nil
+}
+
+func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
+	id, number, _ := strings.Cut(c.subjectID, "/")
+	page, err := strconv.Atoi(number)
+	if err != nil {
+		return drawing{}, err
+	}
+	alerts, err := n.heldAlerts(ctx, id, pageSize, page*pageSize)
+	if err != nil {
+		return drawing{}, err
+	}
+	return drawing{message: cards.StormPage(alerts, page*pageSize+1, n.portal(c.tenant)), editOnly: true}, nil
+}
+
+// heldAlerts are the alerts a storm holds, in the order they came.
+func (n *Notifier) heldAlerts(ctx context.Context, storm string, most, from int) ([]defender.Alert, error) {
+	rows, err := n.db.Read().Query(ctx, `
+		SELECT a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
+		WHERE c.held = $1 ORDER BY c.created_at, c.id LIMIT $2 OFFSET $3`, storm, most, from)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return scanAlerts(rows)
+}
