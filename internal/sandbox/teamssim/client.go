@@ -118,7 +118,7 @@ func (s *Server) mark(text string) (marked string, entities []any, toBot bool) {
 // needs the lock.
 func (s *Server) activity(c *conversation, u User, root, kind string) object {
 	s.nextID()
-	place := object{"id": c.ID, "conversationype": c.Kind, "tenantId": c.Tenant}
+	place := object{"id": c.ID, "conversationType": c.Kind, "tenantId": c.Tenant}
 	data := object{"tenant": object{"id": c.Tenant}}
 	if c.Kind != "personal" {
 		place["isGroup"] = true

@@ -34,8 +34,17 @@ type keyring struct {
 	fetches    int
 }
 
+// firstKey is shared by all simulators of a process: making one takes long, and
+// they all publish it.
+var firstKey = sync.OnceValue(newKey)
+
+// rotate begins with the shared key and makes new ones after that.
 func (k *keyring) rotate() {
-	key := newKey()
+	generate := newKey
+	if k.signing() == nil {
+		generate = firstKey
+	}
+	key := generate()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.count++
