@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // BeatAs is the heartbeat of another replica on the same database.
 func (s *Store) BeatAs(ctx context.Context, replica string) error {
@@ -11,8 +14,10 @@ func (s *Store) BeatAs(ctx context.Context, replica string) error {
 // ReplicaID is the name under which s takes jobs.
 func (s *Store) ReplicaID() string { return s.replica }
 
+// SetLongTx sets after which time a transaction is logged.
+func (s *Store) SetLongTx(d time.Duration) { s.longTx = d }
+
 const (
 	Patience  = patience
 	SlowRetry = slowRetry
-	LongTx    = longTx
 )

@@ -92,7 +92,7 @@ func TestOpen_refusesForeignAndDamagedFiles(t *testing.T) {
 	t.Parallel()
 	healthy := func(t *testing.T, path string) {
 		t.Helper()
-		s := storetest.Open(t, "sqlite:"+path)
+		s := storetest.Open(t, "sqlite:"+path+"?synchronous=off")
 		for _, kind := range []string{"a", "b"} {
 			for i := range 200 {
 				enqueue(t, s, durable.Job{Kind: kind, ID: strings.Repeat("x", i)})

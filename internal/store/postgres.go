@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +27,9 @@ const (
 	migrationLock = 0x6d646562
 
 	postgresConns = 16
-	// serialisationTries is far above what contention between a few replicas
-	// needs, and keeps a transaction that can never succeed from going on.
-	serialisationTries = 50
+	// maxTries is far above what contention between a few replicas needs, and
+	// keeps a transaction that can never succeed from going on.
+	maxTries = 50
 )
 
 type postgresEngine struct {
@@ -62,11 +63,11 @@ func openPostgres(ctx context.Context, url string, config *river.Config) (engine
 
 func (e *postgresEngine) inTx(ctx context.Context, fn func(*tx) error) error {
 	for try := 1; ; try++ {
-		err := e.tryTx(ctx, fn)
-		if err == nil || !conflict(err) || try == serialisationTries {
+		again, err := e.tryTx(ctx, fn)
+		if !again || try == maxTries {
 			return err
 		}
-		pause := time.Duration(rand.Int64N(int64(min(try, 20) * int(5*time.Millisecond)))) //nolint:gosec // jitter
+		pause := time.Duration(rand.Int64N(int64(min(try, 20)) * int64(5*time.Millisecond))) //nolint:gosec // jitter
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -75,10 +76,14 @@ func (e *postgresEngine) inTx(ctx context.Context, fn func(*tx) error) error {
 	}
 }
 
-func (e *postgresEngine) tryTx(ctx context.Context, fn func(*tx) error) error {
+// tryTx runs fn in a transaction. It asks to try again when nothing has been
+// committed for a reason that is not fn's: another transaction, or a connection
+// that was lost before the commit, of which the pool may hold several more.
+func (e *postgresEngine) tryTx(ctx context.Context, fn func(*tx) error) (again bool, err error) {
 	pt, err := e.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.Serializable})
 	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
+		_, unreachable := errors.AsType[*pgconn.ConnectError](err)
+		return !unreachable && !givenUp(err), fmt.Errorf("begin transaction: %w", err)
 	}
 	// After a commit it does nothing. A cancelled context must not keep the
 	// connection from being given back clean.
@@ -94,16 +99,22 @@ func (e *postgresEngine) tryTx(ctx context.Context, fn func(*tx) error) error {
 		},
 	}
 	err = fn(t)
-	if t.failed != nil && (err == nil || conflict(t.failed)) {
-		return t.failed // also when fn has put the conflict into words of its own
+	if t.failed != nil {
+		// fn may have put the failure into words of its own.
+		return conflict(t.failed) || pt.Conn().IsClosed() && !givenUp(t.failed), cmp.Or(err, t.failed)
 	}
 	if err != nil {
-		return err
+		return conflict(err), err
 	}
 	if err := pt.Commit(ctx); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return conflict(err), fmt.Errorf("commit: %w", err)
 	}
-	return nil
+	return false, nil
+}
+
+// givenUp tells whether the caller's context is why a statement failed.
+func givenUp(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // conflict tells whether a transaction failed only because of another one.

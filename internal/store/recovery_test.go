@@ -169,3 +169,25 @@ func TestOpen_manyReplicasAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// The server drops every connection, as in a fail-over.
+func TestLostConnections_postgres(t *testing.T) {
+	t.Parallel()
+	s := storetest.Postgres(t, func(o *store.Options) { o.Logger = slog.New(slog.DiscardHandler) })
+	runs := make(chan durable.Job, 100)
+	s.Handle("look", record(runs, always(nil)), 1)
+	start(t, s)
+	var dropped int64
+	for id := range 5 {
+		dropped += number(t, s, `
+			SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+		enqueue(t, s, durable.Job{Kind: "look", ID: strconv.Itoa(id)})
+		if got := next(t, runs); got.ID != strconv.Itoa(id) {
+			t.Errorf("job %s ran, want %d", got.ID, id)
+		}
+	}
+	if dropped == 0 {
+		t.Error("no connection was dropped: the test shows nothing")
+	}
+}

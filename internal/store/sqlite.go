@@ -282,7 +282,7 @@ func (d sqlDBTX) Exec(ctx context.Context, query string, args ...any) (int64, er
 }
 
 func (d sqlDBTX) Query(ctx context.Context, query string, args ...any) (durable.Rows, error) {
-	rows, err := d.db.QueryContext(ctx, query, args...)
+	rows, err := d.db.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the caller
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type Store struct {
 	replica string
 	logger  *slog.Logger
 	now     func() time.Time // nil outside tests
+	longTx  time.Duration
 
 	mu       sync.Mutex
 	handlers map[string]handler
@@ -86,6 +87,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		replica:  uuid.Must(uuid.NewV7()).String(),
 		logger:   opts.Logger,
 		now:      opts.Now,
+		longTx:   longTx,
 		handlers: make(map[string]handler),
 	}
 	if s.logger == nil {
@@ -117,7 +119,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 // swallowed and committed past.
 func (s *Store) InTx(ctx context.Context, fn func(durable.Tx) error) error {
 	_, file, line, _ := runtime.Caller(1)
-	watchdog := time.AfterFunc(longTx, func() {
+	watchdog := time.AfterFunc(s.longTx, func() {
 		s.logger.WarnContext(ctx, "transaction takes long; inside InTx only its Tx may be used, and no network",
 			slog.String("caller", fmt.Sprintf("%s:%d", file, line)))
 	})

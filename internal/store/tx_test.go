@@ -316,7 +316,8 @@ func TestInTx_nestedIsFoundOut(t *testing.T) {
 	t.Parallel()
 	log := new(syncBuffer)
 	s := storetest.New(t, func(o *store.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-	ctx, cancel := context.WithTimeout(t.Context(), store.LongTx+time.Second)
+	s.SetLongTx(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	err := s.InTx(ctx, func(durable.Tx) error {
 		return s.InTx(ctx, func(durable.Tx) error { return nil })

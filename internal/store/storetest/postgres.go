@@ -135,7 +135,7 @@ func start(bin string) (*server, error) {
 		return nil, err
 	}
 	defer stdin.Close()
-	cmd := exec.Command("/bin/sh", "-c", script, "sh", bin, dir, port)
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", bin, dir, port) //nolint:gosec,noctx // our own script; it outlives every test's context
 	cmd.Dir = dir
 	cmd.Stdin = stdin
 	// A group of its own, so that an interrupt from the terminal stops the tests
@@ -183,7 +183,7 @@ func owner() (*syscall.Credential, error) {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
