@@ -38,7 +38,7 @@ type actionAnswer struct {
 }
 
 func serveAction(w http.ResponseWriter, status int, a Action) error {
-	return writeJSON(w, status, actionAnswer{context("MachineActions/$entity"), a})
+	return writeJSON(w, status, actionAnswer{metadata("MachineActions/$entity"), a})
 }
 
 func listActions(w http.ResponseWriter, c call) error {

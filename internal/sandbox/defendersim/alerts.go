@@ -98,7 +98,7 @@ func getAlert(w http.ResponseWriter, c call) error {
 	if !ok {
 		return notFound("Alert", c.PathValue("id"))
 	}
-	return writeJSON(w, http.StatusOK, alertAnswer{context("Alerts/$entity"), a})
+	return writeJSON(w, http.StatusOK, alertAnswer{metadata("Alerts/$entity"), a})
 }
 
 // alertChange is the body of PATCH and batchUpdate; nil means unchanged.
@@ -150,13 +150,13 @@ func patchAlert(w http.ResponseWriter, c call) error {
 	}
 	if pretend(c) {
 		a, _ := c.tenant.Alert(c.PathValue("id"))
-		return writeJSON(w, http.StatusOK, alertAnswer{context("Alerts/$entity"), a})
+		return writeJSON(w, http.StatusOK, alertAnswer{metadata("Alerts/$entity"), a})
 	}
 	a, err := c.tenant.changeAlert(c.PathValue("id"), c.app, change)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, alertAnswer{context("Alerts/$entity"), a})
+	return writeJSON(w, http.StatusOK, alertAnswer{metadata("Alerts/$entity"), a})
 }
 
 // maxBatch is how many alerts one batchUpdate takes.

@@ -8,4 +8,71 @@
 // The address of srv stands for both https://api.security.microsoft.com and
 // https://graph.microsoft.com. The token decides whose data is served, so one
 // server holds many tenants.
+//
+// # Routes
+//
+// Each also exists under /api/v1.0. The role is what the token must carry.
+//
+//	GET   /api/alerts, /api/alerts/{id}                Alert.Read.All or Alert.ReadWrite.All
+//	PATCH /api/alerts/{id}, POST …/batchUpdate         Alert.ReadWrite.All
+//	GET   /api/machines, /api/machines/{id or name}    Machine.Read.All or Machine.ReadWrite.All
+//	GET   /api/machines/findbyip(ip='…',timestamp=…)   the same
+//	GET   /api/machines/{id}/alerts                    Alert.Read.All or Alert.ReadWrite.All
+//	GET   /api/machines/{id}/logonusers                User.Read.All
+//	POST  /api/machines/{id}/isolate, …/unisolate      Machine.Isolate
+//	GET   /api/machineactions, /api/machineactions/{id}  Machine.Read.All or Machine.ReadWrite.All
+//	POST  /api/machineactions/{id}/cancel              Machine.Isolate
+//	POST  /api/advancedqueries/run                     AdvancedQuery.Read.All
+//	POST  /v1.0/security/runHuntingQuery               ThreatHunting.Read.All, on Graph's audience
+//
+// Lists take $filter, $orderby, $top, $skip, $count and, for alerts,
+// $expand=evidence, and refuse what Defender refuses: filters on properties that
+// cannot be filtered, unknown names and values, other options. Both quotas of a
+// family of calls are kept, per application. Hunts run through a small engine,
+// which knows where, project, distinct, summarize, sort, top, take and count.
+//
+// # Time
+//
+// Machine actions, attacks and late alerts move when they are looked at, by
+// Options.Now alone: a test steps the clock, and nothing runs in the background.
+// An action goes Pending, InProgress, Succeeded in the times of [Timing]; on a
+// machine that is offline it stays Pending until the machine is back or the wait
+// times out. Isolating a machine that is isolated already is accepted and never
+// ends, as has been reported of Defender.
+//
+// # The side door
+//
+// What tests and the demo do beside the API, on [Tenant]:
+//
+//	Machines, Machine, Named            machines with what is really true about their network
+//	Actions, PortalAction, FailNext     machine actions; one started in the portal; one that will fail
+//	SetOnline, PutMachine               machines that come, go and change
+//	Alerts, Alert, RaiseAlert, AddAlert, EditAlert   the last as if in the portal
+//	StartAttack, Attacks                an attack that unfolds, and ends when its way is cut off
+//	AddTable                            something more to hunt in
+//	SetTiming, SetRepeat                how actions go; how a repeated one is answered
+//	Effects                             the ledger
+//
+// The ledger holds what took effect, never what was refused:
+//
+//	tenant.Effects(defendersim.OfKind(defendersim.EffectIsolate), defendersim.CommentHas("#142"))
+//
+// [Server.Calls] holds every request, also the refused ones.
+//
+// # Faults
+//
+// They are scripted in [Server.Faults], per route and count. The unclear outcomes
+// of an isolate call are:
+//
+//	on := "POST /api/machines/*/isolate"
+//	sim.Faults.Add(fault.Fault{Kind: fault.Drop, Route: on, Times: 1})                         // not acted, not answered
+//	sim.Faults.Add(fault.Fault{Kind: fault.ActDrop, Route: on, Times: 1})                      // acted, not answered
+//	sim.Faults.Add(fault.Fault{Kind: fault.ActDelay, Wait: time.Minute, Route: on, Times: 1})  // acted, answered too late
+//	sim.Faults.Add(fault.Fault{Kind: fault.ActLate, Wait: 5 * time.Second, Status: 504, Route: on, Times: 1})
+//	sim.Faults.Add(fault.Fault{Kind: defendersim.ListedLate, Wait: 90 * time.Second, Route: on, Times: 1})
+//	sim.Faults.Add(fault.Fault{Kind: defendersim.ListedTwice, Route: on, Times: 1})
+//	sim.Faults.Add(fault.Fault{Kind: defendersim.NoEffect, Route: on, Times: 1})               // answered success, not acted
+//
+// To hide an action and lose its answer too, set Timing.Hidden beside a fault.
+// The life cycle runs on Options.Now, the waits of faults on the real clock.
 package defendersim

@@ -170,7 +170,7 @@ func (t *Tenant) act(machineID, kind string, scope *string, app, comment string,
 	now, unlock := t.lock()
 	defer unlock()
 	for _, a := range t.actions {
-		if a.MachineID != machineID || a.Type != kind || a.Final() || a.stuck {
+		if a.MachineID != machineID || a.Type != kind || a.Final() {
 			continue
 		}
 		if t.repeat == RepeatExisting {

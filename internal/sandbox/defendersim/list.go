@@ -22,7 +22,7 @@ type page struct {
 func serveList[T any](w http.ResponseWriter, c call, set string, all []T, q query[T], shape func([]T) any) error {
 	found := slices.DeleteFunc(slices.Clone(all), func(v T) bool { return !q.match(v) })
 	slices.SortStableFunc(found, q.order)
-	p := page{Context: context(set)}
+	p := page{Context: metadata(set)}
 	if q.count {
 		n := len(found)
 		p.Count = &n

@@ -74,7 +74,7 @@ func getMachine(w http.ResponseWriter, c call) error {
 	if f, ok := fault.From(c.Context()); ok && f.Kind == WrongObject {
 		m = c.tenant.otherMachine(m.ID)
 	}
-	return writeJSON(w, http.StatusOK, machineAnswer{context("Machines/$entity"), m})
+	return writeJSON(w, http.StatusOK, machineAnswer{metadata("Machines/$entity"), m})
 }
 
 // findByIP answers the machines that had the internal address within 15 minutes
@@ -113,5 +113,5 @@ func machineUsers(w http.ResponseWriter, c call) error {
 	if users == nil {
 		users = []estate.User{}
 	}
-	return writeJSON(w, http.StatusOK, page{Context: context("Users"), Value: users})
+	return writeJSON(w, http.StatusOK, page{Context: metadata("Users"), Value: users})
 }

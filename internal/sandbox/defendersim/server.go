@@ -280,9 +280,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = io.WriteString(w, body)
 }
 
-// context is the address of the metadata that every answer names. It is the
+// metadata is the address of the metadata that every answer names. It is the
 // vendor's, whatever host was called.
-func context(of string) string {
+func metadata(of string) string {
 	return "https://api.securitycenter.microsoft.com/api/$metadata#" + of
 }
 

@@ -124,6 +124,9 @@ var detections = []detection{
 	},
 }
 
+// analyst is who dealt with the alerts of the past.
+const analyst = "soc.analyst@contoso.com"
+
 // alerts raises three weeks of ordinary alerts. What is older than two days has
 // been dealt with, most of what is newer has not.
 func (g *generator) alerts() {
@@ -146,7 +149,7 @@ func (g *generator) alerts() {
 		if g.now.Sub(at) > 2*day {
 			g.resolve(&a)
 		} else if i%4 == 0 {
-			a.Status, a.AssignedTo = "InProgress", ptr("avery.chen@contoso.com")
+			a.Status, a.AssignedTo = "InProgress", ptr(analyst)
 			a.LastUpdateTime = At(at.Add(9 * time.Minute))
 		}
 		g.estate.Alerts = append(g.estate.Alerts, a)
@@ -191,12 +194,12 @@ func (g *generator) incident(a Alert, i int) int64 {
 func (g *generator) resolve(a *Alert) {
 	done := At(a.AlertCreationTime.Add(time.Duration(20+g.rand.IntN(600)) * time.Minute))
 	a.Status, a.ResolvedTime, a.LastUpdateTime = "Resolved", done, done
-	a.AssignedTo = ptr("avery.chen@contoso.com")
+	a.AssignedTo = ptr(analyst)
 	a.InvestigationState = "SuccessfullyRemediated"
 	if a.Severity == "Informational" {
 		a.Classification, a.Determination = ptr("InformationalExpectedActivity"), ptr("LineOfBusinessApplication")
 		return
 	}
 	a.Classification, a.Determination = ptr("TruePositive"), ptr("Malware")
-	a.Comments = append(a.Comments, Comment{Comment: "Cleaned and checked.", CreatedBy: "avery.chen@contoso.com", CreatedTime: done})
+	a.Comments = append(a.Comments, Comment{Comment: "Cleaned and checked.", CreatedBy: analyst, CreatedTime: done})
 }

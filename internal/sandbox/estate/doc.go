@@ -17,7 +17,7 @@
 //	lt-007             two active records of the same name
 //	ws-077             an old record that was merged into the new one
 //	LT-031             a name in capitals
-//	ws-004             a name that is the beginning of no other, beside ws-040 … ws-049
+//	ws-04              the beginning of ten names, and the name of none
 //	lt-013, lt-026, …  offline for hours to weeks
 //	ws-150 …           an old Windows whose sensor cannot isolate
 //	phone-01, printer-01   an iPhone; a device that was only discovered
