@@ -94,19 +94,11 @@ func place(text string, line, column int) string {
 	return fmt.Sprintf("character %d of the condition", column+1)
 }
 
-func (c condition) eval(f facts) verdict {
+func (c condition) eval(facts cel.Activation) verdict {
 	if c.program == nil {
 		return matches
 	}
-	var input any = f
-	if missing := f.missing(); len(missing) > 0 {
-		partial, err := cel.PartialVars(f, missing...)
-		if err != nil {
-			return unknown
-		}
-		input = partial
-	}
-	out, _, err := c.program.Eval(input)
+	out, _, err := c.program.Eval(facts)
 	switch {
 	case err != nil:
 		return unknown
@@ -139,6 +131,22 @@ func (f facts) ResolveName(name string) (any, bool) {
 }
 
 func (f facts) Parent() cel.Activation { return nil }
+
+// activation is what conditions are evaluated over: the facts, with those that
+// are missing marked as unknown.
+func (f facts) activation() cel.Activation {
+	missing := f.missing()
+	if len(missing) == 0 {
+		return f
+	}
+	partial, err := cel.PartialVars(f, missing...)
+	if err != nil {
+		// Not for an Activation; without it, conditions on missing facts fail and
+		// are unknown as well.
+		return f
+	}
+	return partial
+}
 
 // Patterns of facts that can be missing.
 var (

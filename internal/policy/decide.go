@@ -59,9 +59,10 @@ func (p *Policy) decide(action Action, m *Machine) Applied {
 	if m == nil {
 		return p.closed(whyUnknown)
 	}
-	facts := facts{action: &action, machine: m}
+	facts := facts{action: &action, machine: m}.activation()
 	for _, r := range p.rules {
 		switch r.when.eval(facts) {
+		case not:
 		case matches:
 			a := r.applied("")
 			a.TierZero = a.TierZero || m.tierZero()
@@ -120,9 +121,10 @@ type protection struct {
 // chat, and by which condition. A machine whose facts could not be read is
 // protected when a condition depends on them.
 func (p *Policy) Protected(action Action, m *Machine) (reason string, yes bool) {
-	facts := facts{action: &action, machine: m}
+	facts := facts{action: &action, machine: m}.activation()
 	for _, pr := range p.protected {
 		switch pr.when.eval(facts) {
+		case not:
 		case matches:
 			return "mdebot.yaml protects it: " + pr.written, true
 		case unknown:

@@ -184,6 +184,7 @@ func literals(e ast.Expr) []string {
 			all = append(all, literals(element)...)
 		}
 		return all
+	default:
 	}
 	return nil
 }

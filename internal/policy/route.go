@@ -22,7 +22,7 @@ type Route struct {
 // is not known takes the alert (threat-model INV-8). The result is the caller's,
 // the lists in it are not to be changed.
 func (p *Policy) Routes(alert Alert, m *Machine) []Route {
-	facts := facts{alert: &alert, machine: m}
+	facts := facts{alert: &alert, machine: m}.activation()
 	var routes []Route
 	for _, r := range p.routes {
 		if r.when.eval(facts) != not {
