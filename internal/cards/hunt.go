@@ -31,7 +31,7 @@ type HuntView struct {
 // left out, and the file with everything.
 func Hunt(v HuntView) chat.Message {
 	m := chat.Message{
-		Title: chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + v.Took.Round(10*time.Millisecond).String()),
+		Title:    chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + v.Took.Round(10*time.Millisecond).String()),
 		Sections: []chat.Section{{Heading: "Query", Lines: codeLines(v.Query), Folded: true}},
 	}
 	if v.Total == 0 {

@@ -1,0 +1,145 @@
+package commands
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+// callable is an invocation text that reaches each command's handler.
+var callable = map[string]string{
+	"alert": "alert " + alert1, "alerts": "alerts", "ack": "ack " + alert1, "assign": "assign " + alert1 + " me",
+	"resolve": "resolve " + alert1 + " fp", "comment": "comment " + alert1 + " hello", "machine": "machine ws-042",
+	"machines": "machines", "action": "action " + action1, "isolated": "isolated", "isolate": "isolate ws-042 because",
+	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "requests": "requests", "approve": "approve 1",
+	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "whoami": "whoami", "status": "status", "help": "help",
+}
+
+// may is who may use each command: v(iewer), r(esponder who hunts), a(pprover),
+// A(dmin), u(nlinked member), c = unlinked member in a readers channel, g(uest).
+var may = map[string]string{
+	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "isolated": "vraAc", "requests": "vraAc",
+	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "hunt": "r",
+	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "whoami": "vraAucg",
+}
+
+func TestSpecs_whoMayUseThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, s := range Specs() {
+		text, ok := callable[s.Name]
+		if !ok {
+			t.Errorf("%s: this test does not call it", s.Name)
+			continue
+		}
+		for who, by := range map[string]identity.Principal{"v": viewer, "r": riley, "a": avery, "A": admin, "u": stranger, "c": stranger, "g": guest} {
+			inv := w.invocation(chat.Command, by)
+			inv.Text = text
+			if who == "c" {
+				inv.In.ID = "C0READ"
+			}
+			m, _ := w.ask(t, inv)
+			refused := strings.Contains(textOf(m), "needs the role") || strings.Contains(textOf(m), "not linked to a person, so") || strings.Contains(textOf(m), "Only full members")
+			if want := !strings.Contains(may[s.Name], who); refused != want {
+				t.Errorf("%s by %s: refused = %v, want %v (%s)", s.Name, who, refused, want, textOf(m))
+			}
+		}
+	}
+}
+
+// Every button and form needs the rights of a command.
+func TestDoors_guardedLikeTheirCommand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for action, d := range doors {
+		if w.byName[d.spec] == nil {
+			t.Errorf("%s belongs to %q, which is no command", action, d.spec)
+			continue
+		}
+		fields := map[string]string{}
+		for _, f := range d.required {
+			fields[f] = "x"
+		}
+		for _, by := range []identity.Principal{guest, stranger} {
+			inv := w.invocation(chat.Submit, by)
+			inv.Action, inv.Value, inv.Fields = action, "a.b", fields
+			m, resp := w.ask(t, inv)
+			if resp.Form != nil || !strings.Contains(textOf(m), "so nothing is done") && !strings.Contains(textOf(m), "Only full members") {
+				t.Errorf("%s by %s answers %s, want a refusal", action, by.Account, textOf(m))
+			}
+		}
+	}
+	if len(w.live(t)) != 0 || len(w.changed) != 0 {
+		t.Errorf("something was changed: %v, %v", w.live(t), w.changed)
+	}
+}
+
+func TestAuthorise_unknownStandingIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	delete(w.standing, riley.Account)
+	for _, text := range []string{"isolate ws-042 because", "machine ws-042", "help"} {
+		mustSay(t, text, w.says(t, riley, text), "could not be looked up")
+	}
+	if len(w.live(t)) != 0 {
+		t.Error("a request was opened")
+	}
+}
+
+func TestAuthorise_everyStandingButMemberIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, s := range []identity.Standing{identity.Guest, identity.Outsider, identity.Inactive, identity.Automaton, identity.Unknown, ""} {
+		w := newWorld(t)
+		w.standing[riley.Account] = s
+		mustSay(t, string(s), w.says(t, riley, "isolate ws-042 because"), "Only full members")
+	}
+}
+
+func TestAuthorise_missingPermissionIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.estate.granted = defender.PermissionsOf([]string{"Machine.Read.All"}, nil)
+	mustSay(t, "isolate", w.says(t, riley, "isolate ws-042 because"), "isolate needs Machine.Isolate on WindowsDefenderATP.", "An admin grants it in Entra.")
+	mustSay(t, "hunt", w.says(t, riley, "hunt DeviceInfo"), "ThreatHunting.Read.All on Microsoft Graph or AdvancedQuery.Read.All on WindowsDefenderATP")
+	mustSay(t, "help", w.says(t, riley, "help isolate"), "needs Machine.Isolate on WindowsDefenderATP")
+	mustSay(t, "status", w.says(t, admin, "status"), "isolate: not permitted", "machine: permitted")
+}
+
+func TestAuthorise_refusalsAreRecorded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, viewer, "isolate ws-042 because")
+	if len(w.recorded) != 1 || w.recorded[0].Kind != "command.refused" || w.recorded[0].Outcome != "refused" || w.recorded[0].PersonName != "Vic Viewer" {
+		t.Errorf("recorded %+v, want one refusal of Vic Viewer", w.recorded)
+	}
+}
+
+func TestUnlinked_getsTheLinesToAdd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mustSay(t, "machine", w.says(t, stranger, "machine ws-042"), "not linked to a person", "T0SOC/U0STRANGER", "roles: [viewer]")
+	mustSay(t, "whoami", w.says(t, stranger, "whoami"), "You are not linked", "T0SOC/U0STRANGER")
+}
+
+func TestWhoami_oneHumanOnTwoPlatforms(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, by := range []identity.Principal{riley, rileyInTeams} {
+		mustSay(t, by.String(), w.says(t, by, "whoami"), "You are Riley Chen", "22222222-2222-2222-2222-222222222201", "responder")
+	}
+}
+
+func TestReads_areLimitedPerPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 60 {
+		w.says(t, riley, "help")
+	}
+	mustSay(t, "the 61st", w.says(t, riley, "help"), "a lot of questions")
+	mustSay(t, "somebody else", w.says(t, viewer, "help"), "What mdebot does")
+	w.clock = w.clock.Add(2e9)
+	mustSay(t, "a little later", w.says(t, riley, "help"), "What mdebot does")
+}

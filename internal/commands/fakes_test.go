@@ -1,0 +1,528 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/store/storetest"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+const (
+	thisTenant = tenant.ID("33333333-3333-3333-3333-333333333333")
+	home       = "11111111-1111-1111-1111-111111111111"
+	ws042      = "111e6dd8c833c8a052ea231ec1b19adaf497b625"
+	ws043      = "222e6dd8c833c8a052ea231ec1b19adaf497b625"
+	twinA      = "333e6dd8c833c8a052ea231ec1b19adaf497b625"
+	twinB      = "444e6dd8c833c8a052ea231ec1b19adaf497b625"
+	cutOff     = "555e6dd8c833c8a052ea231ec1b19adaf497b625"
+	guarded    = "666e6dd8c833c8a052ea231ec1b19adaf497b625"
+	alert1     = "da637472900382838869_1364969609"
+	action1    = "5382f7ea-7557-4ab7-9782-d50480024a4e"
+)
+
+const testPolicy = `
+approvals:
+  rules:
+    - name: everything
+      approvers: 1
+  protected:
+    - when: '"never-isolate" in machine.tags'
+people:
+  - person: 22222222-2222-2222-2222-222222222201
+    name: Riley Chen
+    slack: [T0SOC/U0RILEY]
+    roles: [responder, hunter]
+  - person: 22222222-2222-2222-2222-222222222202
+    name: Avery Novak
+    slack: [T0SOC/U0AVERY]
+    roles: [approver]
+  - person: 22222222-2222-2222-2222-222222222203
+    name: Vic Viewer
+    slack: [T0SOC/U0VIEWER]
+    roles: [viewer]
+  - person: 22222222-2222-2222-2222-222222222204
+    name: Ada Admin
+    slack: [T0SOC/U0ADMIN]
+    roles: [admin]
+readers: [slack:C0READ]
+`
+
+func account(name string) identity.Principal {
+	return identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: name, Name: strings.ToLower(name)}
+}
+
+var (
+	riley    = account("U0RILEY")
+	avery    = account("U0AVERY")
+	viewer   = account("U0VIEWER")
+	admin    = account("U0ADMIN")
+	stranger = account("U0STRANGER")
+	guest    = account("U0GUEST")
+	// rileyInTeams is Riley's other account.
+	rileyInTeams = identity.Principal{Platform: identity.Teams, Workspace: home, Account: "22222222-2222-2222-2222-222222222201", Name: "Riley"}
+)
+
+// estate is a Defender tenant that holds state.
+type estate struct {
+	mu       sync.Mutex
+	machines []defender.Machine
+	alerts   []defender.Alert
+	actions  []defender.MachineAction
+	users    map[string][]defender.User
+	granted  defender.Permissions
+	// faults make an operation fail: "users", "alerts", "actions", "find", "update",
+	// "permissions", "hunt".
+	faults  map[string]error
+	hunt    [][]string
+	stats   defender.HuntStats
+	queries []string
+}
+
+func newEstate() *estate {
+	machine := func(id, name string, tags ...string) defender.Machine {
+		return defender.Machine{ID: id, Name: name, OS: "Windows11", Health: "Active", LastSeen: noon.Add(-time.Hour), Group: "Workstations", Tags: tags, InternalIP: "10.0.0." + id[:1]}
+	}
+	return &estate{
+		machines: []defender.Machine{
+			machine(ws042, "ws-042.corp.example"), machine(ws043, "ws-043.corp.example"),
+			machine(twinA, "twin"), machine(twinB, "TWIN"),
+			machine(cutOff, "ws-099"), machine(guarded, "dc-01", "never-isolate"),
+		},
+		users: map[string][]defender.User{ws042: {{Name: "sam", Domain: "CORP"}}},
+		alerts: []defender.Alert{
+			{ID: alert1, Severity: defender.High, Status: "New", Title: "Suspicious <b>PowerShell</b>", MachineID: ws042, MachineName: "ws-042.corp.example", Created: noon.Add(-time.Hour), Evidence: []defender.Evidence{}},
+			{ID: "da637472900382838870_1", Severity: defender.Low, Status: "New", Title: "Low one", MachineID: ws043, Created: noon.Add(-2 * time.Hour), Evidence: []defender.Evidence{}},
+			{ID: "da637472900382838871_1", Severity: defender.Medium, Status: "Resolved", Title: "Old one", Created: noon.Add(-72 * time.Hour), Evidence: []defender.Evidence{}},
+		},
+		actions: []defender.MachineAction{
+			{ID: action1, Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", MachineID: cutOff, MachineName: "ws-099", Requestor: "mdebot", Created: noon.Add(-24 * time.Hour), Updated: noon.Add(-23 * time.Hour)},
+		},
+		granted: defender.PermissionsOf([]string{"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "AdvancedQuery.Read.All"}, []string{"ThreatHunting.Read.All"}),
+		faults:  map[string]error{},
+	}
+}
+
+func (e *estate) fault(op string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.faults[op]
+}
+
+func each[T any](all []T, keep func(T) bool, limit int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		n := 0
+		for _, one := range all {
+			if !keep(one) {
+				continue
+			}
+			if n++; limit > 0 && n > limit || !yield(one, nil) {
+				return
+			}
+		}
+	}
+}
+
+func failing[T any](err error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		yield(none, err)
+	}
+}
+
+func (e *estate) Alerts(_ context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error] {
+	if err := e.fault("alerts"); err != nil {
+		return failing[defender.Alert](err)
+	}
+	return each(e.alerts, func(a defender.Alert) bool {
+		return a.Severity.Rank() >= f.MinSeverity.Rank() && !a.Created.Before(f.CreatedSince)
+	}, f.Limit)
+}
+
+func (e *estate) AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error) {
+	a, err := e.Alert(ctx, ids[0])
+	return []defender.Alert{a}, err
+}
+
+func (e *estate) Alert(_ context.Context, id string) (defender.Alert, error) {
+	if err := e.fault("alerts"); err != nil {
+		return defender.Alert{}, err
+	}
+	for _, a := range e.alerts {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return defender.Alert{}, defender.ErrNotFound
+}
+
+func (e *estate) UpdateAlert(_ context.Context, id string, u defender.AlertUpdate) (defender.Alert, error) {
+	if err := e.fault("update"); err != nil {
+		return defender.Alert{}, err
+	}
+	for i := range e.alerts {
+		a := &e.alerts[i]
+		if a.ID != id {
+			continue
+		}
+		if u.Status != "" {
+			a.Status = u.Status
+		}
+		if u.AssignedTo != "" {
+			a.AssignedTo = u.AssignedTo
+		}
+		if u.Classification != "" {
+			a.Classification = u.Classification
+		}
+		a.Comments = append(a.Comments, defender.AlertComment{Text: u.Comment})
+		return *a, nil
+	}
+	return defender.Alert{}, defender.ErrNotFound
+}
+
+func (e *estate) FindMachines(_ context.Context, query string) (defender.Found, error) {
+	if err := e.fault("find"); err != nil {
+		return defender.Found{}, err
+	}
+	var byID, byName, byIP, byPrefix []defender.Machine
+	for _, m := range e.machines {
+		label, _, _ := strings.Cut(m.Name, ".")
+		switch {
+		case m.ID == query:
+			byID = append(byID, m)
+		case strings.EqualFold(m.Name, query) || strings.EqualFold(label, query):
+			byName = append(byName, m)
+		case m.InternalIP == query:
+			byIP = append(byIP, m)
+		case strings.HasPrefix(strings.ToLower(m.Name), strings.ToLower(query)):
+			byPrefix = append(byPrefix, m)
+		}
+	}
+	switch {
+	case len(byID) > 0:
+		return defender.Found{Machines: byID, Match: defender.MatchID}, nil
+	case len(byName) > 0:
+		return defender.Found{Machines: byName, Match: defender.MatchName}, nil
+	case len(byIP) > 0:
+		return defender.Found{Machines: byIP, Match: defender.MatchIP}, nil
+	}
+	return defender.Found{Machines: byPrefix, Match: defender.MatchPrefix}, nil
+}
+
+func (e *estate) Machine(_ context.Context, id string) (defender.Machine, error) {
+	for _, m := range e.machines {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return defender.Machine{}, defender.ErrNotFound
+}
+
+func (e *estate) Machines(_ context.Context, f defender.MachineFilter) iter.Seq2[defender.Machine, error] {
+	return each(e.machines, func(m defender.Machine) bool {
+		return strings.HasPrefix(m.Name, f.NamePrefix) && (f.Tag == "" || strings.Contains(strings.Join(m.Tags, " "), f.Tag)) && (f.Risk == "" || m.Risk == f.Risk)
+	}, f.Limit)
+}
+
+func (e *estate) MachineUsers(_ context.Context, id string) ([]defender.User, error) {
+	return e.users[id], e.fault("users")
+}
+
+func (e *estate) MachineAlerts(_ context.Context, id string) ([]defender.Alert, error) {
+	if err := e.fault("alerts"); err != nil {
+		return nil, err
+	}
+	var out []defender.Alert
+	for _, a := range e.alerts {
+		if a.MachineID == id {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+func (e *estate) MachineActions(_ context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
+	if err := e.fault("actions"); err != nil {
+		return failing[defender.MachineAction](err)
+	}
+	return each(e.actions, func(a defender.MachineAction) bool { return f.MachineID == "" || a.MachineID == f.MachineID }, f.Limit)
+}
+
+func (e *estate) MachineAction(_ context.Context, id string) (defender.MachineAction, error) {
+	for _, a := range e.actions {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return defender.MachineAction{}, defender.ErrNotFound
+}
+
+func (e *estate) Permissions(context.Context) (defender.Permissions, error) {
+	return e.granted, e.fault("permissions")
+}
+
+func (e *estate) Hunt(_ context.Context, q defender.HuntQuery, sink defender.HuntSink) (defender.HuntStats, error) {
+	e.mu.Lock()
+	e.queries = append(e.queries, q.KQL)
+	e.mu.Unlock()
+	if err := e.fault("hunt"); err != nil {
+		return defender.HuntStats{}, err
+	}
+	if err := sink.Columns([]defender.Column{{Name: "Name"}, {Name: "Count"}}); err != nil {
+		return defender.HuntStats{}, err
+	}
+	for _, row := range e.hunt {
+		if err := sink.Row(row); err != nil {
+			return defender.HuntStats{}, err
+		}
+	}
+	return e.stats, nil
+}
+
+// world is everything around a Router.
+type world struct {
+	*Router
+	estate    *estate
+	standing  map[string]identity.Standing
+	service   *approvals.Service
+	subjects  map[string]Subject
+	seen      map[string]bool
+	delivery  int
+	recorded  []audit.Event
+	recordErr error
+	changed   []string
+	log       bytes.Buffer
+	clock     time.Time
+	mu        sync.Mutex
+}
+
+type nobodyTold struct{}
+
+func (nobodyTold) RequestChanged(context.Context, durable.Tx, approvals.Request, approvals.Change) error {
+	return nil
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	p, err := policy.Parse("mdebot.yaml", []byte(testPolicy), policy.Options{HomeTenant: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		estate: newEstate(), subjects: map[string]Subject{}, seen: map[string]bool{}, clock: noon,
+		standing: map[string]identity.Standing{},
+	}
+	for _, a := range []identity.Principal{riley, avery, viewer, admin, stranger, rileyInTeams} {
+		w.standing[a.Account] = identity.Member
+	}
+	w.standing[guest.Account] = identity.Guest
+	source := policy.NewSource(p)
+	now := func() time.Time { return w.clock }
+	logger := slog.New(slog.NewJSONHandler(&w.log, nil))
+	w.service = approvals.New(approvals.Config{
+		DB: storetest.New(t), Audit: audit.NewLog(now), Announcer: nobodyTold{}, Policy: source,
+		Actions: approvals.Actions(), Now: now, Logger: logger,
+	})
+	w.Router = New(Config{
+		Tenant: thisTenant, Defender: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
+		Directory: w, Inbox: w, Recorder: w, Watcher: w, Subjects: w, Status: w, Now: now, Logger: logger,
+	})
+	return w
+}
+
+func (w *world) Standing(_ context.Context, p identity.Principal) (identity.Standing, error) {
+	if s, ok := w.standing[p.Account]; ok {
+		return s, nil
+	}
+	return identity.Unknown, context.DeadlineExceeded
+}
+
+func (w *world) FirstDelivery(_ context.Context, _ tenant.ID, id string) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	first := !w.seen[id]
+	w.seen[id] = true
+	return first, nil
+}
+
+func (w *world) Record(_ context.Context, e audit.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.recordErr != nil {
+		return w.recordErr
+	}
+	w.recorded = append(w.recorded, e)
+	return nil
+}
+
+func (w *world) kinds() string {
+	var kinds []string
+	for _, e := range w.recorded {
+		kinds = append(kinds, e.Kind)
+	}
+	return strings.Join(kinds, " ")
+}
+
+func (w *world) AlertChanged(_ context.Context, a defender.Alert) error {
+	w.changed = append(w.changed, a.ID)
+	return nil
+}
+
+func (w *world) SubjectOf(_ context.Context, in chat.Conversation) (Subject, bool, error) {
+	s, ok := w.subjects[in.Thread]
+	return s, ok, nil
+}
+
+func (w *world) Status(context.Context) []cards.StatusLine {
+	return []cards.StatusLine{{Part: "Store", Good: true}}
+}
+
+// answers is a Replier that keeps what it is given.
+type answers struct {
+	mu       sync.Mutex
+	final    []chat.Message
+	progress int
+}
+
+func (a *answers) Progress(context.Context, chat.Message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.progress++
+}
+
+func (a *answers) Answer(_ context.Context, m chat.Message) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.final = append(a.final, m)
+	return nil
+}
+
+// invocation is what by does in a channel.
+func (w *world) invocation(kind chat.Kind, by identity.Principal) chat.Invocation {
+	w.delivery++
+	return chat.Invocation{
+		Kind: kind, By: by, Delivery: strings.Repeat("d", w.delivery), Slash: true, At: w.clock,
+		In: chat.Conversation{Platform: by.Platform, Workspace: by.Workspace, ID: "C0SOC"},
+	}
+}
+
+// ask runs inv to its end and returns the last answer, and the first.
+func (w *world) ask(t *testing.T, inv chat.Invocation) (chat.Message, chat.Response) {
+	t.Helper()
+	resp := w.Handle(t.Context(), inv)
+	if resp.Later == nil {
+		if resp.Message == nil {
+			return chat.Message{}, resp
+		}
+		return *resp.Message, resp
+	}
+	var out answers
+	resp.Later(t.Context(), &out)
+	if len(out.final) != 1 {
+		t.Fatalf("%q got %d answers, want 1", inv.Text+inv.Action, len(out.final))
+	}
+	return out.final[0], resp
+}
+
+// says is the answer to a typed command.
+func (w *world) says(t *testing.T, by identity.Principal, text string) chat.Message {
+	t.Helper()
+	inv := w.invocation(chat.Command, by)
+	inv.Text = text
+	m, _ := w.ask(t, inv)
+	return m
+}
+
+// inThread is the answer to a command typed in the thread of s.
+func (w *world) inThread(t *testing.T, by identity.Principal, s Subject, text string) (chat.Message, chat.Response) {
+	t.Helper()
+	w.subjects["thread"] = s
+	inv := w.invocation(chat.Command, by)
+	inv.Text, inv.In.Thread = text, "thread"
+	return w.ask(t, inv)
+}
+
+func (w *world) clicks(t *testing.T, by identity.Principal, action, value string) (chat.Message, chat.Response) {
+	t.Helper()
+	inv := w.invocation(chat.Click, by)
+	inv.Action, inv.Value = action, value
+	return w.ask(t, inv)
+}
+
+func (w *world) submits(t *testing.T, by identity.Principal, action, value string, fields map[string]string) (chat.Message, chat.Response) {
+	t.Helper()
+	inv := w.invocation(chat.Submit, by)
+	inv.Action, inv.Value, inv.Fields = action, value, fields
+	return w.ask(t, inv)
+}
+
+// live are the open requests.
+func (w *world) live(t *testing.T) []approvals.Request {
+	t.Helper()
+	live, err := w.service.Live(t.Context(), thisTenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return live
+}
+
+// textOf is everything that m says.
+func textOf(m chat.Message) string {
+	raw, err := json.Marshal(struct {
+		Title, Note string
+		Facts       []string
+		Lines       []string
+		Table       *chat.Table
+		Menu        *chat.Menu
+	}{m.Title.String(), m.Note.String(), factsOf(m), linesOf(m), m.Table, m.Menu})
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+func factsOf(m chat.Message) []string {
+	var out []string
+	for _, f := range m.Facts {
+		out = append(out, f.Label+": "+f.Value.String())
+	}
+	return out
+}
+
+func linesOf(m chat.Message) []string {
+	var out []string
+	for _, s := range m.Sections {
+		out = append(out, s.Heading)
+		for _, l := range s.Lines {
+			out = append(out, l.String())
+		}
+	}
+	return out
+}
+
+func mustSay(t *testing.T, what string, m chat.Message, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		quoted, _ := json.Marshal(want)
+		if text := textOf(m); !strings.Contains(text, strings.Trim(string(quoted), `"`)) {
+			t.Errorf("%s answers %s, want %q in it", what, text, want)
+		}
+	}
+}
