@@ -116,7 +116,7 @@ type world struct {
 	handler   *handler
 	authority *authority
 	url       string
-	skew      atomic.Int64 // nanoseconds added to the bot's clock
+	skew      atomic.Int64 // nanoseconds added to everybody's clock
 }
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
@@ -129,7 +129,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Options)) *world {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	w.sim = teamssim.New(teamssim.Config{AppID: appID, BotName: "mdebot", Verify: w.authority.check, Client: client})
+	w.sim = teamssim.New(teamssim.Config{AppID: appID, BotName: "mdebot", Verify: w.authority.check, Client: client, Now: w.now})
 	teams := httptest.NewServer(w.sim)
 	t.Cleanup(teams.Close)
 	w.sim.SetBaseURL(teams.URL)
