@@ -79,31 +79,34 @@ type arrival struct {
 // take records arrivals and plans their cards, all in one transaction.
 func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		tx = &coalesced{Tx: tx, planned: map[durable.Job]bool{}}
+		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}}
 		for _, in := range arrivals {
-			if err := n.takeOne(ctx, tx, t, in); err != nil {
+			if err := n.takeOne(ctx, b, t, in); err != nil {
 				return fmt.Errorf("record alert %s: %w", in.alert.ID, err)
 			}
 		}
-		return nil
+		return n.redrawStorms(ctx, b, t)
 	})
 }
 
-// coalesced plans each job once, however many alerts of a batch want it.
-type coalesced struct {
+// batch is a transaction over many alerts that does once what each of them would
+// ask for.
+type batch struct {
 	durable.Tx
 	planned map[durable.Job]bool
+	storms  map[chat.Destination]string // that hold alerts of this batch
 }
 
-func (c *coalesced) Enqueue(ctx context.Context, job durable.Job) error {
-	if c.planned[job] {
+// Enqueue plans each job once.
+func (b *batch) Enqueue(ctx context.Context, job durable.Job) error {
+	if b.planned[job] {
 		return nil
 	}
-	c.planned[job] = true
-	return c.Tx.Enqueue(ctx, job)
+	b.planned[job] = true
+	return b.Tx.Enqueue(ctx, job)
 }
 
-func (n *Notifier) takeOne(ctx context.Context, tx durable.Tx, t tenantID, in arrival) error {
+func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arrival) error {
 	a := in.alert
 	old, known, err := remembered(ctx, tx, t, a.ID)
 	if err != nil {
@@ -164,47 +167,53 @@ func (n *Notifier) destinations(a defender.Alert, m *policy.Machine) []chat.Dest
 
 // postAlert plans a's card at to: in the thread of its incident when one has
 // begun there, in a storm's pages when the destination is flooded.
-func (n *Notifier) postAlert(ctx context.Context, tx durable.Tx, t tenantID, a defender.Alert, to chat.Destination, what news) error {
-	existing, ok, err := cardOf(ctx, tx, t, SubjectAlert, a.ID, to)
-	if err != nil {
-		return err
-	}
-	if ok {
-		if what != severityRaised {
-			return nil
+func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defender.Alert, to chat.Destination, what news) error {
+	if what != firstSeen {
+		existing, ok, err := cardOf(ctx, tx, t, SubjectAlert, a.ID, to)
+		if err != nil {
+			return err
 		}
-		parent := existing.id
-		if existing.held != "" { // it has no message of its own to reply to
-			head, _, err := cardOf(ctx, tx, t, subjectStorm, existing.held, to)
-			if err != nil {
-				return err
-			}
-			parent = head.id
+		if ok {
+			return n.postRaised(ctx, tx, t, a, existing, what)
 		}
-		_, err := n.want(ctx, tx, want{
-			tenant: t, subject: subjectRaised, subjectID: a.ID + "/" + string(a.Severity), destination: to,
-			class: alertClass(a), parent: parent,
-		})
-		return err
-	}
-	parent, err := incidentHead(ctx, tx, t, a, to)
-	if err != nil {
-		return err
 	}
 	held, err := n.storm(ctx, tx, t, to)
 	if err != nil {
 		return err
 	}
-	if _, err := n.want(ctx, tx, want{
-		tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to,
-		class: alertClass(a), parent: parent, held: held,
-	}); err != nil {
+	w := want{tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to, class: alertClass(a), topic: topicOf(a), held: held}
+	if held == "" {
+		if w.parent, err = threadHead(ctx, tx, t, w.topic, to); err != nil {
+			return err
+		}
+	}
+	if _, err := n.want(ctx, tx, w); err != nil {
 		return err
 	}
-	if parent != "" && held == "" {
-		return n.redrawCard(ctx, tx, parent, to) // the head counts its thread
+	if w.parent != "" {
+		return n.redrawCard(ctx, tx, w.parent, to) // the head counts its thread
 	}
 	return nil
+}
+
+// postRaised says under an alert's card that its severity rose.
+func (n *Notifier) postRaised(ctx context.Context, tx durable.Tx, t tenantID, a defender.Alert, existing card, what news) error {
+	if what != severityRaised {
+		return nil
+	}
+	parent := existing.id
+	if existing.held != "" { // it has no message of its own to reply to
+		head, _, err := cardOf(ctx, tx, t, subjectStorm, existing.held, existing.destination)
+		if err != nil {
+			return err
+		}
+		parent = head.id
+	}
+	_, err := n.want(ctx, tx, want{
+		tenant: t, subject: subjectRaised, subjectID: a.ID + "/" + string(a.Severity), destination: existing.destination,
+		class: alertClass(a), parent: parent,
+	})
+	return err
 }
 
 // AlertChanged records an alert that was changed through mdebot, so that its
@@ -263,16 +272,23 @@ func cardOf(ctx context.Context, db durable.DBTX, t tenantID, s Subject, id stri
 	return c, err == nil, err
 }
 
-// incidentHead is the card that began the thread of a's incident at to, or "".
-func incidentHead(ctx context.Context, db durable.DBTX, t tenantID, a defender.Alert, to chat.Destination) (string, error) {
+// topicOf is what alerts of one thread have in common, or "".
+func topicOf(a defender.Alert) string {
 	if a.IncidentID == 0 {
+		return ""
+	}
+	return fmt.Sprintf("incident %d", a.IncidentID)
+}
+
+// threadHead is the card that began the thread of a topic at to, or "".
+func threadHead(ctx context.Context, db durable.DBTX, t tenantID, topic string, to chat.Destination) (string, error) {
+	if topic == "" {
 		return "", nil
 	}
 	var id string
 	err := db.QueryRow(ctx, `
-		SELECT c.id FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
-		WHERE a.tenant = $1 AND a.incident = $2 AND c.subject = 'alert' AND c.destination = $3 AND c.parent = '' AND c.held = ''
-		ORDER BY c.created_at, c.id LIMIT 1`, string(t), a.IncidentID, string(to)).Scan(&id)
+		SELECT id FROM cards WHERE tenant = $1 AND topic = $2 AND destination = $3 AND topic <> '' AND parent = '' AND held = ''
+		ORDER BY created_at, id LIMIT 1`, string(t), topic, string(to)).Scan(&id)
 	if errors.Is(err, durable.ErrNoRows) {
 		return "", nil
 	}
@@ -283,7 +299,7 @@ func incidentHead(ctx context.Context, db durable.DBTX, t tenantID, a defender.A
 func (n *Notifier) threadAlerts(ctx context.Context, c card) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
-		WHERE c.parent = $1 AND c.subject = 'alert' ORDER BY c.created_at, c.id LIMIT 500`, c.id)
+		WHERE c.parent = $1 AND c.parent <> '' AND c.subject = 'alert' ORDER BY c.created_at, c.id LIMIT 500`, c.id)
 	if err != nil {
 		return nil, err
 	}

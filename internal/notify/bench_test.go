@@ -39,7 +39,7 @@ func BenchmarkTakeIn(b *testing.B) {
 			b.Fatal(err)
 		}
 		c.add(16 * time.Second)
-		for i := range 10_000 {
+		for i := range takeIn {
 			now := c.now()
 			source.alerts = append(source.alerts, defender.Alert{
 				ID: fmt.Sprintf("da%016d_-%09d", i, i*7), Tenant: contoso, Severity: defender.High, Status: "New",
@@ -53,7 +53,7 @@ func BenchmarkTakeIn(b *testing.B) {
 		}
 		b.StopTimer()
 		var taken int
-		if err := db.Read().QueryRow(b.Context(), `SELECT COUNT(*) FROM cards WHERE subject = 'alert'`).Scan(&taken); err != nil || taken < 10_000 {
+		if err := db.Read().QueryRow(b.Context(), `SELECT COUNT(*) FROM cards WHERE subject = 'alert'`).Scan(&taken); err != nil || taken < takeIn {
 			b.Fatalf("%d cards, %v", taken, err)
 		}
 		if err := db.Close(); err != nil {
@@ -62,3 +62,6 @@ func BenchmarkTakeIn(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// takeIn is the number of alerts of BenchmarkTakeIn.
+const takeIn = 10_000

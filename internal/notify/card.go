@@ -102,6 +102,7 @@ type want struct {
 	subjectID   string
 	destination chat.Destination
 	class       int64
+	topic       string // what shares a thread
 	parent      string // ID of the card whose thread it goes into
 	held        string
 }
@@ -115,12 +116,12 @@ func (n *Notifier) want(ctx context.Context, tx durable.Tx, w want) (string, err
 	}
 	var got string
 	err = tx.QueryRow(ctx, `
-		INSERT INTO cards (id, tenant, subject, subject_id, destination, class, parent, wanted, shown,
+		INSERT INTO cards (id, tenant, subject, subject_id, destination, class, topic, parent, wanted, shown,
 			platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, held, created_at, posted_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, '', '', '', '', '', 0, 0, 0, '', $8, $9, 0)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, '', '', '', '', '', 0, 0, 0, '', $9, $10, 0)
 		ON CONFLICT (tenant, subject, subject_id, destination) DO UPDATE SET wanted = cards.wanted + 1
 		RETURNING id`,
-		id.String(), string(w.tenant), string(w.subject), w.subjectID, string(w.destination), w.class, w.parent, w.held,
+		id.String(), string(w.tenant), string(w.subject), w.subjectID, string(w.destination), w.class, w.topic, w.parent, w.held,
 		durable.Micros(n.now())).Scan(&got)
 	if err != nil {
 		return "", fmt.Errorf("want %s card: %w", w.subject, err)

@@ -22,17 +22,21 @@ const pageSize = 80
 // that holds it back, or "" when it is posted on its own. A storm begins when
 // more alerts than configured came within the configured time; its head message
 // counts them live and its pages name every one.
-func (n *Notifier) storm(ctx context.Context, tx durable.Tx, t tenantID, to chat.Destination) (string, error) {
+func (n *Notifier) storm(ctx context.Context, tx *batch, t tenantID, to chat.Destination) (string, error) {
 	s := n.policy.Current().Storm()
 	if s.MoreThan <= 0 {
 		return "", nil
+	}
+	if id := tx.storms[to]; id != "" {
+		return id, nil
 	}
 	now := n.now().UnixMicro()
 	var id string
 	err := tx.QueryRow(ctx, `UPDATE storms SET last_at = $1 WHERE tenant = $2 AND destination = $3 AND ended_at = 0 RETURNING id`,
 		now, string(t), string(to)).Scan(&id)
 	if err == nil {
-		return id, n.redraw(ctx, tx, t, subjectStorm, id)
+		tx.storms[to] = id
+		return id, nil
 	}
 	if !errors.Is(err, durable.ErrNoRows) {
 		return "", err
@@ -54,8 +58,19 @@ func (n *Notifier) storm(ctx context.Context, tx durable.Tx, t tenantID, to chat
 		id, string(t), string(to), now); err != nil {
 		return "", err
 	}
+	tx.storms[to] = id
 	_, err = n.want(ctx, tx, want{tenant: t, subject: subjectStorm, subjectID: id, destination: to, class: classNotice})
 	return id, err
+}
+
+// redrawStorms makes the heads count what a batch has added.
+func (n *Notifier) redrawStorms(ctx context.Context, tx *batch, t tenantID) error {
+	for _, id := range tx.storms {
+		if err := n.redraw(ctx, tx, t, subjectStorm, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type stormRow struct {

@@ -26,6 +26,7 @@ CREATE TABLE cards (
 	subject_id   TEXT   NOT NULL,
 	destination  TEXT   NOT NULL,
 	class        BIGINT NOT NULL, -- sending order: 0 first
+	topic        TEXT   NOT NULL, -- what shares a thread, such as an incident, or ''
 	parent       TEXT   NOT NULL, -- card whose thread this one belongs to, or ''
 	wanted       BIGINT NOT NULL,
 	shown        BIGINT NOT NULL,
@@ -45,6 +46,9 @@ CREATE TABLE cards (
 );
 CREATE INDEX cards_due ON cards (destination, next_at) WHERE wanted > shown;
 CREATE INDEX cards_message ON cards (conversation, message) WHERE message <> '';
+CREATE INDEX cards_heads ON cards (tenant, topic, destination) WHERE topic <> '' AND parent = '' AND held = '';
+CREATE INDEX cards_alerts ON cards (destination, created_at) WHERE subject = 'alert';
+CREATE INDEX cards_threads ON cards (parent) WHERE parent <> '';
 CREATE INDEX cards_held ON cards (held) WHERE held <> '';
 
 -- Pace and the right to send, per destination and per platform method. It
