@@ -54,9 +54,9 @@ func (r call) url(base *url.URL) *url.URL {
 		return r.link
 	}
 	u := *base
-	u.Path, u.RawPath = r.path, ""
-	if p, err := url.PathUnescape(r.path); err == nil && p != r.path {
-		u.Path, u.RawPath = p, r.path
+	u.Path = r.path
+	if p, err := url.PathUnescape(r.path); err == nil {
+		u.Path, u.RawPath = p, r.path // as built: url.URL would escape the brackets of findbyip(…)
 	}
 	u.RawQuery = r.query.Encode()
 	return &u

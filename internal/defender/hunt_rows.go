@@ -74,10 +74,14 @@ func (r *rowReader) object(dec *json.Decoder) (Truncation, error) {
 			}
 		}
 	}
+	// More is also false when the body cannot be read, and only this tells.
+	if err := expect(dec, '}'); err != nil {
+		return Complete, err
+	}
 	if !answered {
 		return Complete, errors.New("the answer has no result")
 	}
-	return Complete, expect(dec, '}')
+	return Complete, nil
 }
 
 func expect(dec *json.Decoder, want json.Delim) error {
