@@ -209,3 +209,31 @@ func TestPortalAction_isSeenByTheAPI(t *testing.T) {
 	}
 	b.do(http.MethodPost, "/api/machines/"+m.ID+"/isolate", isolateBody, http.StatusBadRequest)
 }
+
+func TestIsolate_atOnceByMany(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := b.machine("ws-005").ID
+	b.tenant.StartAttack(time.Second)
+	const callers = 20
+	statuses := make(chan int, callers)
+	for range callers {
+		go func() {
+			a, err := b.try(http.MethodPost, "/api/machines/"+id+"/isolate", isolateBody)
+			if err != nil {
+				t.Error(err)
+			}
+			b.clock.advance(time.Millisecond)
+			statuses <- a.status
+		}()
+	}
+	accepted := 0
+	for range callers {
+		if <-statuses == http.StatusCreated {
+			accepted++
+		}
+	}
+	if effects := b.tenant.Effects(defendersim.OnMachine(id)); accepted != 1 || len(effects) != 1 {
+		t.Errorf("%d of %d callers were accepted with %d effects, want one of each", accepted, callers, len(effects))
+	}
+}

@@ -55,7 +55,7 @@ func lexHunt(query string) ([]huntToken, error) {
 			at.kind, at.text = huntString, value
 			tokens = append(tokens, at)
 			i = next
-		case unicode.IsDigit(r):
+		case r >= '0' && r <= '9':
 			end := i
 			for end < len(query) && isNamePart(rune(query[end])) {
 				end++
@@ -75,7 +75,7 @@ func lexHunt(query string) ([]huntToken, error) {
 			tokens = append(tokens, at)
 			i = end
 		default:
-			sign := string(r)
+			sign := query[i : i+size]
 			for _, s := range signs {
 				if strings.HasPrefix(query[i:], s) {
 					sign = s

@@ -290,8 +290,7 @@ func (p *filterParser[T]) literal(prop property[T]) (any, error) {
 			return p.typed(prop, edmTime, at)
 		}
 	}
-	p.next--
-	return nil, p.syntaxError()
+	return nil, odataErrorf("Syntax error at position %d in '%s'.", t.at, p.text)
 }
 
 func (p *filterParser[T]) typed(prop property[T], kind string, value any) (any, error) {
