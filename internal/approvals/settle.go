@@ -94,7 +94,9 @@ func (s *Service) ApplySettlement(ctx context.Context, ref Ref, facts Facts) err
 		settled := false
 		err = s.changeIn(ctx, e.tx, of.Tenant, of.Request, func(o *edit) error {
 			t := o.r.Targets[of.Index]
-			if t.State != Unknown {
+			// People settled what they saw; a target that was found meanwhile and is
+			// lost again is another matter.
+			if t.State != Unknown || t.UnclearAt.Add(LookFor).After(e.r.Opened) {
 				return nil
 			}
 			settled = true

@@ -1,0 +1,373 @@
+package containment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/approvals/approvalstest"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answer is how the fake Defender takes a POST.
+type answer string
+
+const (
+	acts          answer = "acts and answers"
+	actsSilently  answer = "acts and does not answer"
+	onlySilent    answer = "neither acts nor answers"
+	dies          answer = "acts, and the process dies"
+	diesBefore    answer = "the process dies before the call"
+	answersLies   answer = "answers success without acting"
+	throttles     answer = "throttled"
+	forbids       answer = "forbidden"
+	unreachable   answer = "unreachable"
+	unauthorized  answer = "unauthorized"
+	alreadyActive answer = "already active"
+	returnsOther  answer = "returns somebody else's action"
+)
+
+var errCrash = errors.New("process died")
+
+// fakeDefender is a tenant with state: machines, machine actions and how it
+// behaves.
+type fakeDefender struct {
+	clock *approvalstest.Clock
+
+	mu       sync.Mutex
+	machines map[string]defender.Machine
+	actions  []defender.MachineAction
+	posts    []post
+	answers  []answer // for the next POSTs; then acts
+	readErr  error
+	// hideFor is how long an action is missing from the list.
+	hideFor time.Duration
+	// onPost is called when a POST arrives.
+	onPost func(post)
+}
+
+type post struct {
+	machine, comment string
+	kind             defender.MachineActionType
+	scope            string
+	acted            bool
+}
+
+func newFakeDefender(clock *approvalstest.Clock) *fakeDefender {
+	return &fakeDefender{clock: clock, machines: make(map[string]defender.Machine)}
+}
+
+func (d *fakeDefender) addMachine(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.machines[id] = defender.Machine{ID: id, Tenant: approvalstest.Tenant, Name: id + ".contoso.com", OS: "Windows11", Health: "Active", LastSeen: d.clock.Now()}
+}
+
+func (d *fakeDefender) change(id string, fn func(*defender.Machine)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.machines[id]
+	fn(&m)
+	d.machines[id] = m
+}
+
+func (d *fakeDefender) add(a defender.MachineAction) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a.Tenant, a.ID = approvalstest.Tenant, fmt.Sprintf("action-%d", len(d.actions)+1)
+	if a.Created.IsZero() {
+		a.Created = d.clock.Now()
+	}
+	d.actions = append(d.actions, a)
+}
+
+func (d *fakeDefender) finish(status defender.MachineActionStatus) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.actions {
+		if !d.actions[i].Status.Final() {
+			d.actions[i].Status, d.actions[i].Updated = status, d.clock.Now()
+		}
+	}
+}
+
+func (d *fakeDefender) sent() []post {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.posts)
+}
+
+func (d *fakeDefender) Machine(_ context.Context, id string) (defender.Machine, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.readErr != nil {
+		return defender.Machine{}, d.readErr
+	}
+	m, ok := d.machines[id]
+	if !ok {
+		return m, defender.ErrNotFound
+	}
+	return m, nil
+}
+
+func (d *fakeDefender) MachineAction(_ context.Context, id string) (defender.MachineAction, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.readErr != nil {
+		return defender.MachineAction{}, d.readErr
+	}
+	for _, a := range d.actions {
+		if a.ID == id && d.clock.Now().Sub(a.Created) >= d.hideFor {
+			return a, nil
+		}
+	}
+	return defender.MachineAction{}, defender.ErrNotFound
+}
+
+func (d *fakeDefender) MachineActions(_ context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err, now := d.readErr, d.clock.Now()
+	var found []defender.MachineAction
+	for _, a := range d.actions {
+		if a.MachineID == f.MachineID && slices.Contains(f.Types, a.Type) && now.Sub(a.Created) >= d.hideFor {
+			found = append(found, a)
+		}
+	}
+	slices.Reverse(found)
+	return func(yield func(defender.MachineAction, error) bool) {
+		if err != nil {
+			yield(defender.MachineAction{}, err)
+			return
+		}
+		for _, a := range found {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *fakeDefender) IsolateMachine(_ context.Context, id string, in defender.IsolateInput) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: in.Comment, kind: defender.Isolate, scope: string(in.Type)})
+}
+
+func (d *fakeDefender) ReleaseMachine(_ context.Context, id, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.Unisolate})
+}
+
+func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
+	d.mu.Lock()
+	how := acts
+	if len(d.answers) > 0 {
+		how, d.answers = d.answers[0], d.answers[1:]
+	}
+	onPost := d.onPost
+	d.mu.Unlock()
+	if how == diesBefore {
+		panic(errCrash)
+	}
+	p.acted = how == acts || how == actsSilently || how == dies
+	if onPost != nil {
+		onPost(p)
+	}
+	own := defender.MachineAction{
+		Type: p.kind, Scope: p.scope, Requestor: "mdebot", Comment: p.comment, Source: "PublicApi",
+		Status: defender.ActionPending, MachineID: p.machine,
+	}
+	if p.acted {
+		d.add(own)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.posts = append(d.posts, p)
+	switch how {
+	case acts:
+		return d.actions[len(d.actions)-1], nil
+	case dies:
+		panic(errCrash)
+	case answersLies:
+		own.ID, own.Created = "action-never", d.clock.Now()
+		return own, nil
+	case returnsOther:
+		return d.actions[len(d.actions)-1], nil
+	case throttles:
+		return defender.MachineAction{}, &defender.ThrottledError{Op: "isolate machine", RetryAfter: 20 * time.Second}
+	case forbids:
+		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w: the application lacks Machine.Isolate\x1b[31m", defender.ErrForbidden)
+	case unreachable:
+		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrUnavailable)
+	case unauthorized:
+		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrUnauthorized)
+	case alreadyActive:
+		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrAlreadyActive)
+	default:
+		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w: connection reset", defender.ErrUnclear)
+	}
+}
+
+// fakeDirectory knows everybody as a member but for its exceptions.
+type fakeDirectory struct {
+	mu        sync.Mutex
+	standings map[string]identity.Standing
+	err       error
+}
+
+func (d *fakeDirectory) Standing(_ context.Context, p identity.Principal) (identity.Standing, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return identity.Unknown, d.err
+	}
+	if s, ok := d.standings[p.Key()]; ok {
+		return s, nil
+	}
+	return identity.Member, nil
+}
+
+// site is everything around a Runner.
+type site struct {
+	*approvalstest.World
+	defender  *fakeDefender
+	directory *fakeDirectory
+	runner    *Runner
+}
+
+func newSite(t testing.TB) *site {
+	w := approvalstest.New(t)
+	s := &site{World: w, defender: newFakeDefender(w.Clock), directory: &fakeDirectory{standings: make(map[string]identity.Standing)}}
+	s.runner = New(Config{
+		Approvals: w.Service, Reader: s.defender, Actor: s.defender, Directory: s.directory, Now: w.Clock.Now, Logger: w.Logger,
+	})
+	return s
+}
+
+// fataler is what *testing.T and *rapid.T have in common.
+type fataler interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// work runs what is due until nothing is.
+func (s *site) work(t fataler) {
+	t.Helper()
+	for range 1000 {
+		jobs := s.DB.Due()
+		if len(jobs) == 0 {
+			return
+		}
+		for _, job := range jobs {
+			s.do(job)
+		}
+	}
+	t.Fatalf("jobs never settle")
+}
+
+// do runs one job as the store would: again after a snooze, and again a moment
+// after an error. A job whose process dies is run by another.
+func (s *site) do(job durable.Job) {
+	worker := s.runner.Execute
+	if job.Kind == approvals.KindFollow {
+		worker = s.runner.Follow
+	}
+	err := survive(func() error { return worker(context.Background(), job) })
+	var snooze *durable.SnoozeError
+	switch {
+	case errors.As(err, &snooze):
+		job.RunAt = s.Clock.Now().Add(max(snooze.After, time.Millisecond))
+		s.DB.Plan(job)
+	case err != nil:
+		job.RunAt = s.Clock.Now().Add(time.Second)
+		s.DB.Plan(job)
+	}
+}
+
+func survive(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p != any(errCrash) {
+				panic(p)
+			}
+			err = errCrash
+		}
+	}()
+	return fn()
+}
+
+// run lets time pass in small steps, with sweeps and work at each.
+func (s *site) run(t fataler, d time.Duration) {
+	t.Helper()
+	step := max(d/200, time.Second)
+	s.work(t)
+	for ; d > 0; d -= step {
+		s.Clock.Pass(min(step, d))
+		if err := s.Sweep(context.Background()); err != nil {
+			t.Errorf("Sweep: %v", err)
+		}
+		s.work(t)
+	}
+}
+
+func (s *site) target(id string) approvals.TargetInput {
+	s.defender.addMachine(id)
+	return approvalstest.Workstation(id)
+}
+
+// approve opens a request by Riley and has Avery approve it.
+func (s *site) approve(t testing.TB, in approvals.OpenInput) approvals.Request {
+	t.Helper()
+	out, err := s.Open(t.Context(), in)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	got, err := s.Vote(t.Context(), approvalstest.Vote(out.Request, approvalstest.Avery, false))
+	if err != nil || got.Request.State != approvals.Approved {
+		t.Fatalf("Vote() = %s, %v", got.Request.State, err)
+	}
+	return got.Request
+}
+
+func (s *site) isolate(t testing.TB) approvals.Request {
+	t.Helper()
+	return s.approve(t, approvalstest.Isolate(approvalstest.Riley, s.target("ws-1")))
+}
+
+func (s *site) now(t testing.TB, r approvals.Request) approvals.Request {
+	t.Helper()
+	r, err := s.Request(t.Context(), r.Tenant, r.ID)
+	if err != nil {
+		t.Fatalf("Request: %v", err)
+	}
+	return r
+}
+
+// want checks where a request stands and what its first target says.
+func (s *site) want(t testing.TB, r approvals.Request, state approvals.State, why string) approvals.Request {
+	t.Helper()
+	r = s.now(t, r)
+	if r.State != state || !strings.Contains(r.Targets[0].Why, why) {
+		t.Errorf("request is %s (%q), want %s because %q", r.State, r.Targets[0].Why, state, why)
+	}
+	return r
+}
+
+func (s *site) wantPosts(t testing.TB, n int) {
+	t.Helper()
+	if got := len(s.defender.sent()); got != n {
+		t.Errorf("%d POSTs were sent, want %d", got, n)
+	}
+}
