@@ -23,6 +23,9 @@ type Config struct {
 	ServiceHosts []string `env:"TEAMS_SERVICE_HOSTS, default=smba.trafficmanager.net"`
 }
 
+// Enabled reports whether anything of the Teams bot itself is configured.
+func (c Config) Enabled() bool { return c.AppID != "" || c.AppSecret != "" || len(c.TenantIDs) > 0 }
+
 // cloud is what belongs together: who publishes the keys, who issues the tokens,
 // and what the bot's own token is for.
 type cloud struct {

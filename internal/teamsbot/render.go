@@ -461,8 +461,7 @@ func (d *drawing) menu(m *chat.Menu) {
 			if o.Detail != "" {
 				d.add(d.line(chat.Untrusted(o.Detail), look{subtle: true}))
 			}
-			button := execute(literal(o.Label, min(60, d.limit.text)), m.Action, object{keyAction: m.Action, keyValue: o.Value})
-			button["associatedInputs"] = "none"
+			button := execute(literal(o.Label, min(60, d.limit.text)), m.Action, object{keyAction: m.Action, keyValue: o.Value}, "none")
 			d.add(object{"type": "ActionSet", "spacing": "Small", "actions": []object{button}})
 		}
 		return
@@ -472,7 +471,7 @@ func (d *drawing) menu(m *chat.Menu) {
 	d.add(
 		object{"type": "Input.ChoiceSet", "id": input, "style": "compact", "choices": d.choices(shown), "value": shown[0].Value, "wrap": true},
 		object{"type": "ActionSet", "actions": []object{
-			execute("Choose", m.Action, object{keyAction: m.Action, keyMenu: input}),
+			execute("Choose", m.Action, object{keyAction: m.Action, keyMenu: input}, "auto"),
 		}},
 	)
 	if hidden := len(m.Options) - len(shown); hidden > 0 {
@@ -529,8 +528,7 @@ func (d *drawing) button(b chat.Button) object {
 	case b.Confirm != nil:
 		a = object{"type": "Action.ShowCard", "title": label, "card": d.confirm(b, data)}
 	default:
-		a = execute(label, b.Action, data)
-		a["associatedInputs"] = "none"
+		a = execute(label, b.Action, data, "none")
 	}
 	if s := styles[b.Style]; s != "" {
 		a["style"] = s
@@ -541,8 +539,7 @@ func (d *drawing) button(b chat.Button) object {
 // confirm is the card that opens below the button: the question, and the button
 // that counts. Closing it again is the no.
 func (d *drawing) confirm(b chat.Button, data object) object {
-	yes := execute(literal(b.Confirm.Yes, 60), b.Action, data)
-	yes["associatedInputs"] = "none"
+	yes := execute(literal(b.Confirm.Yes, 60), b.Action, data, "none")
 	if s := styles[b.Style]; s != "" {
 		yes["style"] = s
 	}
@@ -557,20 +554,20 @@ func (d *drawing) confirm(b chat.Button, data object) object {
 }
 
 // execute is a button that is answered in place; old clients send it as a
-// message instead.
-func execute(title, verb string, data object) object {
+// message instead. inputs is "auto" to send the card's inputs with it, or "none".
+func execute(title, verb string, data object, inputs string) object {
 	return object{
-		"type": "Action.Execute", "title": title, "verb": verb, "data": data,
-		"fallback": object{"type": "Action.Submit", "title": title, "data": data},
+		"type": "Action.Execute", "title": title, "verb": verb, "data": data, "associatedInputs": inputs,
+		"fallback": object{"type": "Action.Submit", "title": title, "data": data, "associatedInputs": inputs},
 	}
 }
 
-// form draws f. errors are by field ID, values what was typed before.
+// formCard is a form to be drawn, for the first time or again.
 type formCard struct {
 	form   chat.Form
-	key    string // finds the form again when it is submitted
-	values map[string]string
-	errors map[string]string
+	key    string            // finds the form again when it is submitted
+	values map[string]string // what was typed before, by field ID
+	errors map[string]string // by field ID; "" is about the whole form
 	// dialog is drawn in a dialog, which submits by Action.Submit and shows the
 	// title itself.
 	dialog bool
@@ -606,7 +603,7 @@ func (f formCard) draw(l limits) object {
 	if f.dialog {
 		d.actions = []object{{"type": "Action.Submit", "title": label, "data": data}}
 	} else {
-		d.actions = []object{execute(label, f.form.Action, data)}
+		d.actions = []object{execute(label, f.form.Action, data, "auto")}
 	}
 	return d.card()
 }
