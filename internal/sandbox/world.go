@@ -57,15 +57,16 @@ type Person struct {
 
 // The people.
 var (
-	Riley = Person{Key: "riley", Name: "Riley Chen", Part: "responder", Object: "8a1f0000-0000-4000-8000-000000000001", Slack: "U0RILEY"}
-	Avery = Person{Key: "avery", Name: "Avery Stone", Part: "approver", Object: "8a1f0000-0000-4000-8000-000000000002", Slack: "U0AVERY"}
-	Sam   = Person{Key: "sam", Name: "Sam Okafor", Part: "second approver", Object: "8a1f0000-0000-4000-8000-000000000003", Slack: "U0SAM"}
-	Noor  = Person{Key: "noor", Name: "Noor Haddad", Part: "not linked", Object: "8a1f0000-0000-4000-8000-000000000004", Slack: "U0NOOR"}
-	Gale  = Person{Key: "gale", Name: "Gale Visitor", Part: "guest", Object: "8a1f0000-0000-4000-8000-000000000005", Slack: "U0GALE", Guest: true}
+	Riley  = Person{Key: "riley", Name: "Riley Chen", Part: "responder", Object: "8a1f0000-0000-4000-8000-000000000001", Slack: "U0RILEY"}
+	Avery  = Person{Key: "avery", Name: "Avery Stone", Part: "approver", Object: "8a1f0000-0000-4000-8000-000000000002", Slack: "U0AVERY"}
+	Sam    = Person{Key: "sam", Name: "Sam Okafor", Part: "second approver", Object: "8a1f0000-0000-4000-8000-000000000003", Slack: "U0SAM"}
+	Jordan = Person{Key: "jordan", Name: "Jordan Reyes", Part: "team lead", Object: "8a1f0000-0000-4000-8000-000000000006", Slack: "U0JORDAN"}
+	Noor   = Person{Key: "noor", Name: "Noor Haddad", Part: "not linked", Object: "8a1f0000-0000-4000-8000-000000000004", Slack: "U0NOOR"}
+	Gale   = Person{Key: "gale", Name: "Gale Visitor", Part: "guest", Object: "8a1f0000-0000-4000-8000-000000000005", Slack: "U0GALE", Guest: true}
 )
 
 // People lists everybody, in the order of the page's switch.
-func People() []Person { return []Person{Riley, Avery, Sam, Noor, Gale} }
+func People() []Person { return []Person{Riley, Avery, Sam, Jordan, Noor, Gale} }
 
 //go:embed mdebot.yaml
 var policyYAML string
@@ -171,7 +172,7 @@ func (w *World) populate() {
 		slackMembers, objects = append(slackMembers, p.Slack), append(objects, p.Object)
 	}
 	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0ONCALL", Handle: "oncall", Members: []string{Riley.Slack}})
-	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0LEADS", Handle: "soc-leads", Members: []string{Sam.Slack}})
+	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0LEADS", Handle: "soc-leads", Members: []string{Sam.Slack, Jordan.Slack}})
 	for _, c := range []slacksim.Channel{
 		{ID: SlackSOC, Name: "soc"}, {ID: SlackApprovals, Name: "soc-approvals"},
 		{ID: SlackFinance, Name: "finance-security"}, {ID: SlackOps, Name: "mdebot-ops"},
