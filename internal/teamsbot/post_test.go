@@ -337,3 +337,29 @@ func TestPatiently(t *testing.T) {
 		t.Errorf("cancelled: %v after %d tries, want one", err, tries)
 	}
 }
+
+func TestPost_secondTenant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *Config, _ *Options) { c.TenantIDs = append(c.TenantIDs, partner) })
+	const team, room, pat = "19:partner@thread.tacv2", "19:partner-alerts@thread.tacv2", "00000000-0000-4000-8000-000000000031"
+	w.sim.AddUser(teamssim.User{Tenant: partner, Object: pat, Name: "Pat", Email: "pat@partner.example"})
+	w.sim.AddTeam(teamssim.Team{Tenant: partner, ID: team, Name: "Partner", Members: []string{pat}})
+	w.sim.AddChannel(teamssim.Channel{Team: team, ID: room, Name: "Alerts"})
+	if err := w.sim.Install(t.Context(), team); err != nil {
+		t.Fatal(err)
+	}
+	w.handler.will(func(chat.Invocation) chat.Response { return chat.Response{Message: titled("pong")} })
+	w.message(pat, room, "@mdebot status", "")
+	w.fromBot(pat, room, 1)
+	got := w.handler.invocations()[0]
+	if got.In.Workspace != partner || got.By.Workspace != partner {
+		t.Errorf("invocation = %+v, want the partner's tenant", got)
+	}
+	ref, err := w.bot.Post(t.Context(), chat.Post{To: "teams:" + room, Message: *titled("alert")})
+	if err != nil || ref.Conversation.Workspace != partner {
+		t.Errorf("Post() = %+v, %v, want it posted in the partner's tenant", ref, err)
+	}
+	if st, err := w.bot.Standing(t.Context(), got.By); st != identity.Member || err != nil {
+		t.Errorf("Standing() = %v, %v", st, err)
+	}
+}
