@@ -91,7 +91,8 @@ func MachineChooser(v ChooserView) chat.Message {
 	n := plural(len(v.Candidates), "machine", "machines")
 	title := chat.Join(chat.Untrusted(v.Typed), chat.Plain(" matches "+n))
 	if v.Prefix {
-		title = chat.Join(chat.Plain("No machine is called "), chat.Untrusted(v.Typed), chat.Plain("; "+n+" begin with it"))
+		title = chat.Join(chat.Plain("No machine is called "), chat.Untrusted(v.Typed),
+			chat.Plain("; "+plural(len(v.Candidates), "machine begins", "machines begin")+" with it"))
 	}
 	m := chat.Message{Title: title, Tone: chat.Notice, Note: chat.Plain(v.Next)}
 	for i, c := range v.Candidates {

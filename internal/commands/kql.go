@@ -32,7 +32,7 @@ func boundKQL(query string) (bounded string, limit int, err error) {
 		if outside[name] && (called || operator) {
 			return "", 0, sayOf("Queries with ", w.text, " are not run from chat: it reads from elsewhere or from all tables.", "Name the tables you want to read.")
 		}
-		if name == "union" && i+1 < len(words) && words[i+1].text == "*" {
+		if name == "union" && hasWildcard(words[i+1:]) {
 			return "", 0, say("Queries over all tables are not run from chat.", "Name the tables you want to read.")
 		}
 	}
@@ -45,6 +45,32 @@ func boundKQL(query string) (bounded string, limit int, err error) {
 		end--
 	}
 	return fmt.Sprintf("%s\n| limit %d", query[:end], huntRows), huntRows, nil
+}
+
+// hasWildcard reports a "*" among the tables of a union, whose operands words
+// begin with.
+func hasWildcard(words []kqlWord) bool {
+	depth := 0
+	for _, w := range words {
+		switch w.text {
+		case "(":
+			depth++
+		case ")":
+			depth--
+		case "*":
+			if depth == 0 {
+				return true
+			}
+		case "|", ";":
+			if depth == 0 {
+				return false
+			}
+		}
+		if depth < 0 {
+			return false
+		}
+	}
+	return false
 }
 
 // isBounded reports whether the last operator bounds the rows, or cannot be

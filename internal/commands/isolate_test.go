@@ -1,0 +1,385 @@
+package commands
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+func TestIsolate_opensARequestBoundToIDs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.says(t, riley, "isolate ws-042 ws-043 beaconing to evil --selective")
+	mustSay(t, "isolate", m, "#1", "isolate (selective) 2 machines", ws042, ws043, "Avery Novak")
+	live := w.live(t)
+	if len(live) != 1 {
+		t.Fatalf("open requests = %d, want 1", len(live))
+	}
+	r := live[0]
+	if r.Targets[0].ID != ws042 || r.Targets[1].ID != ws043 || r.Reason != "beaconing to evil" || r.Params["scope"] != "selective" {
+		t.Errorf("request = %+v", r)
+	}
+	var facts cards.TargetFacts
+	if err := json.Unmarshal(r.Targets[0].Facts, &facts); err != nil || facts.OpenAlerts != 1 || facts.Users[0] != `CORP\sam` || facts.Isolation != defender.NotIsolated {
+		t.Errorf("facts on the card = %+v, %v", facts, err)
+	}
+}
+
+func TestIsolate_factsThatCannotBeReadAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.estate.faults["users"] = defender.ErrForbidden
+	w.estate.faults["actions"] = &defender.ThrottledError{RetryAfter: time.Minute}
+	w.says(t, riley, "isolate ws-042 because")
+	card := cards.Request(cards.RequestView{Request: w.live(t)[0]})
+	mustSay(t, "the card", card, "not permitted: User.Read.All", "Defender's quota is used up")
+}
+
+func TestIsolate_refusals(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		text  string
+		setup func(w *world)
+		want  []string
+	}{
+		"unknown machine":                     {text: "isolate nowhere because", want: []string{"Defender knows no machine nowhere."}},
+		"second word unknown":                 {text: "isolate ws-042 pc-17 because", want: []string{"no machine pc-17", "put the reason in quotes"}},
+		"ambiguous":                           {text: "isolate twin because", want: []string{"twin matches 2 machines", twinA, twinB}},
+		"ambiguous among several":             {text: "isolate ws-042,twin because", want: []string{"twin matches 2 machines", "Type the command again"}},
+		"only the beginning of a name":        {text: "isolate ws-04 because", want: []string{"No machine is called ws-04; 2 machines begin with it"}},
+		"only the beginning of a single name": {text: "isolate dc because", want: []string{"No machine is called dc; 1 machine begins with it"}},
+		"protected":                           {text: "isolate dc-01 because", want: []string{"never-isolate"}},
+		"isolated already":                    {text: "isolate ws-099 because", want: []string{"is isolated already", action1}},
+		"Defender down":                       {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = defender.ErrUnavailable }, want: []string{"Defender cannot be reached."}},
+		"throttled":                           {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = &defender.ThrottledError{RetryAfter: 30 * time.Second} }, want: []string{"Try again in 30s."}},
+		"forbidden":                           {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = defender.ErrForbidden }, want: []string{"isolate needs Machine.Isolate"}},
+		"too many machines":                   {text: "isolate " + strings.Repeat("ws-042,", 25) + "ws-042 because", want: []string{"26 machines; one request takes 25"}},
+		"being isolated": {text: "isolate ws-042 because", setup: func(w *world) {
+			w.estate.actions = append(w.estate.actions, defender.MachineAction{ID: "a", Type: defender.Isolate, Status: defender.ActionPending, MachineID: ws042, Created: noon})
+		}, want: []string{"is being isolated at the moment"}},
+		"unexpected fault": {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = errors.New("secret detail") }, want: []string{"Something went wrong (ref "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if tc.setup != nil {
+				tc.setup(w)
+			}
+			m := w.says(t, riley, tc.text)
+			mustSay(t, tc.text, m, tc.want...)
+			if strings.Contains(textOf(m), "secret detail") {
+				t.Error("the answer holds the detail of a fault")
+			}
+			if n := len(w.live(t)); n != 0 {
+				t.Errorf("open requests = %d, want none", n)
+			}
+		})
+	}
+}
+
+func TestUnexpectedFault_detailIsInTheLogUnderItsRef(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.estate.faults["find"] = errors.New("secret detail")
+	title := w.says(t, riley, "machine ws-042").Title.String()
+	ref := strings.TrimSuffix(strings.TrimPrefix(title, "Something went wrong (ref "), ")")
+	if log := w.log.String(); len(ref) != 4 || !strings.Contains(log, `"ref":"`+ref+`"`) || !strings.Contains(log, "secret detail") {
+		t.Errorf("title %q; log %s", title, log)
+	}
+}
+
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mustSay(t, "release", w.says(t, riley, "release ws-099 cleaned"), "release ws-099", "#1")
+	if r := w.live(t)[0]; r.Action != approvals.Release || r.Targets[0].ID != cutOff {
+		t.Errorf("request = %+v", r)
+	}
+	// A machine of which no isolation was ever seen may still be cut off.
+	mustSay(t, "release of a machine never isolated", w.says(t, riley, "release ws-042 cleaned"), "#2")
+	w.estate.actions = append(w.estate.actions, defender.MachineAction{ID: "b", Type: defender.Unisolate, Status: defender.ActionSucceeded, MachineID: ws043, Created: noon})
+	mustSay(t, "release of a released machine", w.says(t, riley, "release ws-043 cleaned"), "is released already")
+}
+
+func TestIsolate_repeatedDeliveryOpensOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := w.invocation(chat.Command, riley)
+	inv.Text = "isolate ws-042 because"
+	w.ask(t, inv)
+	m, _ := w.ask(t, inv)
+	mustSay(t, "the second delivery", m, "delivered twice")
+	if n := len(w.live(t)); n != 1 {
+		t.Errorf("open requests = %d, want 1", n)
+	}
+}
+
+func TestIsolate_secondRequestJoinsTheFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	mustSay(t, "the second", w.says(t, rileyInTeams, "isolate ws-042 because of that"), "Already asked by Riley Chen")
+}
+
+func TestIsolate_chooserGoesOnWithTheWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.says(t, riley, "isolate twin beaconing --selective")
+	if m.Menu == nil || m.Menu.Action != cards.ActionChooseIsolate || len(m.Menu.Options) != 2 {
+		t.Fatalf("chooser = %+v", m.Menu)
+	}
+	if m, _ := w.clicks(t, riley, m.Menu.Action, ws042); !strings.Contains(textOf(m), "no longer known") {
+		t.Errorf("a machine that was not offered was taken: %s", textOf(m))
+	}
+	w.says(t, riley, "isolate twin beaconing --selective")
+	m, _ = w.clicks(t, riley, m.Menu.Action, twinB)
+	mustSay(t, "the choice", m, "#1", twinB)
+	if r := w.live(t)[0]; r.Reason != "beaconing" || r.Params["scope"] != "selective" || len(r.Targets) != 1 || r.Targets[0].ID != twinB {
+		t.Errorf("request = %+v", r)
+	}
+	m, _ = w.clicks(t, riley, cards.ActionChooseIsolate, twinA)
+	mustSay(t, "an old chooser", m, "no longer known", "/mde isolate "+twinA+" <reason>")
+}
+
+func TestIsolate_chooserOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate twin beaconing")
+	m, _ := w.clicks(t, viewer, cards.ActionChooseIsolate, twinB)
+	mustSay(t, "a viewer's choice", m, "needs the role responder")
+	if len(w.live(t)) != 0 {
+		t.Error("a request was opened")
+	}
+}
+
+func TestIsolate_missingReasonOpensAForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := w.invocation(chat.Command, riley)
+	inv.Text = "isolate ws-042 ws-043 --selective"
+	_, resp := w.ask(t, inv)
+	f := resp.Form
+	if f == nil || f.Action != cards.ActionIsolateSubmit || f.Fields[0].Initial != "ws-042, ws-043" {
+		t.Fatalf("form = %+v", f)
+	}
+	_, resp = w.submits(t, riley, f.Action, f.Value, map[string]string{cards.FieldMachine: "ws-042, ws-043", cards.FieldReason: "  "})
+	if resp.Errors[cards.FieldReason] == "" {
+		t.Errorf("errors = %v, want one beside the reason", resp.Errors)
+	}
+	m, _ := w.submits(t, riley, f.Action, f.Value, map[string]string{cards.FieldMachine: "ws-042, ws-043", cards.FieldReason: "because"})
+	mustSay(t, "the form", m, "#1", ws042, ws043)
+	if r := w.live(t)[0]; r.Params["scope"] != "selective" {
+		t.Errorf("scope = %v, want selective", r.Params)
+	}
+}
+
+func TestIsolate_withoutAnythingOpensASearch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := w.invocation(chat.Command, riley)
+	inv.Text = "isolate"
+	_, resp := w.ask(t, inv)
+	if resp.Form == nil || resp.Form.Fields[0].Kind != chat.FieldSearch || resp.Form.Fields[0].Search != cards.ActionMachineSearch {
+		t.Fatalf("form = %+v", resp.Form)
+	}
+	suggest := w.invocation(chat.Suggest, riley)
+	suggest.Action, suggest.Text = cards.ActionMachineSearch, "ws-04"
+	options := w.Handle(t.Context(), suggest).Options
+	if len(options) != 2 || options[0].Value != ws042 {
+		t.Fatalf("options = %+v", options)
+	}
+	m, _ := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldMachine: options[0].Value, cards.FieldReason: "because"})
+	mustSay(t, "the search", m, ws042)
+
+	suggest.By = viewer
+	if options := w.Handle(t.Context(), suggest).Options; len(options) != 0 {
+		t.Errorf("a viewer is offered %v", options)
+	}
+}
+
+func TestIsolate_buttonOfAnAlertIsPreFilledAndBoundToTheID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, resp := w.clicks(t, riley, cards.ActionRequestIsolation, cards.IsolationValue(ws042, alert1))
+	f := resp.Form
+	if f == nil || !strings.Contains(f.Fields[0].Initial, alert1) || !strings.Contains(f.Intro.String(), ws042) {
+		t.Fatalf("form = %+v", f)
+	}
+	m, _ := w.submits(t, riley, f.Action, f.Value, map[string]string{
+		cards.FieldReason: "because", cards.FieldScope: "full", cards.FieldMachine: "ws-043",
+	})
+	mustSay(t, "the form", m, ws042)
+	if r := w.live(t)[0]; len(r.Targets) != 1 || r.Targets[0].ID != ws042 {
+		t.Errorf("targets = %+v, want the machine of the button alone", r.Targets)
+	}
+}
+
+func TestIsolate_forgedScopeIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.submits(t, riley, cards.ActionIsolateSubmit, ws042, map[string]string{cards.FieldReason: "because", cards.FieldScope: "everything"})
+	if len(w.live(t)) != 0 {
+		t.Error("a request with a scope that does not exist was opened")
+	}
+}
+
+func TestIsolate_inTheThreadOfAnAlert(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := Subject{Kind: SubjectAlert, ID: alert1}
+	_, resp := w.inThread(t, riley, s, "isolate")
+	if resp.Form == nil || resp.Form.Value != cards.IsolationValue(ws042, alert1) {
+		t.Fatalf("form = %+v, want one for the alert's machine", resp.Form)
+	}
+	m, _ := w.inThread(t, riley, s, "isolate --reason it beacons")
+	mustSay(t, "isolate with a reason", m, ws042)
+
+	// A first word is a machine and never a reason for the thread's one.
+	m, _ = w.inThread(t, riley, s, "isolate fileserver is infected")
+	mustSay(t, "isolate of another machine", m, "no machine fileserver")
+	if n := len(w.live(t)); n != 1 {
+		t.Errorf("open requests = %d, want 1", n)
+	}
+}
+
+func TestVote_acrossPlatformsAndPeople(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	r := w.live(t)[0]
+	value := cards.RequestValue(r.ID, r.Digest)
+
+	for _, by := range []identity.Principal{riley, rileyInTeams} {
+		m, _ := w.clicks(t, by, cards.ActionApprove, value)
+		mustSay(t, "self-approval as "+by.String(), m, "You asked for this yourself")
+		if got := w.live(t)[0]; got.State != approvals.Pending || len(got.Votes) != 0 {
+			t.Fatalf("%s voted on their own request: %+v", by, got.Votes)
+		}
+	}
+	m, _ := w.clicks(t, viewer, cards.ActionApprove, value)
+	if m.Tone != chat.Warning || w.live(t)[0].State != approvals.Pending {
+		t.Errorf("a viewer's approval answers %s", textOf(m))
+	}
+	m, _ = w.clicks(t, avery, cards.ActionApprove, cards.RequestValue(r.ID, strings.Repeat("0", 64)))
+	if m.Tone != chat.Warning || w.live(t)[0].State != approvals.Pending {
+		t.Errorf("an approval of something else answers %s", textOf(m))
+	}
+	m, _ = w.clicks(t, avery, cards.ActionApprove, "garbage")
+	mustSay(t, "a garbled button", m, "another version")
+
+	m, _ = w.clicks(t, avery, cards.ActionApprove, value)
+	mustSay(t, "the approver", m, "Your approval counts.")
+	if got := w.live(t)[0].State; got != approvals.Approved {
+		t.Errorf("state = %s, want approved", got)
+	}
+	m, _ = w.clicks(t, avery, cards.ActionApprove, value)
+	if m.Tone != chat.Warning {
+		t.Errorf("a late click answers %s", textOf(m))
+	}
+}
+
+func TestTypedVotes_showTheCardAndDecideNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	for _, text := range []string{"approve 1", "approve #1", "deny 1", "deny 1 wrong machine"} {
+		inv := w.invocation(chat.Command, avery)
+		inv.Text = text
+		m, resp := w.ask(t, inv)
+		mustSay(t, text, m, "Request #1", "because")
+		if resp.Audience != chat.Personal || len(m.Buttons) < 3 || m.Buttons[0].Action != cards.ActionApprove {
+			t.Errorf("%s: audience %v, buttons %v", text, resp.Audience, m.Buttons)
+		}
+	}
+	if got := w.live(t)[0]; got.State != approvals.Pending || len(got.Votes) != 0 {
+		t.Errorf("request = %s with %d votes, want pending without", got.State, len(got.Votes))
+	}
+	mustSay(t, "no number", w.says(t, avery, "approve"), "Which request?")
+	mustSay(t, "no such request", w.says(t, avery, "approve 99"), "99")
+	m, _ := w.inThread(t, avery, Subject{Kind: SubjectRequest, ID: w.live(t)[0].ID}, "approve")
+	mustSay(t, "in the thread", m, "Request #1")
+}
+
+func TestDeny_withAReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	r := w.live(t)[0]
+	_, resp := w.clicks(t, avery, cards.ActionDenyForm, cards.RequestValue(r.ID, r.Digest))
+	if resp.Form == nil || resp.Form.Action != cards.ActionDenySubmit {
+		t.Fatalf("form = %+v", resp.Form)
+	}
+	m, _ := w.submits(t, avery, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldReason: "wrong machine"})
+	mustSay(t, "deny", m, "Your denial counts.", "denied")
+	got, err := w.service.Request(t.Context(), thisTenant, r.ID)
+	if err != nil || got.State != approvals.Denied || got.Votes[0].Reason != "wrong machine" {
+		t.Errorf("request = %+v, %v", got, err)
+	}
+}
+
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	if m := w.says(t, avery, "withdraw 1"); m.Tone != chat.Warning || len(w.live(t)) != 1 {
+		t.Errorf("somebody else's withdrawal answers %s", textOf(m))
+	}
+	mustSay(t, "withdraw", w.says(t, rileyInTeams, "withdraw 1"), "withdrawn")
+	if len(w.live(t)) != 0 {
+		t.Error("the request is still open")
+	}
+}
+
+func TestAskAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because --selective")
+	r := w.live(t)[0]
+	value := cards.RequestValue(r.ID, r.Digest)
+	if m, resp := w.clicks(t, riley, cards.ActionAskAgain, value); resp.Form != nil || m.Tone != chat.Warning {
+		t.Errorf("asking a pending request again answers %s", textOf(m))
+	}
+	w.clock = w.clock.Add(time.Hour)
+	if err := w.service.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, resp := w.clicks(t, riley, cards.ActionAskAgain, value)
+	if resp.Form == nil || resp.Form.Fields[0].Initial != "because" {
+		t.Fatalf("form = %+v, want one with the reason", resp.Form)
+	}
+	m, _ := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldReason: "still because"})
+	mustSay(t, "ask again", m, "#2", ws042)
+	if got := w.live(t)[0]; got.Number != 2 || got.Params["scope"] != "selective" || got.Reason != "still because" {
+		t.Errorf("request = %+v", got)
+	}
+}
+
+func TestRequests_listsWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mustSay(t, "requests", w.says(t, viewer, "requests"), "No requests are open")
+	w.says(t, riley, "isolate ws-042 because")
+	m := w.says(t, viewer, "requests")
+	mustSay(t, "requests", m, "1 open request", "ws-042.corp.example")
+	shown, _ := w.clicks(t, viewer, m.Menu.Action, m.Menu.Options[0].Value)
+	mustSay(t, "the choice", shown, "Request #1")
+}
+
+func TestSettle_faults(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	mustSay(t, "no outcome", w.says(t, riley, "settle 1"), "done or not-done")
+	mustSay(t, "no words", w.says(t, riley, "settle 1 done"), "what you saw")
+	if m := w.says(t, riley, "settle 1 done seen in the portal"); m.Tone != chat.Warning || len(w.live(t)) != 1 {
+		t.Errorf("settling what is not unclear answers %s", textOf(m))
+	}
+}
