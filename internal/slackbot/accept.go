@@ -70,6 +70,9 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 	if err := strictJSON(payload, &p); err != nil {
 		return ack{}, err
 	}
+	if p.Type != "block_actions" && p.Type != "view_submission" && p.Type != "block_suggestion" {
+		return ack{}, fmt.Errorf("%w: interaction", errWrongRoute)
+	}
 	workspace, enterprise := "", ""
 	if p.Team != nil {
 		workspace = p.Team.ID
@@ -90,10 +93,8 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 		return ack{}, b.takeClick(me, by, p)
 	case "view_submission":
 		return b.takeSubmission(ctx, me, by, p)
-	case "block_suggestion":
-		return b.takeSuggestion(ctx, me, by, p)
 	}
-	return ack{}, fmt.Errorf("%w: interaction", errWrongRoute)
+	return b.takeSuggestion(ctx, me, by, p)
 }
 
 func (b *Bot) takeClick(me installation, by identity.Principal, p interaction) error {
