@@ -280,7 +280,7 @@ func TestStop_waitsForWhatRuns(t *testing.T) {
 	t.Parallel()
 	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
 		s := open(t)
-		running, goOn := make(chan bool), make(chan bool)
+		running, goOn := make(chan bool, 1), make(chan bool)
 		s.Handle("look", func(ctx context.Context, _ durable.Job) error {
 			running <- true
 			<-goOn
@@ -289,15 +289,23 @@ func TestStop_waitsForWhatRuns(t *testing.T) {
 		start(t, s)
 		enqueue(t, s, durable.Job{Kind: "look", ID: "a"})
 		next(t, running)
-		enqueue(t, s, durable.Job{Kind: "look", ID: "b"})
 		stopped := make(chan error)
 		go func() { stopped <- s.Stop(context.WithoutCancel(t.Context())) }()
-		goOn <- true
+		waitFor(t, "Stop to be under way", s.StopWaits)
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if err := s.Stop(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Stop during Stop = %v, want the end of its own time", err)
+		}
+		close(goOn)
 		if err := next(t, stopped); err != nil {
 			t.Errorf("Stop = %v, want nil", err)
 		}
 		if n := number(t, s, `SELECT count(*) FROM river_job WHERE state = 'completed'`); n != 1 {
 			t.Errorf("%d jobs completed, want the one that ran", n)
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Errorf("second Stop = %v, want nil", err)
 		}
 		if err := s.Start(t.Context()); err == nil {
 			t.Error("a stopped store started again")
@@ -309,7 +317,7 @@ func TestStop_putsBackWhatDoesNotFinish(t *testing.T) {
 	t.Parallel()
 	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
 		s := open(t)
-		running := make(chan bool)
+		running := make(chan bool, 1)
 		s.Handle("look", func(ctx context.Context, _ durable.Job) error {
 			running <- true
 			<-ctx.Done()

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,18 +89,20 @@ func (e *postgresEngine) tryTx(ctx context.Context, fn func(*tx) error) (again b
 	defer func() { _ = pt.Rollback(context.WithoutCancel(ctx)) }()
 	t := &tx{
 		strict: strict{db: pgDBTX{pt}},
-		insert: func(ctx context.Context, args jobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error) {
-			return e.client.InsertTx(ctx, pt, args, opts)
+		insert: func(ctx context.Context, jobs []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+			return e.client.InsertManyTx(ctx, pt, jobs)
 		},
 		complete: func(ctx context.Context, rj *river.Job[jobArgs]) error {
 			_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, pt, rj)
 			return err
 		},
 	}
-	err = fn(t)
+	if err = fn(t); err == nil {
+		err = t.flush(ctx)
+	}
 	if t.failed != nil {
 		// fn may have put the failure into words of its own.
-		return conflict(t.failed) || pt.Conn().IsClosed() && !givenUp(t.failed), cmp.Or(err, t.failed)
+		return conflict(t.failed) || pt.Conn().IsClosed() && !givenUp(t.failed), err
 	}
 	if err != nil {
 		return conflict(err), err
@@ -143,8 +144,8 @@ func (e *postgresEngine) migrate(ctx context.Context) (err error) {
 	return migrate(ctx, goose.DialectPostgres, db, riverpgxv5.New(e.pool))
 }
 
-// recover frees nothing: other replicas may be at work. The reaper tells.
-func (e *postgresEngine) recover(context.Context) (int64, error) { return 0, nil }
+// reclaim frees nothing: other replicas may be at work. The reaper tells.
+func (e *postgresEngine) reclaim(context.Context) (int64, error) { return 0, nil }
 
 func (e *postgresEngine) runner(config *river.Config) (runner, error) {
 	return river.NewClient(riverpgxv5.New(e.pool), config)

@@ -43,6 +43,10 @@ type running struct {
 	ticks      sync.WaitGroup
 	cancelBeat context.CancelFunc
 	beat       sync.WaitGroup
+
+	// stopping lets one Stop through at a time; stopped is what it left behind.
+	stopping chan struct{}
+	stopped  bool
 }
 
 // Tick registers fn to be called at start and every two seconds on every
@@ -67,7 +71,7 @@ func (s *Store) Start(ctx context.Context) error {
 	if s.started || s.closed {
 		return errors.New("start jobs: the store has been started or closed before")
 	}
-	freed, err := s.engine.recover(ctx)
+	freed, err := s.engine.reclaim(ctx)
 	if err != nil {
 		return fmt.Errorf("free the jobs of the last process: %w", err)
 	}
@@ -81,7 +85,7 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 
 	ctx = context.WithoutCancel(ctx)
-	r := &running{}
+	r := &running{stopping: make(chan struct{}, 1)}
 	if len(s.handlers) > 0 {
 		if r.runner, err = s.engine.runner(s.workingConfig()); err != nil {
 			return fmt.Errorf("start jobs: %w", err)
@@ -103,43 +107,59 @@ func (s *Store) Start(ctx context.Context) error {
 
 // Stop takes no new jobs, waits for those that run until ctx is done, then
 // cancels their contexts and waits a moment longer. What did not finish runs
-// again, here after the next start or on another replica at once. The error says
-// that something did not stop; a Store that is not running stops without one.
+// again, here after the next start or on another replica at once. An error says
+// that something did not stop, and Stop may be called again; a Store that is not
+// running stops without one.
 func (s *Store) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	r := s.running
-	s.running = nil
 	s.mu.Unlock()
 	if r == nil {
 		return nil
 	}
+	select {
+	case r.stopping <- struct{}{}:
+	default: // with a ctx that is done, a single select would choose either
+		select {
+		case r.stopping <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("stop jobs: another call is at it: %w", ctx.Err())
+		}
+	}
+	defer func() { <-r.stopping }()
+	if r.stopped {
+		return nil
+	}
 	r.cancelTick()
-	var err error
 	if r.runner != nil {
-		if err = r.runner.Stop(ctx); err != nil {
-			hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
-			err = r.runner.StopAndCancel(hard)
-			cancel()
+		if err := stopRunner(ctx, r.runner); err != nil {
+			return fmt.Errorf("stop jobs: %w", err)
 		}
 	}
 	r.ticks.Wait()
 	r.cancelBeat()
 	r.beat.Wait()
-	if err != nil {
-		// Some worker still runs: until the row is too old the others leave its
-		// job to this process.
-		return fmt.Errorf("stop jobs: %w", err)
-	}
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
+	r.stopped = true
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
 	defer cancel()
-	err = s.engine.inTx(leave, func(t *tx) error {
-		_, err := t.Exec(leave, `DELETE FROM replicas WHERE replica_id = $1`, s.replica)
+	err := s.engine.inTx(ctx, func(t *tx) error {
+		_, err := t.Exec(ctx, `DELETE FROM replicas WHERE replica_id = $1`, s.replica)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("sign off this replica: %w", err)
 	}
 	return nil
+}
+
+func stopRunner(ctx context.Context, r runner) error {
+	if err := r.Stop(ctx); err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hardStop)
+	defer cancel()
+	return r.StopAndCancel(ctx)
 }
 
 // every calls t now and every tickEvery until ctx is done.

@@ -185,8 +185,8 @@ func (e *sqliteEngine) inTx(ctx context.Context, fn func(*tx) error) error {
 	defer func() { _ = st.Rollback() }() // after a commit it does nothing
 	t := &tx{
 		strict: strict{db: sqlDBTX{st}},
-		insert: func(ctx context.Context, args jobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error) {
-			return e.client.InsertTx(ctx, st, args, opts)
+		insert: func(ctx context.Context, jobs []river.InsertManyParams) ([]*rivertype.JobInsertResult, error) {
+			return e.client.InsertManyTx(ctx, st, jobs)
 		},
 		complete: func(ctx context.Context, rj *river.Job[jobArgs]) error {
 			_, err := river.JobCompleteTx[*riversqlite.Driver](ctx, st, rj)
@@ -196,8 +196,8 @@ func (e *sqliteEngine) inTx(ctx context.Context, fn func(*tx) error) error {
 	if err := fn(t); err != nil {
 		return err
 	}
-	if t.failed != nil {
-		return t.failed
+	if err := t.flush(ctx); err != nil {
+		return err
 	}
 	if err := st.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
@@ -211,9 +211,9 @@ func (e *sqliteEngine) migrate(ctx context.Context) error {
 	return migrate(ctx, goose.DialectSQLite3, e.writer, riversqlite.New(e.writer))
 }
 
-// recover may free every job and the leadership, because the lock says that no
+// reclaim may free every job and the leadership, because the lock says that no
 // other process has them.
-func (e *sqliteEngine) recover(ctx context.Context) (int64, error) {
+func (e *sqliteEngine) reclaim(ctx context.Context) (int64, error) {
 	var freed int64
 	err := e.inTx(ctx, func(t *tx) error {
 		for _, q := range []string{`DELETE FROM replicas`, `DELETE FROM river_leader`} {

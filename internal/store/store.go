@@ -55,9 +55,9 @@ type engine interface {
 	inTx(ctx context.Context, fn func(*tx) error) error
 	read() durable.DBTX
 	migrate(ctx context.Context) error
-	// recover frees what a dead process left behind, where this process alone
+	// reclaim frees what a dead process left behind, where this process alone
 	// can own it.
-	recover(ctx context.Context) (jobs int64, err error)
+	reclaim(ctx context.Context) (jobs int64, err error)
 	// runner returns a River client that works the queues of config.
 	runner(config *river.Config) (runner, error)
 	dialect() dialect

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,53 +12,85 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 )
 
+// schedulerInterval is how often River looks for scheduled jobs.
+const schedulerInterval = 5 * time.Second
+
 // tx is the [durable.Tx] of both engines. The two functions are what needs the
 // engine's own transaction.
 type tx struct {
 	strict
 	now      func() time.Time
-	insert   func(context.Context, jobArgs, *river.InsertOpts) (*rivertype.JobInsertResult, error)
+	insert   func(context.Context, []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
 	complete func(context.Context, *river.Job[jobArgs]) error
+
+	// jobs are inserted together before the commit: one statement and one
+	// notification per queue, however many there are.
+	jobs   []river.InsertManyParams
+	unique map[jobArgs]bool
 }
 
-// schedulerInterval is how often River looks for scheduled jobs.
-const schedulerInterval = 5 * time.Second
-
 // Enqueue implements [durable.Tx].
-func (t *tx) Enqueue(ctx context.Context, job durable.Job) error {
+func (t *tx) Enqueue(_ context.Context, job durable.Job) error {
 	if err := t.ready(nil); err != nil {
 		return err
 	}
+	args := jobArgs{Tenant: job.Tenant, Worker: job.Kind, ID: job.ID, Generation: job.Generation}
 	opts := &river.InsertOpts{Queue: job.Kind, MaxAttempts: maxAttempts}
 	// River's scheduled state would keep a job that is due waiting for the
 	// scheduler. Its SQLite driver cuts times to milliseconds; rounding up keeps
 	// the promise that RunAt is the earliest time.
-	delay := job.RunAt.Sub(t.now())
-	if !job.RunAt.IsZero() && delay > 0 {
+	if job.RunAt.After(t.now()) {
 		opts.ScheduledAt = job.RunAt.Add(time.Millisecond - 1).Truncate(time.Millisecond).UTC()
 	}
 	if job.Unique {
+		if t.unique[args] {
+			return nil
+		}
+		if t.unique == nil {
+			t.unique = make(map[jobArgs]bool)
+		}
+		t.unique[args] = true
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: unfinished}
 	}
-	args := jobArgs{Tenant: job.Tenant, Worker: job.Kind, ID: job.ID, Generation: job.Generation}
-	res, err := t.insert(ctx, args, opts)
-	if err != nil {
-		return t.note(fmt.Errorf("enqueue %s job: %w", job.Kind, err))
+	t.jobs = append(t.jobs, river.InsertManyParams{Args: args, InsertOpts: opts})
+	return nil
+}
+
+// flush writes the jobs. It is the last thing before the commit.
+func (t *tx) flush(ctx context.Context) error {
+	if t.failed != nil || len(t.jobs) == 0 {
+		return t.failed
 	}
-	switch {
-	case res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateRunning:
-		// The running one may have looked already and not see what this
-		// transaction changes; it looks again before it completes.
-		_, err = t.Exec(ctx, `
-			INSERT INTO wakeups (tenant, kind, job_id, generation) VALUES ($1, $2, $3, $4)
-			ON CONFLICT DO NOTHING`, job.Tenant, job.Kind, job.ID, job.Generation)
-	case res.Job.State == rivertype.JobStateScheduled && !res.UniqueSkippedAsDuplicate && delay < schedulerInterval:
-		// Made available now, it is fetched when its time has come; the
-		// scheduler might pick it up only at its next turn.
-		_, err = t.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id = $1`, res.Job.ID)
-	}
+	results, err := t.insert(ctx, t.jobs)
 	if err != nil {
-		return fmt.Errorf("enqueue %s job: %w", job.Kind, err)
+		return t.note(fmt.Errorf("enqueue jobs: %w", err))
+	}
+	soon := t.now().Add(schedulerInterval)
+	for _, res := range results {
+		switch {
+		case res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateRunning:
+			err = t.wake(ctx, res.Job)
+		case !res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateScheduled && res.Job.ScheduledAt.Before(soon):
+			// Made available now, it is fetched when its time has come; the
+			// scheduler might pick it up only at its next turn.
+			_, err = t.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id = $1`, res.Job.ID)
+		}
+		if err != nil {
+			return fmt.Errorf("enqueue jobs: %w", err)
+		}
 	}
 	return nil
+}
+
+// wake makes a unique job that runs look again before it completes: it may have
+// looked already and not see what this transaction changes.
+func (t *tx) wake(ctx context.Context, job *rivertype.JobRow) error {
+	var args jobArgs
+	if err := json.Unmarshal(job.EncodedArgs, &args); err != nil {
+		return t.note(err)
+	}
+	_, err := t.Exec(ctx, `
+		INSERT INTO wakeups (tenant, kind, job_id, generation) VALUES ($1, $2, $3, $4)
+		ON CONFLICT DO NOTHING`, args.Tenant, args.Worker, args.ID, args.Generation)
+	return err
 }
