@@ -111,7 +111,7 @@ func TestActor_outcomes(t *testing.T) {
 			c, _ := f.client(t)
 			_, err := f.actor(t, c).IsolateMachine(t.Context(), testMachine, isolateFull)
 			for _, kind := range all {
-				if errors.Is(err, kind) != (kind == tt.want) {
+				if errors.Is(err, kind) != errors.Is(tt.want, kind) {
 					t.Errorf("IsolateMachine() = %v; is %q: %v", err, kind, errors.Is(err, kind))
 				}
 			}

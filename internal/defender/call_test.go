@@ -190,13 +190,13 @@ func TestThrottling(t *testing.T) {
 			if first.RetryAfter < tt.low || first.RetryAfter > tt.high {
 				t.Errorf("RetryAfter = %s, want %s to %s", first.RetryAfter, tt.low, tt.high)
 			}
-			update()
+			_ = update()
 			if got := len(f.seen()); got != 1 {
 				t.Errorf("requests = %d, want 1: a block is remembered", got)
 			}
 			mustMachine(t, c) // another family goes on
 			k.advance(first.RetryAfter)
-			update()
+			_ = update()
 			if got := len(f.seen()); got != 3 {
 				t.Errorf("requests = %d, want 3: a block ends", got)
 			}

@@ -51,8 +51,10 @@ func TestConfig_Validate(t *testing.T) {
 		{"other clouds", func(*Config) {}, nil},
 		{"plain http on loopback", func(c *Config) { c.BaseURL = "http://127.0.0.1:8080" }, nil},
 		{"plain http on IPv6 loopback", func(c *Config) { c.BaseURL = "http://[::1]:8080" }, nil},
-		{"everything missing", func(c *Config) { *c = Config{} },
-			[]string{"MDE_TENANT_ID", "MDE_CLIENT_ID", "MDE_CLIENT_SECRET", "MDE_BASE_URL", "MDE_GRAPH_URL", "MDE_AUTHORITY_URL"}},
+		{
+			"everything missing", func(c *Config) { *c = Config{} },
+			[]string{"MDE_TENANT_ID", "MDE_CLIENT_ID", "MDE_CLIENT_SECRET", "MDE_BASE_URL", "MDE_GRAPH_URL", "MDE_AUTHORITY_URL"},
+		},
 		{"a blank secret", func(c *Config) { c.ClientSecret = "  " }, []string{"MDE_CLIENT_SECRET"}},
 		{"a domain for a tenant ID", func(c *Config) { c.TenantID = "contoso.onmicrosoft.com" }, []string{"MDE_TENANT_ID"}},
 		{"plain http elsewhere", func(c *Config) { c.BaseURL = "http://api.security.microsoft.com" }, []string{"MDE_BASE_URL", "https"}},

@@ -371,10 +371,8 @@ func everyCall(t *testing.T) []recorded {
 	c, _ := f.client(t)
 	ctx := context.Background()
 	a := f.actor(t, c)
-	for range c.Alerts(ctx, AlertFilter{MinSeverity: High}) {
-		break
-	}
 	calls := []func() error{
+		func() error { _, err := collect(c.Alerts(ctx, AlertFilter{MinSeverity: High})); return err },
 		func() error { _, err := c.Alert(ctx, "da1_2"); return err },
 		func() error { _, err := c.AlertsWithEvidence(ctx, []string{"da1_2"}); return err },
 		func() error { _, err := c.UpdateAlert(ctx, "da1_2", AlertUpdate{"x", "x", "x", "x", "x"}); return err },

@@ -24,7 +24,8 @@ const (
 
 // Found is the answer to [Client.FindMachines].
 type Found struct {
-	// Machines is empty when nothing matched. Several machines may share a name.
+	// Machines is empty when nothing matched, and holds at most 50. Several
+	// machines may share a name.
 	Machines []Machine
 	Match    Match
 }
@@ -97,8 +98,8 @@ func (c *Client) findByName(ctx context.Context, name string) (Found, error) {
 	}
 	var exact, prefix []expr
 	for _, s := range spellings {
-		exact = append(exact, eq(machineName, textLiteral(s)), startsWith(machineName, s+"."))
-		prefix = append(prefix, startsWith(machineName, s))
+		exact = append(exact, eq(machineName, textLiteral(s)), nameStartsWith(s+"."))
+		prefix = append(prefix, nameStartsWith(s))
 	}
 	found, err := c.machinesNamed(ctx, name, anyOf(exact...))
 	if err != nil || len(found.Machines) > 0 {

@@ -236,11 +236,17 @@ func TestAlerts_query(t *testing.T) {
 		order         string
 	}{
 		{"everything", AlertFilter{}, "", "1000", "alertCreationTime desc"},
-		{"a poll", AlertFilter{UpdatedSince: at, OldestFirst: true},
-			"lastUpdateTime ge 2026-11-21T08:30:00.1234567Z", "1000", "lastUpdateTime asc"},
-		{"open high alerts of an incident", AlertFilter{MinSeverity: Medium, Statuses: []string{"New"}, IncidentID: 7, CreatedSince: at, CreatedBefore: at.Add(time.Hour), Limit: 10},
+		{
+			"a poll",
+			AlertFilter{UpdatedSince: at, OldestFirst: true},
+			"lastUpdateTime ge 2026-11-21T08:30:00.1234567Z", "1000", "lastUpdateTime asc",
+		},
+		{
+			"open high alerts of an incident",
+			AlertFilter{MinSeverity: Medium, Statuses: []string{"New"}, IncidentID: 7, CreatedSince: at, CreatedBefore: at.Add(time.Hour), Limit: 10},
 			"alertCreationTime ge 2026-11-21T08:30:00.1234567Z and alertCreationTime lt 2026-11-21T09:30:00.1234567Z and (severity eq 'Medium' or severity eq 'High') and status eq 'New' and incidentId eq 7",
-			"10", "alertCreationTime desc"},
+			"10", "alertCreationTime desc",
+		},
 		{"a status with a quote", AlertFilter{Statuses: []string{"x' or 1 eq 1"}}, "status eq 'x'' or 1 eq 1'", "1000", "alertCreationTime desc"},
 	}
 	for _, tt := range tests {

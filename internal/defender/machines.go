@@ -25,7 +25,7 @@ type MachineFilter struct {
 func (f MachineFilter) expr() expr {
 	var es []expr
 	if f.NamePrefix != "" {
-		es = append(es, startsWith(machineName, f.NamePrefix))
+		es = append(es, nameStartsWith(f.NamePrefix))
 	}
 	for _, e := range []struct {
 		p property

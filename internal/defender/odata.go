@@ -59,8 +59,8 @@ func before(p property, t time.Time) expr {
 	return expr(string(p) + " lt " + string(timeLiteral(t)))
 }
 
-func startsWith(p property, prefix string) expr {
-	return expr("startswith(" + string(p) + "," + string(textLiteral(prefix)) + ")")
+func nameStartsWith(prefix string) expr {
+	return expr("startswith(" + string(machineName) + "," + string(textLiteral(prefix)) + ")")
 }
 
 // contains asks a collection property for one value.

@@ -35,7 +35,7 @@ func TestTextLiteral_isOneTokenOfEqualValue(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.OneOf(rapid.String(), rapid.StringMatching(`['() a-z]{0,12}`)).Draw(t, "text")
-		filter := string(allOf(startsWith(machineName, want), eq(machineOS, textLiteral(want))))
+		filter := string(allOf(nameStartsWith(want), eq(machineOS, textLiteral(want))))
 		rest, _ := strings.CutPrefix(filter, "startswith(computerDnsName,")
 		first, rest, ok := unquote(rest)
 		if !ok || first != want {

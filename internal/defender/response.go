@@ -48,7 +48,7 @@ func (c *core) refusal(r call, resp *http.Response, body []byte) error {
 		RequestID:  cut(cmp.Or(string(w.Error.Target), string(w.Error.Inner.RequestID), requestID(resp.Header)), maxCode),
 	}
 	e.kind = kindOf(r.family, resp.StatusCode, e.Code, message)
-	if e.kind == ErrForbidden {
+	if resp.StatusCode == http.StatusForbidden {
 		e.Permission = permissionIn(message)
 	}
 	return e

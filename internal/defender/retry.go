@@ -45,7 +45,9 @@ func (r call) waitAfter(err error, repeats int) (time.Duration, bool) {
 	return firstRepeat<<repeats + jitter(firstRepeat<<repeats), true
 }
 
-func jitter(d time.Duration) time.Duration { return rand.N(d) }
+func jitter(d time.Duration) time.Duration {
+	return rand.N(d) //nolint:gosec // spreads repeats, guards nothing
+}
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -1,6 +1,7 @@
 package defender
 
 import (
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -21,7 +22,7 @@ func retryAfter(h http.Header, message string, now time.Time) time.Duration {
 
 func parseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	v = strings.TrimSpace(v)
-	if seconds, err := strconv.ParseFloat(v, 64); err == nil && seconds == seconds {
+	if seconds, err := strconv.ParseFloat(v, 64); err == nil && !math.IsNaN(seconds) {
 		limit := maxBlock.Seconds()
 		return time.Duration(min(max(seconds, 0), limit) * float64(time.Second)), true
 	}

@@ -187,8 +187,9 @@ func (s MachineActionStatus) Final() bool {
 	switch s {
 	case ActionSucceeded, ActionFailed, ActionTimeOut, ActionCancelled:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // MachineAction is Defender's own job on a machine. Statuses and types are

@@ -121,6 +121,6 @@ func (c *core) machineAction(w wireAction) (string, MachineAction) {
 		MachineID: string(w.MachineID), MachineName: string(w.MachineName),
 		Created: time.Time(w.Created), Updated: updated,
 		CancelledBy: string(w.CancelledBy), CancelComment: string(w.CancelComment),
-		HResult: int32(w.HResult), //nolint:gosec // 32 bits by definition; unsigned spellings wrap to the same code
+		HResult: int32(w.HResult), // 32 bits by definition; unsigned spellings wrap to the same code
 	}
 }
