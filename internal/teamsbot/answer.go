@@ -52,6 +52,7 @@ type replies struct {
 	ref      chat.Ref // the first answer, when it is a message
 	edited   time.Time
 	answered bool
+	pointed  bool // the thread has been told where a private answer is
 }
 
 var _ chat.Replier = (*replies)(nil)
@@ -187,7 +188,7 @@ func (r *replies) show(ctx context.Context, summary string, drawn object) error 
 func (r *replies) post(ctx context.Context, summary string, drawn object) (chat.Ref, error) {
 	if r.private() {
 		ref, err := r.personally(ctx, summary, drawn)
-		if r.inv.Kind == chat.Command {
+		if r.inv.Kind == chat.Command && !r.pointed {
 			r.point(ctx, err)
 		}
 		return ref, err
@@ -216,6 +217,7 @@ func (r *replies) point(ctx context.Context, err error) {
 	case err != nil:
 		return // it is tried again or reported by who asked for the post
 	}
+	r.pointed = true
 	if _, err := r.bot.send(ctx, r.inv.In, summary(m), card(m)); err != nil {
 		r.report(ctx, err)
 	}

@@ -106,7 +106,7 @@ func respond(w http.ResponseWriter, body object) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Write(encode(body))
+	_, _ = w.Write(encode(body)) // the caller has gone; nobody is left to tell
 }
 
 // cardNote answers adaptiveCard/action with a line under the card.
@@ -154,14 +154,14 @@ func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp 
 	switch {
 	case len(resp.Errors) > 0:
 		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, false)}
-	case resp.Replace != nil:
-		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
 	case resp.Form != nil:
 		return reply{body: cardNote("Please fill in the form below."), then: func(ctx context.Context) {
 			b.deliver(ctx, h, inv, resp, false)
 		}}
 	case inv.Kind == chat.Submit:
 		return b.answerForm(rs, inv, resp)
+	case resp.Replace != nil:
+		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
 	case resp.Message == nil && resp.Later == nil:
 		return reply{body: cardNote(wordReceived)}
 	case resp.Message == nil:
@@ -174,6 +174,9 @@ func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp 
 
 // answerForm replaces a submitted form card, for everybody, by what came of it.
 func (b *Bot) answerForm(rs *replies, inv chat.Invocation, resp chat.Response) reply {
+	if resp.Message == nil {
+		resp.Message = resp.Replace
+	}
 	m := chat.Message{Title: chat.Plain(wordReceived)}
 	private := rs.private()
 	switch {

@@ -262,9 +262,9 @@ func TestRender_cutsAreVisibleAndFit(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := func(name string, most int) int { return rapid.IntRange(0, most).Draw(rt, name) }
-		text := strings.Repeat(rapid.SampledFrom([]string{"a", "é", "\u202e", "\x00", "\xff", "\U000e0041", `"`, "<"}).Draw(rt, "rune"), max(1, n("length", 2500)))
+		text := strings.Repeat(rapid.SampledFrom([]string{"a", "é", "\u202e", "\x00", "\xff", "\U000e0041", `"`, "<"}).Draw(rt, "rune"), max(1, n("length", 600)))
 		m := chat.Message{Title: chat.Untrusted(text), Note: chat.Untrusted(text)}
-		facts, lines, rows, options := n("facts", 60), n("lines", 150), n("rows", 60), n("options", 80)
+		facts, lines, rows, options := n("facts", 50), n("lines", 130), n("rows", 25), n("options", 65)
 		for range facts {
 			m.Facts = append(m.Facts, chat.Fact{Label: "Label", Value: chat.Untrusted(text)})
 		}

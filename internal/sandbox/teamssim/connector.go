@@ -557,7 +557,7 @@ func respond(w http.ResponseWriter, status int, body any) {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body)
+	_ = json.NewEncoder(w).Encode(body) // a caller that has gone needs no answer
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {

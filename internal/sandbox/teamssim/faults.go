@@ -141,7 +141,7 @@ func (f *Fault) strike(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if f.Body != "" {
 		w.WriteHeader(f.Status)
-		w.Write([]byte(f.Body))
+		_, _ = w.Write([]byte(f.Body))
 		return true
 	}
 	refuse(w, f.Status, f.Code, "scripted fault")

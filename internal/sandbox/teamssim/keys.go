@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -167,8 +168,8 @@ func (s *Server) BadTokens(serviceURL string) []BadToken {
 	add("scheme Basic", "Basic "+good)
 	add("two tokens in one header", "Bearer "+good+" "+good)
 	add("not a token", "Bearer abc")
-	add("thousands of dots", "Bearer "+string(make64(9000, '.')))
-	add("no signature", "Bearer "+good[:lastDot(good)+1])
+	add("thousands of dots", "Bearer "+strings.Repeat(".", 9000))
+	add("no signature", "Bearer "+good[:strings.LastIndexByte(good, '.')+1])
 	add("signature of another key", "Bearer "+sign(header(nil), claims(nil), stranger))
 	add("one bit of the claims changed", "Bearer "+flip(good))
 	add("algorithm none", "Bearer "+segment(header(object{"alg": "none"}))+"."+segment(claims(nil))+".")
@@ -254,27 +255,10 @@ func merge(o, changes object) object {
 	return out
 }
 
-func make64(n int, c byte) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = c
-	}
-	return b
-}
-
-func lastDot(token string) int {
-	for i := len(token) - 1; i >= 0; i-- {
-		if token[i] == '.' {
-			return i
-		}
-	}
-	return 0
-}
-
 // flip changes one character in the middle of the claims.
 func flip(token string) string {
 	b := []byte(token)
-	i := lastDot(token) - 20
+	i := strings.LastIndexByte(token, '.') - 20
 	if b[i] == 'A' {
 		b[i] = 'B'
 	} else {
