@@ -1,24 +1,27 @@
 package cards
 
-import "github.com/mdebot/mdebot/internal/chat"
+import (
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
+)
 
 // actionWords is how an action is said. An action without an entry is still
 // shown, by its kind.
 type actionWords struct {
-	verb string // "isolate"
-	done string // "isolated"
-	ask  string // label of the button that asks for the opposite, or ""
-	// opposite is that button's action.
-	opposite string
+	verb, done string // of the registry: "isolate", "isolated"
+	// ask is the label of the button that asks for the opposite, or "", and
+	// opposite is its action.
+	ask, opposite string
 	// runs says exactly what Defender will be told, per parameter set.
 	runs func(params map[string]string) chat.Text
 	// means says what that does to people and how it ends.
 	means func(params map[string]string) string
 }
 
+// actionTable has an entry for each action of the registry.
 var actionTable = map[string]actionWords{
-	"isolate": {
-		verb: "isolate", done: "isolated", ask: "Request release", opposite: ActionRequestRelease,
+	approvals.Isolate: {
+		ask: "Request release", opposite: ActionRequestRelease,
 		runs: func(params map[string]string) chat.Text {
 			return chat.Plain("Defender's isolate, type " + isolationType(params) + ", once per machine listed here, in this order. The comment names this request and its requester.")
 		},
@@ -30,8 +33,7 @@ var actionTable = map[string]actionWords{
 			return loses + " Release needs two people. Offline machines: Defender waits up to three days."
 		},
 	},
-	"release": {
-		verb: "release", done: "released",
+	approvals.Release: {
 		runs: func(map[string]string) chat.Text {
 			return chat.Plain("Defender's release from isolation (unisolate), once per machine listed here, in this order. The comment names this request and its requester.")
 		},
@@ -39,8 +41,7 @@ var actionTable = map[string]actionWords{
 			return "The machine gets its network back; whatever is on it can reach others again. Offline machines: Defender waits up to three days."
 		},
 	},
-	"settle": {
-		verb: "settle", done: "settled",
+	approvals.Settle: {
 		runs: func(params map[string]string) chat.Text {
 			return chat.Join(chat.Plain("Nothing at Defender. mdebot records the outcome people have seen: "), chat.Untrusted(params["outcome"]))
 		},
@@ -57,13 +58,19 @@ func isolationType(params map[string]string) string {
 	return "Full"
 }
 
+var registry = approvals.Actions()
+
 func wordsOf(action string) actionWords {
-	if w, ok := actionTable[action]; ok {
-		return w
+	w, ok := actionTable[action]
+	if !ok {
+		w = actionWords{
+			runs:  func(map[string]string) chat.Text { return chat.Untrusted(action) },
+			means: func(map[string]string) string { return "See the Defender documentation of this action." },
+		}
 	}
-	return actionWords{
-		verb: action, done: "done",
-		runs:  func(map[string]string) chat.Text { return chat.Untrusted(action) },
-		means: func(map[string]string) string { return "See the Defender documentation of this action." },
+	w.verb, w.done = action, "done"
+	if a, ok := registry[action]; ok {
+		w.verb, w.done = a.Verb, a.Done
 	}
+	return w
 }

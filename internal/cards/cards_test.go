@@ -374,3 +374,12 @@ func TestValues_roundTrip(t *testing.T) {
 		t.Errorf("ParseIsolationValue() without alert = %q, %q", m, a)
 	}
 }
+
+func TestActionTable_hasWordsForEveryAction(t *testing.T) {
+	t.Parallel()
+	for kind := range approvals.Actions() {
+		if _, ok := actionTable[kind]; !ok {
+			t.Errorf("no words for the action %s", kind)
+		}
+	}
+}

@@ -241,6 +241,9 @@ func approveConfirm(r approvals.Request) *chat.Confirm {
 		names = append(names, t.Name)
 	}
 	text := chat.Join(chat.Plain("You approve: "), chat.Untrusted(wordsOf(r.Action).verb), chat.Plain(" "), list(names))
+	if len(r.Targets) == 1 {
+		text = sentence(text, code(r.Targets[0].ID))
+	}
 	if more := len(r.Targets) - len(names); more > 0 {
 		text = chat.Join(text, chat.Plain(fmt.Sprintf(" and %d more, all listed on the card", more)))
 	}

@@ -35,7 +35,7 @@ func aboutSpecs() []Spec {
 
 func (r *Router) whoami(ctx context.Context, c *call) (chat.Message, error) {
 	current := r.Policy.Current()
-	v := cards.WhoamiView{Account: c.inv.By, Standing: c.who.Standing, ReadsHere: readsHere(current, c.inv.In)}
+	v := cards.WhoamiView{Account: c.inv.By, ReadsHere: readsHere(current, c.inv.In)}
 	standing, err := r.Directory.Standing(ctx, c.inv.By)
 	if err != nil {
 		v.StandingUnread = "the chat platform did not say"
@@ -114,7 +114,7 @@ func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 
 func helpEntry(s Spec, form string, granted defender.Permissions, known bool) cards.HelpEntry {
 	e := cards.HelpEntry{
-		Usage: WithPrefix(form, s.Usage), Summary: s.Summary, Role: roleText(s), Aliases: slices.Clone(s.Aliases),
+		Usage: withPrefix(form, s.Usage), Summary: s.Summary, Role: roleText(s), Aliases: slices.Clone(s.Aliases),
 	}
 	for _, f := range s.Flags {
 		name := "--" + f.Name
@@ -124,7 +124,7 @@ func helpEntry(s Spec, form string, granted defender.Permissions, known bool) ca
 		e.Flags = append(e.Flags, cards.HelpFlag{Name: name, Summary: f.Summary})
 	}
 	for _, x := range s.Examples {
-		e.Examples = append(e.Examples, WithPrefix(form, x))
+		e.Examples = append(e.Examples, withPrefix(form, x))
 	}
 	if known {
 		for _, anyOf := range missingPermissions(s, granted) {

@@ -22,6 +22,10 @@ const listed = 25
 // maxComment bounds what is written into Defender's comments.
 const maxComment = 800
 
+// maxAssignee bounds whom an alert is assigned to: the longest user principal
+// name is shorter.
+const maxAssignee = 120
+
 func alertSpecs() []Spec {
 	update := func(s Spec) Spec {
 		s.Role, s.Permissions, s.Changes = identity.Responder, [][]string{writeAlerts}, true
@@ -268,6 +272,7 @@ func (r *Router) assign(ctx context.Context, c *call) (chat.Message, error) {
 	if strings.EqualFold(who, "me") {
 		who = c.who.name()
 	}
+	who = chat.Visible(who, maxAssignee)
 	return r.updateAlert(ctx, c, id, "Assigned to "+who, defender.AlertUpdate{AssignedTo: who})
 }
 

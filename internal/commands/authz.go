@@ -16,9 +16,8 @@ import (
 
 // caller is who asks, as far as that could be established.
 type caller struct {
-	Account  identity.Principal
-	Standing identity.Standing
-	Person   identity.Person // zero when not linked
+	Account identity.Principal
+	Person  identity.Person // zero when not linked
 }
 
 // key is what limits are counted by: the person, or the account of somebody who
@@ -57,8 +56,7 @@ func (r *Router) authorise(ctx context.Context, c *call) error {
 
 func (r *Router) mayUse(ctx context.Context, c *call) error {
 	if c.spec.Access == Anybody {
-		// What cannot be read is shown as such by the command itself.
-		c.who.Standing, _ = r.Directory.Standing(ctx, c.inv.By)
+		// Nobody is refused; the person is for limits and records alone.
 		c.who.Person, _ = r.Policy.Current().Book().Resolve(c.inv.By)
 		return nil
 	}
@@ -67,7 +65,6 @@ func (r *Router) mayUse(ctx context.Context, c *call) error {
 		r.Logger.WarnContext(ctx, "standing not read", "platform", string(c.inv.By.Platform), "error", err)
 		return say("Your standing in this workspace could not be looked up, so nothing is done.", "Try again in a moment.")
 	}
-	c.who.Standing = standing
 	if standing != identity.Member {
 		return say("Only full members of this workspace can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
 	}
@@ -107,7 +104,7 @@ func readsHere(p *policy.Policy, in chat.Conversation) bool {
 }
 
 func unlinked(inv chat.Invocation) error {
-	return instead(cards.Unlinked(inv.By, policy.PersonYAML(inv.By, inv.By.Name), WithPrefix(prefix(inv), "whoami")))
+	return instead(cards.Unlinked(inv.By, policy.PersonYAML(inv.By, inv.By.Name), withPrefix(prefix(inv), "whoami")))
 }
 
 // permitted checks that the Defender token has what s needs. When the token

@@ -115,7 +115,7 @@ func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, erro
 	if !ok || !slices.Contains(d.among, c.inv.Value) || d.reason == "" {
 		return chat.Message{}, &sorry{
 			sentence: chat.Plain("The words of that command are no longer known, so nothing was asked for."),
-			next:     chat.Join(chat.Plain("Type: "), chat.Code(WithPrefix(prefix(c.inv), c.spec.Name+" "+c.inv.Value+" <reason>"))),
+			next:     chat.Join(chat.Plain("Type: "), chat.Code(withPrefix(prefix(c.inv), c.spec.Name+" "+c.inv.Value+" <reason>"))),
 		}
 	}
 	return r.request(ctx, c, order{machines: []string{c.inv.Value}, reason: d.reason, scope: d.scope})

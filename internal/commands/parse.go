@@ -31,7 +31,7 @@ func prefix(inv chat.Invocation) string {
 }
 
 // usage is c's command as it would be typed there.
-func (c *call) usage() string { return WithPrefix(prefix(c.inv), c.spec.Usage) }
+func (c *call) usage() string { return withPrefix(prefix(c.inv), c.spec.Usage) }
 
 // arg is the text of argument i, or "".
 func (c *call) arg(i int) string {

@@ -9,7 +9,6 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
-	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -91,6 +90,3 @@ type Subject struct {
 type StatusSource interface {
 	Status(ctx context.Context) []cards.StatusLine
 }
-
-// Directory is [identity.Directory].
-type Directory = identity.Directory

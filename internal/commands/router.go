@@ -13,6 +13,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
@@ -33,7 +34,7 @@ type Config struct {
 	Approvals Approvals
 	Policy    *policy.Source
 	Groups    policy.GroupSource
-	Directory Directory
+	Directory identity.Directory
 	Inbox     Inbox
 	Recorder  Recorder
 	Watcher   Watcher

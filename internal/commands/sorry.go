@@ -57,10 +57,10 @@ func (r *Router) unknownCommand(inv chat.Invocation, typed string) error {
 	slices.Sort(names)
 	sentence := chat.Join(chat.Plain("There is no command "), chat.Untrusted(typed), chat.Plain("."))
 	if near := nearest(typed, names); near != "" {
-		usage := WithPrefix(prefix(inv), r.byName[near].Usage)
+		usage := withPrefix(prefix(inv), r.byName[near].Usage)
 		return &sorry{sentence: sentence, next: chat.Join(chat.Plain("Did you mean "), chat.Code(usage), chat.Plain("?"))}
 	}
-	return &sorry{sentence: sentence, next: chat.Join(chat.Code(WithPrefix(prefix(inv), "help")), chat.Plain(" lists them."))}
+	return &sorry{sentence: sentence, next: chat.Join(chat.Code(withPrefix(prefix(inv), "help")), chat.Plain(" lists them."))}
 }
 
 func unknownFlag(c *call, typed string) error {

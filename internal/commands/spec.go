@@ -99,8 +99,8 @@ func Specs() []Spec {
 	return slices.Concat(alertSpecs(), machineSpecs(), isolationSpecs(), huntSpecs(), requestSpecs(), aboutSpecs())
 }
 
-// WithPrefix is a usage or example as it is typed where form works.
-func WithPrefix(form, text string) string { return form + " " + text }
+// withPrefix is a usage or example as it is typed where form works.
+func withPrefix(form, text string) string { return form + " " + text }
 
 // names are all names a Spec answers to.
 func (s Spec) names() []string { return append([]string{s.Name}, s.Aliases...) }
