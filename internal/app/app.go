@@ -1,0 +1,282 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/commands"
+	"github.com/mdebot/mdebot/internal/containment"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/notify"
+	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/slackbot"
+	"github.com/mdebot/mdebot/internal/store"
+	"github.com/mdebot/mdebot/internal/teamsbot"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+// stopTimeout is how long work in flight may take after the process was asked to
+// stop. What is not finished then goes on at the next start, on this replica or
+// another one.
+const stopTimeout = 15 * time.Second
+
+// App is the whole bot.
+type App struct {
+	cfg    Config
+	log    *slog.Logger
+	now    func() time.Time
+	tenant tenant.ID
+
+	store       *store.Store
+	policy      *policy.Source
+	audit       *audit.Log
+	defender    *defender.Client
+	approvals   *approvals.Service
+	containment *containment.Runner
+	notify      *notify.Notifier
+	slack       *slackbot.Bot
+	teams       *teamsbot.Bot
+	permissions *permissions
+	reload      *reloader
+	handler     chat.Handler
+
+	webhook, admin net.Listener
+	ready          atomic.Bool
+}
+
+// New reads mdebot.yaml, opens the database and the listeners and puts the parts
+// together. Nothing runs and nobody is called before Run. A configuration that
+// cannot work is a *ConfigError.
+func New(ctx context.Context, cfg Config, logger *slog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: logger, now: time.Now, tenant: cfg.Defender.TenantID}
+	pol, err := policy.Load(cfg.File, cfg.policyOptions())
+	if err != nil {
+		return nil, &ConfigError{Faults: appendFault(nil, err)}
+	}
+	for _, w := range pol.Warnings() {
+		logger.WarnContext(ctx, "configuration warning", "warning", w)
+	}
+	a.policy = policy.NewSource(pol)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger}); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := a.assemble(); err != nil {
+		return nil, err
+	}
+	if a.webhook, err = listen(ctx, cfg.Listen, cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
+		return nil, err
+	}
+	if a.admin, err = listen(ctx, cfg.AdminListen, "", ""); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// policyOptions says whose object IDs mdebot.yaml may give without their tenant.
+func (c Config) policyOptions() policy.Options {
+	home := string(c.Defender.TenantID)
+	if len(c.Teams.TenantIDs) > 0 {
+		home = c.Teams.TenantIDs[0]
+	}
+	return policy.Options{HomeTenant: home}
+}
+
+// assemble makes the parts, from the outside in, and hands each what it needs.
+func (a *App) assemble() error {
+	transport, err := outbound(a.cfg)
+	if err != nil {
+		return &ConfigError{Faults: []error{err}}
+	}
+	a.audit = audit.NewLog(a.now)
+	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log)); err != nil {
+		return err
+	}
+	actor, err := defender.NewActor(a.cfg.Defender, a.defender)
+	if err != nil {
+		return err
+	}
+	a.permissions = newPermissions(a.defender.For(defender.LaneInteractive), a.now)
+	portal := a.defender.Portal()
+
+	dir := directories{}
+	posters := map[identity.Platform]chat.Poster{}
+	handler := &lateHandler{}
+	if a.cfg.Slack.Enabled() {
+		cfg := a.cfg.Slack
+		cfg.Transport = transport
+		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
+			return err
+		}
+		dir[identity.Slack], posters[identity.Slack] = a.slack, a.slack
+	}
+	if a.cfg.Teams.Enabled() {
+		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
+			References: references{db: a.store, now: a.now}, Transport: transport, Logger: a.log,
+		}); err != nil {
+			return err
+		}
+		dir[identity.Teams], posters[identity.Teams] = a.teams, a.teams
+	}
+
+	requests := &requestSource{}
+	if a.notify, err = notify.New(notify.Config{
+		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Now: a.now, Logger: a.log,
+		Tenants: []notify.Watched{{
+			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
+			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
+			MayIsolate: func() bool { return a.permissions.has(defender.PermissionIsolate) },
+		}},
+	}); err != nil {
+		return err
+	}
+	a.approvals = approvals.New(approvals.Config{
+		DB: a.store, Audit: a.audit, Announcer: a.notify, Policy: a.policy, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
+	})
+	requests.Service = a.approvals
+	a.containment = containment.New(containment.Config{
+		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, Now: a.now, Logger: a.log,
+	})
+	a.handler = handler
+	handler.Handler = commands.New(commands.Config{
+		Tenant: a.tenant, Defender: a.defender.For(defender.LaneInteractive), Hunter: a.defender.For(defender.LaneHunt),
+		Approvals: a.approvals, Policy: a.policy, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
+		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log,
+	})
+
+	a.store.Handle(notify.JobDeliver, a.notify.Deliver, store.Workers(16))
+	a.store.Handle(approvals.KindExecute, a.containment.Execute, store.Workers(8))
+	a.store.Handle(approvals.KindFollow, a.containment.Follow, store.Workers(8))
+	a.store.Tick("requests", a.approvals.Sweep)
+	a.store.Tick("messages", a.notify.Sweep)
+
+	a.reload = &reloader{
+		file: a.cfg.File, options: a.cfg.policyOptions(), source: a.policy, log: a.log, seen: stampOf(a.cfg.File),
+		announce: func(ctx context.Context, about string, m chat.Message) error {
+			return a.notify.Announce(ctx, a.tenant, about, m)
+		},
+		audit: a.record,
+	}
+	return nil
+}
+
+// Addr is where Slack and Teams reach the bot.
+func (a *App) Addr() net.Addr { return a.webhook.Addr() }
+
+// AdminAddr is where health and readiness are told.
+func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
+
+// Run serves until ctx ends, then stops in order: intake first, then work in
+// flight, then the database. It may be called once.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.record(ctx, "started", "ok", Version()); err != nil {
+		return fmt.Errorf("record the start: %w", err)
+	}
+	if err := a.store.Start(ctx); err != nil {
+		return fmt.Errorf("start jobs: %w", err)
+	}
+
+	// The parts outlive ctx by the drain; stop ends them.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	failed := make(chan error, 4)
+	webhook := newServer(a.routes(), a.log)
+	admin := newServer(adminRoutes(&a.ready, a.degraded), a.log)
+	serve := func(srv *http.Server, l net.Listener) {
+		wg.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			}
+		})
+	}
+	part := func(run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(running); err != nil && running.Err() == nil {
+				failed <- err
+			}
+		})
+	}
+	serve(webhook, a.webhook)
+	serve(admin, a.admin)
+	if a.slack != nil {
+		part(a.slack.Run)
+	}
+	if a.teams != nil {
+		part(a.teams.Run)
+	}
+	wg.Go(func() { a.notify.Poll(running) })
+	wg.Go(func() { a.reload.run(running) })
+	wg.Go(func() { a.permissions.run(running) })
+	a.ready.Store(true)
+	a.log.InfoContext(ctx, "ready", "version", Version(), "listen", a.Addr().String(), "admin", a.AdminAddr().String(),
+		"policy_hash", a.policy.Current().Hash(), "config", a.cfg)
+
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	a.ready.Store(false)
+	a.log.InfoContext(context.WithoutCancel(ctx), "stopping")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err = errors.Join(err, webhook.Shutdown(drain))
+	stop()
+	err = errors.Join(err, a.store.Stop(drain), admin.Shutdown(drain))
+	wg.Wait()
+	return errors.Join(err, a.record(drain, "stopped", "ok", Version()))
+}
+
+// routes are the webhook paths of the configured platforms.
+func (a *App) routes() http.Handler {
+	mux := http.NewServeMux()
+	if a.slack != nil {
+		mux.Handle("/slack/", a.slack.Routes())
+	}
+	if a.teams != nil {
+		mux.Handle("/api/messages", a.teams.Endpoint(a.handler))
+	}
+	return mux
+}
+
+// close closes what New opened, in reverse order. Closing twice is harmless.
+func (a *App) close() error {
+	var errs []error
+	for _, l := range []net.Listener{a.webhook, a.admin} {
+		if l != nil {
+			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// record appends an event about the bot itself to the audit log.
+func (a *App) record(ctx context.Context, kind, outcome, detail string) error {
+	e := audit.Event{Tenant: a.tenant, At: a.now(), Kind: kind, Outcome: outcome, PolicyHash: a.policy.Current().Hash(), Detail: jsonString(detail)}
+	return a.store.InTx(ctx, func(tx durable.Tx) error {
+		_, err := a.audit.Append(ctx, tx, e)
+		return err
+	})
+}

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/slackbot"
+	"github.com/mdebot/mdebot/internal/teamsbot"
+)
+
+// Config is everything that comes from the environment. Each part belongs to
+// the package that uses it. It holds secrets and prints without them.
+type Config struct {
+	Defender defender.Config
+	Slack    slackbot.Config
+	Teams    teamsbot.Config
+
+	File        string `env:"MDEBOT_CONFIG, default=mdebot.yaml"`
+	DatabaseURL string `env:"MDEBOT_DATABASE_URL, default=sqlite:mdebot.db"`
+	Listen      string `env:"MDEBOT_LISTEN, default=:8080"`
+	TLSCertFile string `env:"MDEBOT_TLS_CERT_FILE"`
+	TLSKeyFile  string `env:"MDEBOT_TLS_KEY_FILE"`
+	AdminListen string `env:"MDEBOT_ADMIN_LISTEN, default=127.0.0.1:9090"`
+	CAFile      string `env:"MDEBOT_CA_FILE"`
+	HTTPSProxy  string `env:"HTTPS_PROXY"`
+	NoProxy     string `env:"NO_PROXY"`
+	LogLevel    string `env:"MDEBOT_LOG_LEVEL, default=info"`
+}
+
+// ConfigError joins every fault of the configuration. The process exits with
+// code 2 on it.
+type ConfigError struct{ Faults []error }
+
+func (e *ConfigError) Error() string {
+	lines := make([]string, 0, len(e.Faults)+1)
+	lines = append(lines, fmt.Sprintf("the configuration has %d fault(s):", len(e.Faults)))
+	for _, f := range e.Faults {
+		for line := range strings.SplitSeq(f.Error(), "\n") {
+			lines = append(lines, "  "+line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap lets errors.Is see each fault.
+func (e *ConfigError) Unwrap() []error { return e.Faults }
+
+// LoadConfig reads the settings from environ, in the form of os.Environ, and
+// checks them. The error is a *ConfigError with all faults at once.
+func LoadConfig(ctx context.Context, environ []string) (Config, error) {
+	var cfg Config
+	var faults []error
+	env, err := newEnvironment(environ)
+	faults = appendFault(faults, err)
+	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &cfg, Lookuper: env}); err != nil {
+		faults = append(faults, err)
+	} else {
+		faults = appendFault(faults, cfg.Validate())
+	}
+	if len(faults) > 0 {
+		return Config{}, &ConfigError{Faults: faults}
+	}
+	return cfg, nil
+}
+
+// Validate reports every fault.
+func (c Config) Validate() error {
+	var faults []error
+	faults = appendFault(faults, c.Defender.Validate())
+	if !c.Slack.Enabled() && !c.Teams.Enabled() {
+		faults = append(faults, errors.New("neither Slack nor Teams is configured: set SLACK_BOT_TOKEN or TEAMS_APP_ID, or both"))
+	}
+	if c.Slack.Enabled() {
+		faults = appendFault(faults, c.Slack.Validate())
+	}
+	if c.Teams.Enabled() {
+		faults = appendFault(faults, c.Teams.Validate())
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		faults = append(faults, errors.New("MDEBOT_TLS_CERT_FILE and MDEBOT_TLS_KEY_FILE go together: set both or neither"))
+	}
+	for _, l := range []struct{ name, addr string }{{"MDEBOT_LISTEN", c.Listen}, {"MDEBOT_ADMIN_LISTEN", c.AdminListen}} {
+		if _, _, err := net.SplitHostPort(l.addr); err != nil {
+			faults = append(faults, fmt.Errorf("%s: write host:port or :port, not %q", l.name, l.addr))
+		}
+	}
+	if _, err := c.logLevel(); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) logLevel() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return 0, fmt.Errorf("MDEBOT_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
+	}
+	return level, nil
+}
+
+// LogValue lists what may be shown; a field added later is hidden until it is
+// added here (threat-model C-03).
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Any("defender", c.Defender),
+		slog.Any("slack", c.Slack),
+		slog.Any("teams", c.Teams),
+		slog.String("config_file", c.File),
+		slog.String("listen", c.Listen),
+		slog.String("admin_listen", c.AdminListen),
+		slog.Bool("tls", c.TLSCertFile != ""),
+		slog.Bool("proxy", c.HTTPSProxy != ""),
+		slog.String("log_level", c.LogLevel),
+	)
+}
+
+// appendFault adds err, taking joined errors apart so that each fault is counted
+// and shown on its own.
+func appendFault(faults []error, err error) []error {
+	if err == nil {
+		return faults
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			faults = appendFault(faults, e)
+		}
+		return faults
+	}
+	return append(faults, err)
+}

@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/sandbox"
+)
+
+type demoCmd struct {
+	Listen string `default:"127.0.0.1:8080" help:"Address of the page; loopback only."`
+	Bot    string `placeholder:"URL" help:"Address of a bot you run yourself with the printed settings; none is started then."`
+	Socket bool   `help:"Let the bot fetch Slack's deliveries by Socket Mode instead of being called."`
+}
+
+// Run starts the simulators, the page and, unless one is given, the bot itself:
+// the same as in production, with the simulators' addresses.
+func (c demoCmd) Run(ctx context.Context, p *process) (err error) {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return &ConfigError{Faults: []error{fmt.Errorf("--listen %s: the demo has no login, so it listens on loopback only, such as 127.0.0.1:8080", c.Listen)}}
+	}
+	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.Socket, Pace: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	page, err := listen(ctx, c.Listen, "", "")
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: world.Page(), ReadHeaderTimeout: headerTimeout}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(page) }()
+	defer func() { err = errors.Join(err, srv.Close()); <-served }()
+
+	dir, err := os.MkdirTemp("", "mdebot-demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file := filepath.Join(dir, "mdebot.yaml")
+	if err := os.WriteFile(file, []byte(sandbox.PolicyYAML()), 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "http://%s\n", page.Addr())
+	if err := printWorld(p.stdout, world, file); err != nil {
+		return err
+	}
+	if c.Bot != "" {
+		return c.withBot(ctx, p, world)
+	}
+	return demoBot(ctx, p, world, dir, file)
+}
+
+// withBot connects the simulators to a bot that somebody else runs, as soon as
+// it answers.
+func (c demoCmd) withBot(ctx context.Context, p *process, world *sandbox.World) error {
+	fmt.Fprintln(p.stdout, "\nWaiting for the bot at", c.Bot)
+	for {
+		err := world.Connect(ctx, strings.TrimRight(c.Bot, "/"))
+		if err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+	fmt.Fprintln(p.stdout, "Connected.")
+	<-ctx.Done()
+	return nil
+}
+
+// demoBot runs the bot in this process on ports of its own.
+func demoBot(ctx context.Context, p *process, world *sandbox.World, dir, file string) error {
+	environ := slices.Concat(world.Environment(), []string{
+		"MDEBOT_CONFIG=" + file,
+		"MDEBOT_DATABASE_URL=sqlite:" + filepath.Join(dir, "mdebot.db"),
+		"MDEBOT_LISTEN=127.0.0.1:0",
+		"MDEBOT_ADMIN_LISTEN=127.0.0.1:0",
+		"MDEBOT_LOG_LEVEL=warn",
+	})
+	cfg, err := LoadConfig(ctx, environ)
+	if err != nil {
+		return err
+	}
+	bot, err := New(ctx, cfg, newLogger(cfg, p.stderr))
+	if err != nil {
+		return err
+	}
+	running := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { running <- bot.Run(ctx) }()
+	if err := world.Connect(ctx, "http://"+bot.Addr().String()); err != nil {
+		cancel()
+		return errors.Join(fmt.Errorf("connect the simulators to the bot: %w", err), <-running)
+	}
+	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-042 beaconing to a known bad address\nStop with Ctrl-C.\n")
+	return <-running
+}
+
+// printWorld prints what a separate bot needs.
+func printWorld(w io.Writer, world *sandbox.World, file string) error {
+	var b strings.Builder
+	b.WriteString("\n# The simulators:\n")
+	addresses := world.Addresses()
+	for _, name := range []string{"entra", "defender", "slack", "teams"} {
+		fmt.Fprintf(&b, "#   %-9s %s\n", name, addresses[name])
+	}
+	b.WriteString("# To run a bot of your own against them, start the demo with --bot URL and give the bot:\n")
+	for _, line := range world.Environment() {
+		fmt.Fprintln(&b, line)
+	}
+	fmt.Fprintf(&b, "MDEBOT_CONFIG=%s\n\n# mdebot.yaml:\n", file)
+	for line := range strings.Lines(sandbox.PolicyYAML()) {
+		b.WriteString("#   " + line)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

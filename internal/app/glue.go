@@ -1,0 +1,129 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/commands"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/notify"
+)
+
+// directories asks the platform that an account belongs to.
+type directories map[identity.Platform]identity.Directory
+
+// Standing implements identity.Directory.
+func (d directories) Standing(ctx context.Context, p identity.Principal) (identity.Standing, error) {
+	platform, ok := d[p.Platform]
+	if !ok {
+		return identity.Unknown, fmt.Errorf("%s is not configured", p.Platform)
+	}
+	return platform.Standing(ctx, p)
+}
+
+// lateHandler is the router, which is made after the bots that need it.
+type lateHandler struct{ chat.Handler }
+
+// requestSource is the approvals service, which is made after the notifier that
+// reads from it.
+type requestSource struct{ *approvals.Service }
+
+var _ notify.RequestSource = (*requestSource)(nil)
+
+// recorder appends events of their own, outside any other change.
+type recorder struct {
+	db  durable.DB
+	log *audit.Log
+}
+
+// Record implements commands.Recorder.
+func (r recorder) Record(ctx context.Context, e audit.Event) error {
+	return r.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := r.log.Append(ctx, tx, e)
+		return err
+	})
+}
+
+// subjects tells commands what a thread is about.
+type subjects struct{ *notify.Notifier }
+
+// SubjectOf implements commands.Subjects.
+func (s subjects) SubjectOf(ctx context.Context, in chat.Conversation) (commands.Subject, bool, error) {
+	_, kind, id, ok, err := s.Notifier.SubjectOf(ctx, in)
+	if err != nil || !ok {
+		return commands.Subject{}, false, err
+	}
+	switch kind {
+	case notify.SubjectAlert:
+		return commands.Subject{Kind: commands.SubjectAlert, ID: id}, true, nil
+	case notify.SubjectRequest:
+		return commands.Subject{Kind: commands.SubjectRequest, ID: id}, true, nil
+	}
+	return commands.Subject{}, false, nil
+}
+
+// permissions remembers what the Defender token permits, for the buttons of
+// posted cards. Commands ask the client itself.
+type permissions struct {
+	client interface {
+		Permissions(ctx context.Context) (defender.Permissions, error)
+	}
+	now func() time.Time
+
+	mu      sync.Mutex
+	current defender.Permissions
+	err     error
+}
+
+func newPermissions(c *defender.Client, now func() time.Time) *permissions {
+	return &permissions{client: c, now: now}
+}
+
+// permissionsEvery is how often a change of permissions is noticed. Tokens live
+// an hour, and a change needs a new token.
+const permissionsEvery = 5 * time.Minute
+
+func (p *permissions) run(ctx context.Context) {
+	for {
+		current, err := p.client.Permissions(ctx)
+		p.mu.Lock()
+		if p.err = err; err == nil {
+			p.current = current
+		}
+		p.mu.Unlock()
+		wait := permissionsEvery
+		if err != nil {
+			wait = 10 * time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (p *permissions) has(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current.Has(name)
+}
+
+func (p *permissions) problem() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func jsonString(s string) json.RawMessage {
+	b, _ := json.Marshal(s) // a string always encodes
+	return b
+}

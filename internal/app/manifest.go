@@ -1,0 +1,207 @@
+package app
+
+import (
+	"archive/zip"
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/mdebot/mdebot/internal/commands"
+)
+
+type manifestCmd struct {
+	Slack slackManifestCmd `cmd:"" help:"Print the Slack app manifest (JSON)."`
+	Teams teamsManifestCmd `cmd:"" help:"Print the Teams app manifest, or write the app package."`
+}
+
+type slackManifestCmd struct {
+	URL string `name:"url" placeholder:"https://mdebot.example.com" help:"Public address of the bot. Leave it out for Socket Mode."`
+}
+
+func (c slackManifestCmd) Run(p *process) error {
+	m, err := slackManifest(c.URL)
+	if err != nil {
+		return err
+	}
+	return writeJSON(p, m)
+}
+
+type teamsManifestCmd struct {
+	AppID string `name:"app-id" required:"" help:"Microsoft App ID of the bot."`
+	Zip   string `name:"zip" type:"path" placeholder:"mdebot-teams.zip" help:"Write the app package for upload instead."`
+}
+
+func (c teamsManifestCmd) Run(p *process) error {
+	if _, err := uuid.Parse(c.AppID); err != nil {
+		return fmt.Errorf("--app-id: %q is not a GUID", c.AppID)
+	}
+	m := teamsManifest(c.AppID)
+	if c.Zip == "" {
+		return writeJSON(p, m)
+	}
+	b, err := teamsPackage(m)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.Zip, b, 0o644); err != nil { //nolint:gosec // the package holds no secret
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, "wrote", c.Zip)
+	return err
+}
+
+func writeJSON(p *process, v any) error {
+	b, err := manifestJSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(b)
+	return err
+}
+
+func manifestJSON(v any) ([]byte, error) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return append(b, '\n'), err
+}
+
+type object = map[string]any
+
+// slackManifest is the app as Slack needs to know it. Without base, Slack speaks
+// to the bot through Socket Mode and no address is needed. Each scope has its
+// reason in docs/permissions.md.
+func slackManifest(base string) (object, error) {
+	base = strings.TrimRight(base, "/")
+	if base != "" && !strings.HasPrefix(base, "https://") {
+		return nil, errors.New("--url: write an https address")
+	}
+	command := object{
+		"command": "/mde", "description": "Ask Microsoft Defender for Endpoint",
+		"usage_hint": slackUsage(), "should_escape": false,
+	}
+	interactivity := object{"is_enabled": true}
+	events := object{"bot_events": []string{"app_mention", "message.im"}}
+	if base != "" {
+		command["url"] = base + "/slack/commands"
+		interactivity["request_url"] = base + "/slack/interactions"
+		interactivity["message_menu_options_url"] = base + "/slack/interactions"
+		events["request_url"] = base + "/slack/events"
+	}
+	return object{
+		"_metadata":           object{"major_version": 1},
+		"display_information": object{"name": "mdebot", "description": "Microsoft Defender for Endpoint, with two-person approval", "background_color": "#1b2a4a"},
+		"features": object{
+			"bot_user":       object{"display_name": "mdebot", "always_online": true},
+			"app_home":       object{"home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
+			"slash_commands": []object{command},
+		},
+		"oauth_config": object{"scopes": object{"bot": []string{
+			"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
+			"groups:history", "groups:read", "im:history", "im:write", "users:read",
+		}}},
+		"settings": object{
+			"interactivity":          interactivity,
+			"event_subscriptions":    events,
+			"socket_mode_enabled":    base == "",
+			"org_deploy_enabled":     false,
+			"token_rotation_enabled": false,
+		},
+	}, nil
+}
+
+// menu is the commands shown where a platform has room for few, in the order
+// people need them.
+var menu = []string{"alerts", "alert", "machine", "isolate", "release", "hunt", "requests", "isolated", "status", "help"}
+
+func menuSpecs() []commands.Spec {
+	var out []commands.Spec
+	specs := commands.Specs()
+	for _, name := range menu {
+		if i := slices.IndexFunc(specs, func(s commands.Spec) bool { return s.Name == name }); i >= 0 {
+			out = append(out, specs[i])
+		}
+	}
+	return out
+}
+
+func slackUsage() string {
+	names := make([]string, 0, len(menu))
+	for _, s := range menuSpecs() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, " | ")
+}
+
+// teamsManifest is the app as Teams needs to know it.
+func teamsManifest(appID string) object {
+	list := make([]object, 0, len(menu))
+	for _, s := range menuSpecs() {
+		list = append(list, object{"title": s.Name, "description": clip(s.Summary, 128)})
+	}
+	scopes := []string{"personal", "team", "groupChat"}
+	return object{
+		"$schema":         "https://developer.microsoft.com/en-us/json-schemas/teams/v1.30/MicrosoftTeams.schema.json",
+		"manifestVersion": "1.30",
+		"version":         "1.0.0",
+		"id":              appID,
+		"developer": object{
+			"name": "mdebot", "websiteUrl": "https://github.com/mdebot/mdebot",
+			"privacyUrl": "https://github.com/mdebot/mdebot#privacy", "termsOfUseUrl": "https://github.com/mdebot/mdebot#license",
+		},
+		"name": object{"short": "mdebot", "full": "mdebot: Microsoft Defender for Endpoint"},
+		"description": object{
+			"short": "Ask Microsoft Defender; isolate machines with a second person.",
+			"full":  "Alerts post themselves. Ask for alerts, machines and hunts in chat. Isolation and release happen only after a second person approves.",
+		},
+		"icons":       object{"color": "color.png", "outline": "outline.png"},
+		"accentColor": "#1B2A4A",
+		"bots": []object{{
+			"botId": appID, "scopes": scopes, "supportsFiles": true, "isNotificationOnly": false,
+			"commandLists": []object{{"scopes": scopes, "commands": list}},
+		}},
+		"permissions":  []string{"identity", "messageTeamMembers"},
+		"validDomains": []string{},
+	}
+}
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:strings.LastIndexByte(s[:most-2], ' ')] + " …"
+}
+
+//go:embed icons/color.png
+var colorIcon []byte
+
+//go:embed icons/outline.png
+var outlineIcon []byte
+
+// teamsPackage is the zip that administrators upload.
+func teamsPackage(manifest object) ([]byte, error) {
+	b, err := manifestJSON(manifest)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	z := zip.NewWriter(&out)
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{"manifest.json", b}, {"color.png", colorIcon}, {"outline.png", outlineIcon}} {
+		w, err := z.Create(f.name)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.content); err != nil {
+			return nil, err
+		}
+	}
+	return out.Bytes(), z.Close()
+}

@@ -1,0 +1,165 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/sethvargo/go-envconfig"
+)
+
+// Setting documents one environment variable. The table in the README and the
+// check for misspelt names are made from the list; a test holds it to the env
+// tags that are really read.
+type Setting struct {
+	Name    string
+	Default string
+	Meaning string
+	Secret  bool
+}
+
+// Settings lists every environment variable, in the order of the README. Each
+// can also be given as NAME_FILE, a file that holds the value.
+func Settings() []Setting {
+	return []Setting{
+		{Name: "MDE_TENANT_ID", Meaning: "Entra tenant ID of the Defender tenant."},
+		{Name: "MDE_CLIENT_ID", Meaning: "Application (client) ID of the app registration that reads and acts."},
+		{Name: "MDE_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
+		{Name: "MDE_BASE_URL", Default: "https://api.security.microsoft.com", Meaning: "Defender API address."},
+		{Name: "MDE_GRAPH_URL", Default: "https://graph.microsoft.com", Meaning: "Microsoft Graph address, for hunting."},
+		{Name: "MDE_AUTHORITY_URL", Default: "https://login.microsoftonline.com", Meaning: "Entra address for the Defender tokens."},
+		{Name: "SLACK_BOT_TOKEN", Meaning: "Bot token (`xoxb-…`). Set it to use Slack.", Secret: true},
+		{Name: "SLACK_SIGNING_SECRET", Meaning: "Signing secret, when Slack calls the bot over HTTP.", Secret: true},
+		{Name: "SLACK_APP_TOKEN", Meaning: "App-level token (`xapp-…`): Socket Mode, and no HTTP routes for Slack.", Secret: true},
+		{Name: "SLACK_API_URL", Default: "https://slack.com/api/", Meaning: "Slack Web API address; the hosts accepted in response addresses follow it."},
+		{Name: "TEAMS_APP_ID", Meaning: "Microsoft App ID of the bot. Set it to use Teams."},
+		{Name: "TEAMS_APP_SECRET", Meaning: "Its client secret.", Secret: true},
+		{Name: "TEAMS_TENANT_ID", Meaning: "Entra tenant of the bot; further accepted tenants follow after commas."},
+		{Name: "TEAMS_AUTHORITY_URL", Default: "https://login.microsoftonline.com", Meaning: "Entra address for the bot's own tokens."},
+		{Name: "TEAMS_METADATA_URL", Default: "https://login.botframework.com/v1/.well-known/openidconfiguration", Meaning: "Where the keys of Bot Connector are published."},
+		{Name: "TEAMS_SERVICE_HOSTS", Default: "smba.trafficmanager.net", Meaning: "Exact hosts the bot may answer to, with commas."},
+		{Name: "MDEBOT_CONFIG", Default: "mdebot.yaml", Meaning: "People, approval rules and routes."},
+		{Name: "MDEBOT_DATABASE_URL", Default: "sqlite:mdebot.db", Meaning: "`sqlite:FILE` or `postgres://…`."},
+		{Name: "MDEBOT_LISTEN", Default: ":8080", Meaning: "Where Slack and Teams reach the bot."},
+		{Name: "MDEBOT_TLS_CERT_FILE", Meaning: "Certificate chain for that listener; empty when a proxy in front ends TLS."},
+		{Name: "MDEBOT_TLS_KEY_FILE", Meaning: "Its private key."},
+		{Name: "MDEBOT_ADMIN_LISTEN", Default: "127.0.0.1:9090", Meaning: "Health and readiness."},
+		{Name: "MDEBOT_CA_FILE", Meaning: "PEM certificates trusted beside the system's, for a proxy that inspects TLS."},
+		{Name: "HTTPS_PROXY", Meaning: "Proxy for all outgoing calls, also the websocket and token calls."},
+		{Name: "NO_PROXY", Meaning: "Hosts reached without it."},
+		{Name: "MDEBOT_LOG_LEVEL", Default: "info", Meaning: "debug, info, warn or error."},
+	}
+}
+
+// environment answers settings from variables, and from the files that
+// NAME_FILE variables point to. It reads the files once, so that a value cannot
+// change between validation and use.
+type environment struct {
+	values map[string]string
+	known  map[string]bool
+}
+
+var _ envconfig.Lookuper = (*environment)(nil)
+
+// newEnvironment reads environ, in the form of os.Environ. The error joins
+// every fault: unreadable files, a value given twice, and names that look like a
+// setting but are none.
+func newEnvironment(environ []string) (*environment, error) {
+	env := &environment{values: map[string]string{}, known: map[string]bool{}}
+	for _, s := range Settings() {
+		env.known[s.Name] = true
+	}
+	given := map[string]string{}
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		given[name] = value
+	}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		value := given[name]
+		base, isFile := strings.CutSuffix(name, "_FILE")
+		switch {
+		case env.known[name]:
+			env.values[name] = value
+		case isFile && env.known[base]:
+			if given[base] != "" {
+				faults = append(faults, fmt.Errorf("%s and %s are both set; keep one", base, name))
+				continue
+			}
+			content, err := os.ReadFile(value)
+			if err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", name, err))
+				continue
+			}
+			env.values[base] = strings.TrimRight(string(content), "\r\n")
+		case strings.HasPrefix(name, "MDE_"), strings.HasPrefix(name, "MDEBOT_"):
+			faults = append(faults, fmt.Errorf("%s is no setting of mdebot; did you mean %s?", name, nearest(name, env.known)))
+		}
+	}
+	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
+		if lower := given[strings.ToLower(name)]; env.values[name] == "" && lower != "" {
+			env.values[name] = lower
+		}
+	}
+	return env, errors.Join(faults...)
+}
+
+// Lookup implements envconfig.Lookuper. A variable that is set but empty counts
+// as unset: an empty secret must not satisfy "required" anywhere.
+func (e *environment) Lookup(name string) (string, bool) {
+	v := e.values[name]
+	return v, v != ""
+}
+
+// nearest is the known name with the smallest edit distance.
+func nearest(name string, known map[string]bool) string {
+	best, distance := "", len(name)+1
+	for _, candidate := range slices.Sorted(maps.Keys(known)) {
+		if d := editDistance(name, candidate); d < distance {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			next := min(row[j+1]+1, row[j]+1, diagonal+cost)
+			diagonal, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
+
+// envNames lists the variables that the env tags of v's fields read.
+func envNames(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag := f.Tag.Get("env")
+		name, _, _ := strings.Cut(tag, ",")
+		if name != "" {
+			names = append(names, name)
+			continue
+		}
+		if f.IsExported() && f.Type.Kind() == reflect.Struct {
+			names = append(names, envNames(f.Type)...)
+		}
+	}
+	return names
+}

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/notify"
+)
+
+// Status implements commands.StatusSource.
+func (a *App) Status(ctx context.Context) []cards.StatusLine {
+	lines := []cards.StatusLine{{Part: "mdebot", Good: true, Detail: Version()}}
+	watching, err := a.notify.Health(ctx, a.tenant)
+	switch {
+	case err != nil:
+		lines = append(lines, cards.StatusLine{Part: "Alerts from Defender", Detail: "the database cannot be read"})
+	default:
+		lines = append(lines, watchingLine(watching, a.now()))
+	}
+	if err := a.permissions.problem(); err != nil {
+		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Detail: err.Error()})
+	} else {
+		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
+	}
+	pending, err := a.notify.Pending(ctx)
+	if err != nil {
+		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})
+	}
+	return append(lines, pendingLine(pending, a.now()),
+		cards.StatusLine{Part: "Configuration", Good: true, Detail: "hash " + a.policy.Current().Hash()[:12]})
+}
+
+func watchingLine(h notify.Health, now time.Time) cards.StatusLine {
+	l := cards.StatusLine{Part: "Alerts from Defender", Good: !h.Blind && h.Problem == "", Detail: h.Problem}
+	switch {
+	case h.LastGood.IsZero():
+		l.Detail = "not read yet"
+	case h.Problem == "":
+		l.Detail = fmt.Sprintf("last good look %s ago", now.Sub(h.LastGood).Round(time.Second))
+	}
+	return l
+}
+
+// waitingLong is from when a message that waits is worth a look.
+const waitingLong = time.Minute
+
+func pendingLine(p notify.PendingMessages, now time.Time) cards.StatusLine {
+	l := cards.StatusLine{Part: "Messages", Good: true, Detail: "none waits"}
+	if p.Count == 0 {
+		return l
+	}
+	waits := now.Sub(p.Oldest).Round(time.Second)
+	l.Good = waits < waitingLong && p.Problem == ""
+	l.Detail = fmt.Sprintf("%d wait, the oldest for %s", p.Count, waits)
+	if p.Problem != "" {
+		l.Detail += ": " + p.Problem
+	}
+	return l
+}
+
+// degraded names the parts that do not work, for readiness. The listener has no
+// login, so no detail is given.
+func (a *App) degraded() []string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var bad []string
+	for _, l := range a.Status(ctx) {
+		if !l.Good {
+			bad = append(bad, l.Part)
+		}
+	}
+	return bad
+}
