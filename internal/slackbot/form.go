@@ -45,7 +45,7 @@ func modal(f chat.Form, from origin) (slack.ModalViewRequest, error) {
 	if f.Submit != "" {
 		view.Submit = plainObject(f.Submit, 24)
 	}
-	r := &renderer{left: maxRichText}
+	r := &renderer{left: maxText}
 	if intro := r.richText(f.Intro); intro != nil {
 		view.Blocks.BlockSet = append(view.Blocks.BlockSet, intro)
 	}

@@ -22,13 +22,13 @@ type drawn struct {
 // documentation taken together: the text of all blocks ends at about 13,000
 // characters.
 const (
-	maxRichText   = 9_000
-	maxElements   = 1_200
+	maxText       = 12_900
+	maxElements   = 800
 	maxFacts      = 40
 	maxSections   = 30
 	maxLines      = 100
 	maxButtons    = 20
-	maxOptions    = 40
+	maxOptions    = 30
 	maxMentions   = 20
 	maxTableCells = 160
 	maxCell       = 60
@@ -38,7 +38,31 @@ const (
 	maxOwnWords   = 2_400
 	maxFallback   = 3_800 // bytes of text; chat.update takes 4,000
 	maxPreview    = 1_500 // bytes
+
+	maxTitle        = 150
+	maxLabel        = 40 // of a button; clients show about 30
+	maxConfirmTitle = 40
+	maxConfirmWord  = 20
+	maxConfirmText  = 300
+	maxConfirmTexts = 1_500 // of all buttons
+	maxOption       = 60
+	maxOptionDetail = 40
+	maxPlaceholder  = 100
+	maxSmallPrint   = 120 // per element
 )
+
+// allowance is the text that m's own parts leave for facts and sections. It
+// depends on how many parts there are and not on what they say.
+func allowance(m chat.Message) int {
+	left := maxText - maxTitle - 2*maxMentions - min(len(m.Note), 10)*maxSmallPrint - 200
+	// Every element keeps at least one character and every cut list its remark.
+	left -= maxElements + 100 + 3*min(len(m.Facts), maxFacts) + 30*min(len(m.Sections), maxSections)
+	if m.Menu != nil {
+		left -= maxPlaceholder + min(len(m.Menu.Options), maxOptions)*(maxOption+maxOptionDetail)
+	}
+	left -= min(len(m.Buttons), maxButtons)*(maxLabel+maxConfirmTitle+2*maxConfirmWord) + maxConfirmTexts
+	return left
+}
 
 // toneLooks are the colour bar and the sign beside the title, for those who do
 // not see colours.
@@ -55,13 +79,13 @@ var toneLooks = map[chat.Tone]struct{ colour, sign, word string }{
 // comes as plain text.
 func render(m chat.Message) drawn {
 	d := drawn{text: previewText(m)}
-	r := &renderer{left: maxRichText}
+	r := &renderer{left: allowance(m)}
 
-	if title := m.Title.String(); title != "" {
+	if title := plainSpans(m.Title); title != "" {
 		if look, ok := toneLooks[m.Tone]; ok {
 			title = look.sign + " " + title
 		}
-		d.add(slack.NewHeaderBlock(plainObject(title, 150)))
+		d.add(slack.NewHeaderBlock(plainObject(title, maxTitle)))
 	}
 	d.add(r.mentions(m.Mentions))
 	d.add(r.facts(m.Facts))
@@ -428,10 +452,10 @@ func menu(m chat.Menu) slack.Block {
 	}
 	placeholder := m.Label
 	if n := len(m.Options); n > len(options) {
-		placeholder = fmt.Sprintf("%s (%d of %d)", shorten(m.Label, 120), len(options), n)
+		placeholder = fmt.Sprintf("%s (%d of %d)", shorten(m.Label, 80), len(options), n)
 	}
 	return slack.NewActionBlock("", slack.NewOptionsSelectBlockElement(
-		slack.OptTypeStatic, plainObject(placeholder, 150), actionID(m.Action, 0), options...))
+		slack.OptTypeStatic, plainObject(placeholder, maxPlaceholder), actionID(m.Action, 0), options...))
 }
 
 // selectOptions leaves out options whose value Slack could not carry back.
@@ -446,9 +470,9 @@ func selectOptions(list []chat.Option, most int) []*slack.OptionBlockObject {
 		}
 		var detail *slack.TextBlockObject
 		if o.Detail != "" {
-			detail = plainObject(literal(o.Detail, 50), 50)
+			detail = plainObject(literal(o.Detail, maxOptionDetail), maxOptionDetail)
 		}
-		out = append(out, slack.NewOptionBlockObject(o.Value, plainObject(literal(o.Label, 75), 75), detail))
+		out = append(out, slack.NewOptionBlockObject(o.Value, plainObject(literal(o.Label, maxOption), maxOption), detail))
 	}
 	return out
 }
@@ -466,7 +490,7 @@ func buttons(list []chat.Button) slack.Block {
 		if utf8.RuneCountInString(b.Value) > 2_000 || !utf8.ValidString(b.Value) {
 			continue
 		}
-		e := slack.NewButtonBlockElement(actionID(b.Action, i), b.Value, plainObject(b.Label, 75))
+		e := slack.NewButtonBlockElement(actionID(b.Action, i), b.Value, plainObject(b.Label, maxLabel))
 		if b.URL != "" {
 			if !webAddress(b.URL) {
 				continue
@@ -481,7 +505,7 @@ func buttons(list []chat.Button) slack.Block {
 		case chat.StyleDefault:
 		}
 		if b.Confirm != nil {
-			e.Confirm = confirmation(*b.Confirm, b.Style, min(300, 2_000/confirms))
+			e.Confirm = confirmation(*b.Confirm, b.Style, min(maxConfirmText, maxConfirmTexts/confirms))
 		}
 		elements = append(elements, e)
 	}
@@ -491,9 +515,10 @@ func buttons(list []chat.Button) slack.Block {
 	return slack.NewActionBlock("", elements...)
 }
 
-func confirmation(c chat.Confirm, style chat.Style, maxText int) *slack.ConfirmationBlockObject {
+func confirmation(c chat.Confirm, style chat.Style, most int) *slack.ConfirmationBlockObject {
 	out := slack.NewConfirmationBlockObject(
-		plainObject(c.Title, 60), plainObject(plainSpans(c.Text), maxText), plainObject(c.Yes, 30), plainObject(c.No, 30))
+		plainObject(c.Title, maxConfirmTitle), plainObject(plainSpans(c.Text), most),
+		plainObject(c.Yes, maxConfirmWord), plainObject(c.No, maxConfirmWord))
 	if style == chat.StyleDanger {
 		out.WithStyle(slack.StyleDanger)
 	}
@@ -525,11 +550,14 @@ func plainObject(s string, most int) *slack.TextBlockObject {
 func plainSpans(t chat.Text) string {
 	var out strings.Builder
 	for _, s := range t {
-		if s.Kind == chat.SpanUntrusted {
+		switch s.Kind {
+		case chat.SpanUntrusted:
 			out.WriteString(literal(s.Value, maxValue))
-			continue
+		case chat.SpanCode:
+			out.WriteString(literalCode(s.Value, maxValue))
+		default:
+			out.WriteString(chat.Text{s}.String())
 		}
-		out.WriteString(chat.Text{s}.String())
 	}
 	return out.String()
 }
@@ -539,7 +567,7 @@ func (r *renderer) context(t chat.Text) slack.Block {
 	var elements []slack.MixedElement
 	for i, s := range t {
 		if i == 9 && len(t) > 10 {
-			elements = append(elements, plainObject(plainSpans(t[i:]), 300))
+			elements = append(elements, plainObject(plainSpans(t[i:]), maxSmallPrint))
 			break
 		}
 		switch {
@@ -548,15 +576,15 @@ func (r *renderer) context(t chat.Text) slack.Block {
 			token := fmt.Sprintf("<!date^%d^{date_short_pretty} {time}|%s>", s.At.Unix(), fallback)
 			elements = append(elements, slack.NewTextBlockObject(slack.MarkdownType, token, false, false))
 		case s.Kind == chat.SpanLink && webAddress(s.URL) && !strings.ContainsAny(s.URL, "<>| \n\r\t"):
-			token := "<" + escape(s.URL) + "|" + escape(strings.ReplaceAll(words(s.Value), "|", "/")) + ">"
-			if utf8.RuneCountInString(token) > 3_000 {
-				token = escape(shorten(words(s.Value), 300))
+			token := "<" + escape(s.URL) + "|" + escape(strings.ReplaceAll(shorten(words(s.Value), 40), "|", "/")) + ">"
+			if utf8.RuneCountInString(token) > 2*maxSmallPrint {
+				token = escape(shorten(words(s.Value), 40))
 			}
 			elements = append(elements, slack.NewTextBlockObject(slack.MarkdownType, token, false, false))
 		case s.Kind == chat.SpanUntrusted || s.Kind == chat.SpanCode:
-			elements = append(elements, plainObject(literal(s.Value, 150), 150))
+			elements = append(elements, plainObject(literal(s.Value, maxSmallPrint), maxSmallPrint))
 		case chat.Text{s}.String() != "":
-			elements = append(elements, plainObject(chat.Text{s}.String(), 300))
+			elements = append(elements, plainObject(chat.Text{s}.String(), maxSmallPrint))
 		}
 	}
 	if len(elements) == 0 {
