@@ -11,7 +11,6 @@ import (
 func Action(a defender.MachineAction, p Portal) chat.Message {
 	m := chat.Message{
 		Title: chat.Join(chat.Untrusted(string(a.Type)), chat.Plain(" on "), outside(a.MachineName), chat.Plain(": "), chat.Untrusted(string(a.Status))),
-		Tone:  chat.Notice,
 		Facts: []chat.Fact{
 			{Label: "Machine", Value: sentence(outside(a.MachineName), code(a.MachineID))},
 			{Label: "Status", Value: dotted(outside(string(a.Status)), chat.Plain(actionMeaning(a.Status)))},
@@ -31,6 +30,8 @@ func Action(a defender.MachineAction, p Portal) chat.Message {
 	case defender.ActionCancelled:
 		m.Tone = chat.Neutral
 		m.Facts = append(m.Facts, chat.Fact{Label: "Cancelled by", Value: dotted(outside(a.CancelledBy), optional(a.CancelComment))})
+	default:
+		m.Tone = chat.Notice
 	}
 	if a.HResult != 0 {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Error", Value: chat.Code(fmt.Sprintf("0x%08x", uint32(a.HResult)))})

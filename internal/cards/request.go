@@ -227,8 +227,10 @@ func requestButtons(r approvals.Request) []chat.Button {
 		if w := wordsOf(r.Action); w.ask != "" && len(r.Targets) == 1 {
 			return []chat.Button{{Label: w.ask, Action: w.opposite, Value: r.Targets[0].ID, OpensForm: true}}
 		}
+		return nil
+	default:
+		return nil
 	}
-	return nil
 }
 
 // confirmNames is how many machines the confirmation names; the dialogs of both

@@ -85,7 +85,7 @@ func TestParse_faults(t *testing.T) {
 		"xyzzy":                     {"There is no command xyzzy.", "/mde help"},
 		`machine "ws-1`:             {"quotation mark", "Usage: /mde machine"},
 		"machine ws-1 --foo":        {"no flag --foo", "Usage: /mde machine"},
-		"alerts --sinse 1h":         {"Did you mean --since?"},
+		"alerts --sinc 1h":          {"Did you mean --since?"},
 		"alerts --since":            {"--since needs a value"},
 		"alerts --since 1h --since": {"--since is given twice"},
 		"machine ws-1 --public=yes": {"--public takes no value"},
