@@ -41,8 +41,8 @@ func newCache(keep time.Duration, now func() time.Time) *cache {
 }
 
 // read returns what is kept under key or fetches it. Callers share one fetch,
-// which goes on while at least one context may still want it, and each stops
-// waiting with its own.
+// which goes on when one of them stops waiting, as each does with its own
+// context.
 func (c *cache) read(ctx context.Context, lane Lane, key string, fetch func(context.Context) ([]byte, error)) ([]byte, error) {
 	body, generation, ok := c.lookup(key)
 	if ok {
@@ -51,6 +51,10 @@ func (c *cache) read(ctx context.Context, lane Lane, key string, fetch func(cont
 	// Lanes do not share a fetch: a refusal of one lane is not another's.
 	shared := fmt.Sprintf("%d %d %s", generation, lane, key)
 	result := c.flight.DoChan(shared, func() (any, error) {
+		// Another fetch may have ended between the look and this flight.
+		if body, _, ok := c.lookup(key); ok {
+			return body, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxFlight)
 		defer cancel()
 		body, err := fetch(ctx)
