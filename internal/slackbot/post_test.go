@@ -1,0 +1,202 @@
+package slackbot
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
+)
+
+func TestPost_findAndEdit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	head, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: *say("alert"), Delivery: "d1"})
+	if err != nil {
+		t.Fatalf("Post() = %v", err)
+	}
+	reply := chat.Post{To: "slack:C0SOC", Thread: head.MessageID, Broadcast: true, Message: *say("resolved"), Delivery: "d2"}
+	ref, err := w.bot.Post(t.Context(), reply)
+	if err != nil {
+		t.Fatalf("Post(reply) = %v", err)
+	}
+	if m := w.sim.Messages("C0SOC", "U0RILEY")[1]; m.ThreadTS != head.MessageID || !m.Broadcast {
+		t.Errorf("reply = %+v, want it in the thread and broadcast", m)
+	}
+	since := time.Now().Add(-time.Minute)
+	if got, found, err := w.bot.Find(t.Context(), reply, since); err != nil || !found || got != ref {
+		t.Errorf("Find(reply) = %v, %v, %v, want %v", got, found, err, ref)
+	}
+	if got, found, err := w.bot.Find(t.Context(), chat.Post{To: "slack:C0SOC", Delivery: "d1"}, since); err != nil || !found || got != head {
+		t.Errorf("Find(head) = %v, %v, %v, want %v", got, found, err, head)
+	}
+	if _, found, err := w.bot.Find(t.Context(), chat.Post{To: "slack:C0SOC", Delivery: "d3"}, since); err != nil || found {
+		t.Errorf("Find(never posted) = %v, %v, want not found", found, err)
+	}
+	red := *say("alert, in progress")
+	red.Tone = chat.Danger
+	for _, m := range []chat.Message{red, *say("alert, resolved")} {
+		if err := w.bot.Edit(t.Context(), head, m); err != nil {
+			t.Fatalf("Edit() = %v", err)
+		}
+	}
+	if m := w.sim.Messages("C0SOC", "U0RILEY")[0]; m.Text != "alert, resolved" || string(m.Attachments) != "[]" {
+		t.Errorf("edited message = %q with attachments %s, want the colour bar gone", m.Text, m.Attachments)
+	}
+	w.sim.DeleteMessage("C0SOC", head.MessageID)
+	if err := w.bot.Edit(t.Context(), head, *say("x")); !errors.Is(err, chat.ErrGone) {
+		t.Errorf("Edit(deleted) = %v, want %v", err, chat.ErrGone)
+	}
+}
+
+func TestPost_toAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	ref, err := w.bot.Post(t.Context(), chat.Post{To: chat.DirectTo(riley()), Message: *say("approve?"), Delivery: "d1"})
+	if err != nil || !ref.Conversation.Direct {
+		t.Fatalf("Post() = %v, %v, want a direct message", ref, err)
+	}
+	if list := w.sim.Messages(w.sim.DirectChannel("U0RILEY"), "U0RILEY"); len(list) != 1 || list[0].Text != "approve?" {
+		t.Errorf("direct chat = %+v", list)
+	}
+	outsider := chat.DirectTo(identity.Principal{Platform: identity.Slack, Workspace: "T0EVIL", Account: "U0EVE"})
+	if _, err := w.bot.Post(t.Context(), chat.Post{To: outsider, Message: *say("x")}); !errors.Is(err, chat.ErrForbiddenPlace) {
+		t.Errorf("Post(outsider) = %v, want %v", err, chat.ErrForbiddenPlace)
+	}
+}
+
+func TestPost_refusals(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		to    chat.Destination
+		fault slacksim.Fault
+		want  error
+		posts int
+	}{
+		{"no such channel", "slack:C0NONE", slacksim.Fault{}, chat.ErrNotThere, 0},
+		{"not in the channel", "slack:C0OUT", slacksim.Fault{}, chat.ErrNotThere, 0},
+		{"shared with outsiders", "slack:C0SHARED", slacksim.Fault{}, chat.ErrForbiddenPlace, 0},
+		{"a Teams destination", "teams:19:x@thread.tacv2", slacksim.Fault{}, chat.ErrNotThere, 0},
+		{"a revoked token", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultError, Code: "token_revoked"}, chat.ErrCredentials, 0},
+		{"an archived channel", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultError, Code: "is_archived"}, chat.ErrNotThere, 0},
+		{"blocks refused twice", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultError, Code: "invalid_blocks", Times: 2}, chat.ErrTooBig, 0},
+		{"a server error", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultServerError}, chat.ErrUnclear, 0},
+		{"a documented half failure", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultError, Code: "fatal_error"}, chat.ErrUnclear, 0},
+		{"a proxy's page", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultHTML}, chat.ErrUnclear, 0},
+		{"an empty answer", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultEmpty}, chat.ErrUnclear, 0},
+		{"a lost answer", "slack:C0SOC", slacksim.Fault{Kind: slacksim.FaultDropAfter}, chat.ErrUnclear, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldOptions{})
+			if tt.fault.Kind != "" {
+				tt.fault.Method = "chat.postMessage"
+				w.sim.Inject(tt.fault)
+			}
+			_, err := w.bot.Post(t.Context(), chat.Post{To: tt.to, Message: *say("x"), Delivery: "d1"})
+			if !errors.Is(err, tt.want) {
+				t.Errorf("Post() = %v, want %v", err, tt.want)
+			}
+			if n := len(w.sim.Ledger()); n != tt.posts {
+				t.Errorf("%d posts took effect, want %d", n, tt.posts)
+			}
+			if err != nil && strings.Contains(err.Error(), "http") {
+				t.Errorf("error %q holds an address", err)
+			}
+		})
+	}
+}
+
+func TestPost_plainFallback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Kind: slacksim.FaultError, Code: "invalid_blocks"})
+	if _, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: fullCard(hostile, 1)}); err != nil {
+		t.Fatalf("Post() = %v", err)
+	}
+	m := w.sim.Messages("C0SOC", "U0RILEY")[0]
+	if string(m.Blocks) != "[]" || !strings.Contains(m.Text, "Machine: ") || strings.Contains(m.Text, "<!") {
+		t.Errorf("message = %+v, want plain escaped text", m)
+	}
+}
+
+func TestPost_throttled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	for header, want := range map[string]time.Duration{
+		"7": 7 * time.Second, "1.5": 1500 * time.Millisecond, "": throttleDefault, "0": time.Second, "-4": time.Second,
+		"soon": throttleDefault, "99999999999": throttleMax, "NaN": throttleDefault,
+	} {
+		w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Kind: slacksim.FaultThrottle, RetryAfter: header})
+		_, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: *say("x")})
+		var throttled *chat.ThrottledError
+		if !errors.As(err, &throttled) || throttled.RetryAfter != want || errors.Is(err, chat.ErrUnclear) {
+			t.Errorf("Retry-After %q: %v, want to wait %s", header, err, want)
+		}
+	}
+	at := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+	if got := retryAfter(at.Add(42*time.Second).Format(http.TimeFormat), at); got != 42*time.Second {
+		t.Errorf("retryAfter(date) = %s, want 42s", got)
+	}
+}
+
+func TestPost_becomesSharedBetweenTwoPosts(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	w := newWorld(t, worldOptions{now: clock.now})
+	post := chat.Post{To: "slack:C0SOC", Message: *say("x")}
+	if _, err := w.bot.Post(t.Context(), post); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.AddChannel(slacksim.Channel{ID: "C0SOC", Name: "soc", BotIn: true, Shared: true})
+	clock.advance(10 * time.Minute)
+	if _, err := w.bot.Post(t.Context(), post); !errors.Is(err, chat.ErrForbiddenPlace) {
+		t.Errorf("Post() = %v, want %v within ten minutes", err, chat.ErrForbiddenPlace)
+	}
+}
+
+func TestStanding(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	w := newWorld(t, worldOptions{now: clock.now})
+	account := func(workspace, user string) identity.Principal {
+		return identity.Principal{Platform: identity.Slack, Workspace: workspace, Account: user}
+	}
+	tests := []struct {
+		name string
+		who  identity.Principal
+		want identity.Standing
+	}{
+		{"a member", account("T0SOC", "U0RILEY"), identity.Member},
+		{"a guest", account("T0SOC", "U0GUEST"), identity.Guest},
+		{"a single-channel guest", account("T0SOC", "U0SINGLE"), identity.Guest},
+		{"somebody who left", account("T0SOC", "U0GONE"), identity.Inactive},
+		{"a bot", account("T0SOC", "U0ROBOT"), identity.Automaton},
+		{"a stranger", account("T0EVIL", "U0EVE"), identity.Outsider},
+		{"a stranger who claims our workspace", account("T0SOC", "U0EVE"), identity.Outsider},
+		{"a member who claims another workspace", account("T0EVIL", "U0RILEY"), identity.Outsider},
+		{"nobody", account("T0SOC", "U0NOBODY"), identity.Outsider},
+	}
+	for _, tt := range tests {
+		if got, err := w.bot.Standing(t.Context(), tt.who); err != nil || got != tt.want {
+			t.Errorf("%s: Standing() = %v, %v, want %v", tt.name, got, err, tt.want)
+		}
+	}
+	w.sim.AddUser(slacksim.User{ID: "U0RILEY", Deleted: true})
+	clock.advance(5 * time.Minute)
+	if got, err := w.bot.Standing(t.Context(), account("T0SOC", "U0RILEY")); err != nil || got != identity.Inactive {
+		t.Errorf("Standing() = %v, %v five minutes after leaving, want inactive", got, err)
+	}
+	for _, kind := range []slacksim.FaultKind{slacksim.FaultServerError, slacksim.FaultHTML, slacksim.FaultEmpty, slacksim.FaultDrop, slacksim.FaultThrottle} {
+		w.sim.Inject(slacksim.Fault{Method: "users.info", Kind: kind})
+		if got, err := w.bot.Standing(t.Context(), account("T0SOC", "U0AVERY")); err == nil || got != identity.Unknown {
+			t.Errorf("%s: Standing() = %v, %v, want unknown and an error", kind, got, err)
+		}
+	}
+}
