@@ -21,8 +21,8 @@ type HelpEntry struct {
 // HelpFlag is one flag of a command.
 type HelpFlag struct{ Name, Summary string }
 
-// Help lists the commands. Form is the way to call mdebot that works where it is read.
-func Help(entries []HelpEntry, form string) chat.Message {
+// Help lists the commands. More is how to ask for more about one.
+func Help(entries []HelpEntry, more string) chat.Message {
 	s := chat.Section{}
 	for _, e := range entries {
 		line := chat.Join(chat.Code(e.Usage), chat.Plain(" – "+e.Summary))
@@ -34,7 +34,7 @@ func Help(entries []HelpEntry, form string) chat.Message {
 	return chat.Message{
 		Title:    chat.Plain("What mdebot does"),
 		Sections: []chat.Section{s},
-		Note:     chat.Plain("More about one command: " + form + " help <command>. Commands that change a machine wait for a second person."),
+		Note:     chat.Plain("More about one command: " + more + ". Commands that change a machine wait for a second person."),
 	}
 }
 

@@ -109,7 +109,7 @@ func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 	for i, s := range r.specs {
 		entries[i] = helpEntry(s, form, granted, known)
 	}
-	return cards.Help(entries, form), nil
+	return cards.Help(entries, withPrefix(form, "help <command>")), nil
 }
 
 func helpEntry(s Spec, form string, granted defender.Permissions, known bool) cards.HelpEntry {

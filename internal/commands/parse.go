@@ -22,10 +22,14 @@ type call struct {
 	form  func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
 }
 
-// prefix is how mdebot is called where the invocation came from.
+// prefix is how mdebot is called where the invocation came from; in a direct
+// chat plain text will do.
 func prefix(inv chat.Invocation) string {
-	if inv.Slash {
+	switch {
+	case inv.Slash:
 		return "/mde"
+	case inv.In.Direct:
+		return ""
 	}
 	return "@mdebot"
 }

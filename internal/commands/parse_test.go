@@ -101,6 +101,9 @@ func TestUsage_isTheFormThatWorksWhereItIsRead(t *testing.T) {
 	inv.Text, inv.Slash = "machine", false
 	m, _ := w.ask(t, inv)
 	mustSay(t, "machine after a mention", m, "Usage: @mdebot machine")
+	inv.In.Direct = true
+	m, _ = w.ask(t, inv)
+	mustSay(t, "machine in a direct chat", m, "Usage: machine <name")
 }
 
 func TestOrderOf(t *testing.T) {

@@ -100,7 +100,7 @@ func Specs() []Spec {
 }
 
 // withPrefix is a usage or example as it is typed where form works.
-func withPrefix(form, text string) string { return form + " " + text }
+func withPrefix(form, text string) string { return strings.TrimPrefix(form+" "+text, " ") }
 
 // names are all names a Spec answers to.
 func (s Spec) names() []string { return append([]string{s.Name}, s.Aliases...) }
