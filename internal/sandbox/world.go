@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
@@ -68,6 +69,12 @@ var (
 // People lists everybody, in the order of the page's switch.
 func People() []Person { return []Person{Riley, Avery, Sam, Jordan, Noor, Gale} }
 
+// slackGroups are the user groups of the Slack workspace.
+var slackGroups = []slacksim.UserGroup{
+	{ID: "S0ONCALL", Handle: "oncall", Members: []string{Riley.Slack}},
+	{ID: "S0LEADS", Handle: "soc-leads", Members: []string{Sam.Slack, Jordan.Slack}},
+}
+
 //go:embed mdebot.yaml
 var policyYAML string
 
@@ -95,6 +102,7 @@ type World struct {
 	Teams    *teamssim.Server
 	Estate   *estate.Estate
 
+	raised     atomic.Int64 // alerts, by the page
 	socketMode bool
 	addresses  map[string]string
 	servers    []*http.Server
@@ -171,8 +179,9 @@ func (w *World) populate() {
 		w.Teams.AddUser(teamssim.User{Tenant: TenantID, Object: p.Object, Name: p.Name, Email: p.Key + "@contoso.example", Role: role, Installed: !p.Guest})
 		slackMembers, objects = append(slackMembers, p.Slack), append(objects, p.Object)
 	}
-	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0ONCALL", Handle: "oncall", Members: []string{Riley.Slack}})
-	w.Slack.AddUserGroup(slacksim.UserGroup{ID: "S0LEADS", Handle: "soc-leads", Members: []string{Sam.Slack, Jordan.Slack}})
+	for _, g := range slackGroups {
+		w.Slack.AddUserGroup(g)
+	}
 	for _, c := range []slacksim.Channel{
 		{ID: SlackSOC, Name: "soc"}, {ID: SlackApprovals, Name: "soc-approvals"},
 		{ID: SlackFinance, Name: "finance-security"}, {ID: SlackOps, Name: "mdebot-ops"},
