@@ -17,6 +17,7 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/store"
 	"github.com/mdebot/mdebot/internal/store/storetest"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
@@ -113,12 +114,18 @@ type World struct {
 	Logger *slog.Logger
 }
 
-// New returns a world at noon, on a database of its own.
+// New returns a world at noon, on a SQLite database of its own.
 func New(t testing.TB) *World {
+	t.Helper()
+	return On(t, func(t testing.TB, opts ...func(*store.Options)) *store.Store { return storetest.New(t, opts...) })
+}
+
+// On is New on the database that open opens.
+func On(t testing.TB, open storetest.Opener) *World {
 	t.Helper()
 	clock := &Clock{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	w := &World{
-		DB:     &Queue{DB: storetest.New(t, storetest.Clock(clock.Now)), clock: clock},
+		DB:     &Queue{DB: open(t, storetest.Clock(clock.Now)), clock: clock},
 		Told:   &Told{},
 		Clock:  clock,
 		Policy: policy.NewSource(Parse(t, Config)),
