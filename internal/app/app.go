@@ -269,6 +269,9 @@ func (a *App) close() error {
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
+	if a.defender != nil {
+		a.defender.Close()
+	}
 	return errors.Join(errs...)
 }
 

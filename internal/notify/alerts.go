@@ -370,7 +370,9 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 		}
 		in := arrival{alert: a, fingerprint: fp, quiet: !known && a.Created.Before(began)}
 		if !in.quiet {
-			in.machine = w.machineFacts(ctx, a.MachineID, n.now())
+			if n.policy.Current().RoutesReadMachine() {
+				in.machine = w.machineFacts(ctx, a.MachineID, n.now())
+			}
 			if len(n.destinations(a, in.machine)) > 0 {
 				wanted = append(wanted, len(arrivals))
 			}

@@ -178,8 +178,10 @@ type fakeDefender struct {
 	alerts   []defender.Alert
 	machines map[string]defender.Machine
 	down     error
-	asked    []defender.AlertFilter
-	evidence int // calls for evidence
+	// unreadable comes before the alerts of every list.
+	unreadable *defender.RecordError
+	asked      []defender.AlertFilter
+	evidence   int // calls for evidence
 }
 
 func (f *fakeDefender) put(a defender.Alert) {
@@ -193,8 +195,11 @@ func (f *fakeDefender) Alerts(_ context.Context, filter defender.AlertFilter) it
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, filter)
-	alerts, down := slices.Clone(f.alerts), f.down
+	alerts, down, unreadable := slices.Clone(f.alerts), f.down, f.unreadable
 	return func(yield func(defender.Alert, error) bool) {
+		if unreadable != nil && !yield(defender.Alert{}, unreadable) {
+			return
+		}
 		if down != nil {
 			yield(defender.Alert{}, down)
 			return

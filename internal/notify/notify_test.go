@@ -584,3 +584,20 @@ func TestDeliver_oneReplicaSendsToADestination(t *testing.T) {
 	}
 	wantPosts(t, f.chat.at(soc), 1)
 }
+
+func TestPoller_unreadableAlertIsNamedAndDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.defender.unreadable = &defender.RecordError{Op: "list alerts", ID: "da-poison"}
+	f.alert("a1", nil)
+	for range 3 {
+		f.clock.add(16 * time.Second)
+		f.settle()
+	}
+	got := f.chat.at(soc)
+	wantPosts(t, got, 2)
+	if all := titles(got); !strings.Contains(all, "cannot be read") || !strings.Contains(all, "a1") {
+		t.Errorf("posted:\n%swant the alert, and a word about the other one", all)
+	}
+}

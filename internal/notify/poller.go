@@ -216,6 +216,14 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, p pass, from time.Ti
 		return n.renewPass(ctx, w.Tenant, p)
 	}
 	for a, err := range w.Source.Alerts(ctx, defender.AlertFilter{UpdatedSince: from, OldestFirst: true}) {
+		var unreadable *defender.RecordError
+		if errors.As(err, &unreadable) {
+			// One alert that cannot be read delays no other and is not hidden.
+			if err := n.tellUnreadable(ctx, w.Tenant, unreadable); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -229,6 +237,15 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, p pass, from time.Ti
 		}
 	}
 	return open, flush()
+}
+
+// tellUnreadable names an alert that Defender sent in a form nobody can read.
+func (n *Notifier) tellUnreadable(ctx context.Context, t tenantID, cause *defender.RecordError) error {
+	n.log.ErrorContext(ctx, "alert cannot be read", "tenant_id", t, "error", cause)
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		return n.notice(ctx, tx, t, "unreadable "+cause.Error(), cards.Notice(chat.Warning, "An alert from Defender cannot be read",
+			chat.Untrusted(cause.Error()), chat.Plain("Look for it in the Defender portal. All others are posted.")), n.everyPlace()...)
+	})
 }
 
 // takeIn records a batch, and when that fails, its alerts one by one: a poison
