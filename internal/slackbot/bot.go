@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -43,6 +44,7 @@ type Bot struct {
 	client  *slack.Client
 	respond *http.Client // to response addresses
 	hosts   map[string]bool
+	dialer  *websocket.Dialer // of Socket Mode
 	self    *self
 
 	seen     deliveries
@@ -97,6 +99,7 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		client:   client,
 		respond:  httpClient,
 		hosts:    responseHosts(api),
+		dialer:   websocketDialer(cfg.Transport),
 		self:     newSelf(client),
 		seen:     deliveries{now: cfg.Now},
 		standing: newCache[identity.Principal, identity.Standing](cfg.Now, 4*time.Minute),
@@ -105,6 +108,17 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		queue:    make(chan func(context.Context), maxQueued),
 		later:    make(chan struct{}, maxLater),
 	}, nil
+}
+
+// websocketDialer takes proxy and certificates from t. It works on a clone: t
+// changes its own settings when it is first used, adding HTTP/2, which a
+// websocket must not negotiate.
+func websocketDialer(t *http.Transport) *websocket.Dialer {
+	t = t.Clone()
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil
+	}
+	return &websocket.Dialer{Proxy: t.Proxy, TLSClientConfig: t.TLSClientConfig, HandshakeTimeout: callWithin}
 }
 
 // refuseRedirect keeps tokens and response addresses on the host they are for.

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack/socketmode"
 )
 
@@ -28,9 +27,7 @@ func (b *Bot) runSockets(ctx context.Context) error {
 	defer cancel(nil)
 	var running sync.WaitGroup
 	for range sockets {
-		client := socketmode.New(b.client, socketmode.OptionReadLimit(maxFrame), socketmode.OptionDialer(&websocket.Dialer{
-			Proxy: b.cfg.Transport.Proxy, TLSClientConfig: b.cfg.Transport.TLSClientConfig, HandshakeTimeout: callWithin,
-		}))
+		client := socketmode.New(b.client, socketmode.OptionReadLimit(maxFrame), socketmode.OptionDialer(b.dialer))
 		running.Go(func() {
 			if err := client.RunContext(ctx); err != nil && ctx.Err() == nil {
 				cancel(fmt.Errorf("socket mode: %w", refusal("open a connection", err)))
