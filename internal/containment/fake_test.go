@@ -311,7 +311,7 @@ func survive(fn func() error) (err error) {
 // run lets time pass in small steps, with sweeps and work at each.
 func (s *site) run(t fataler, d time.Duration) {
 	t.Helper()
-	step := max(d/200, time.Second)
+	step := max(d/80, time.Second)
 	s.work(t)
 	for ; d > 0; d -= step {
 		s.Clock.Pass(min(step, d))

@@ -293,10 +293,10 @@ func (m *model) quiet(t *rapid.T) {
 	m.defender.mu.Lock()
 	m.defender.answers, m.defender.readErr, m.defender.hideFor = nil, nil, 0
 	m.defender.mu.Unlock()
-	for range 4 {
+	for range 3 {
 		m.defender.finish(defender.ActionSucceeded)
-		for range 12 {
-			m.Clock.Pass(30 * time.Second)
+		for range 4 {
+			m.Clock.Pass(time.Minute)
 			m.sweep(t)
 			m.work(t)
 		}
