@@ -31,11 +31,11 @@ type HuntView struct {
 // left out, and the file with everything.
 func Hunt(v HuntView) chat.Message {
 	m := chat.Message{
-		Title:    chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + v.Took.Round(10*time.Millisecond).String()),
+		Title:    chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + took(v.Took)),
 		Sections: []chat.Section{{Heading: "Query", Lines: codeLines(v.Query), Folded: true}},
 	}
 	if v.Total == 0 {
-		m.Title = chat.Plain("Hunt: nothing found, in " + v.Took.Round(10*time.Millisecond).String())
+		m.Title = chat.Plain("Hunt: nothing found, in " + took(v.Took))
 		m.Note = chat.Plain("The query ran without error. Hunting data is some minutes behind and covers 30 days.")
 	} else {
 		m.Table = &chat.Table{Caption: "First rows", Columns: v.Columns, Rows: v.Rows, Total: v.Total}
@@ -62,4 +62,12 @@ func HuntRunning(rows int, elapsed time.Duration) chat.Message {
 		t += ", " + plural(rows, "row", "rows") + " received"
 	}
 	return chat.Message{Title: chat.Plain(t + " …"), Tone: chat.Neutral}
+}
+
+// took is how long a query ran, as people say it.
+func took(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return "less than 10ms"
+	}
+	return d.Round(10 * time.Millisecond).String()
 }

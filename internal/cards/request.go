@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -144,7 +145,7 @@ func parameters(params map[string]string) chat.Text {
 func rule(r approvals.Request) chat.Text {
 	t := outside(r.Rule.Name)
 	if r.Rule.Text != "" && r.Rule.Text != r.Rule.Name {
-		t = chat.Join(t, chat.Plain(": "), chat.Code(r.Rule.Text))
+		t = chat.Join(t, chat.Plain(": "), chat.Code(strings.ReplaceAll(strings.TrimSpace(r.Rule.Text), "\n", "; ")))
 	}
 	if r.Rule.Why != "" {
 		t = chat.Join(t, chat.Plain(" · applies because "), chat.Untrusted(r.Rule.Why))

@@ -368,7 +368,7 @@ func openedMessage(o approvals.Opened) chat.Message {
 		Title: chat.Join(chat.Plain("Asked: "), cards.RequestReply(q).Title),
 		Tone:  chat.Notice,
 		Facts: []chat.Fact{
-			{Label: "Needs", Value: chat.Plain(fmt.Sprintf("%d approval(s) besides you", q.Rule.Approvers))},
+			{Label: "Needs", Value: chat.Plain(approvalsWord(q.Rule.Approvers) + " besides you")},
 			{Label: "Can approve", Value: people(o.Eligible)},
 			{Label: "Decide by", Value: chat.At(q.Expires)},
 		},

@@ -136,7 +136,7 @@ func voted(v approvals.VoteResult, deny bool) chat.Message {
 	}
 	m.Title = chat.Join(chat.Plain(what), m.Title)
 	if missing := v.Decision.Needed - len(v.Decision.Counted); !deny && v.Request.State == approvals.Pending && missing > 0 {
-		m.Note = chat.Plain(fmt.Sprintf("%d more approval(s) needed.", missing))
+		m.Note = chat.Plain("Still needed: " + approvalsWord(missing) + ".")
 	}
 	return m
 }
@@ -252,4 +252,12 @@ func (r *Router) submitAgain(ctx context.Context, c *call) (chat.Message, error)
 		o.machines = append(o.machines, t.ID)
 	}
 	return r.request(ctx, c, o)
+}
+
+// approvalsWord is "1 approval" or "2 approvals".
+func approvalsWord(n int) string {
+	if n == 1 {
+		return "1 approval"
+	}
+	return fmt.Sprintf("%d approvals", n)
 }

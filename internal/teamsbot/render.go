@@ -236,7 +236,10 @@ func outside(s chat.Span) bool { return s.Kind == chat.SpanUntrusted || s.Kind =
 func (d *drawing) span(s chat.Span) string {
 	switch s.Kind {
 	case chat.SpanBold:
-		return "**" + markdown(s.Value) + "**"
+		// Markdown takes stars beside a space for stars.
+		word := strings.TrimSpace(s.Value)
+		before, after, _ := strings.Cut(s.Value, word)
+		return before + "**" + markdown(word) + "**" + after
 	case chat.SpanLink:
 		if address, ok := link(s.URL); ok {
 			return "[" + markdown(s.Value) + "](" + strings.NewReplacer("(", "%28", ")", "%29", " ", "%20").Replace(address) + ")"
