@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -20,11 +19,12 @@ import (
 // directories asks the platform that an account belongs to.
 type directories map[identity.Platform]identity.Directory
 
-// Standing implements identity.Directory.
+// Standing implements identity.Directory. An account of a platform that is not
+// configured any more is unknown for good, so it is an answer and no error.
 func (d directories) Standing(ctx context.Context, p identity.Principal) (identity.Standing, error) {
 	platform, ok := d[p.Platform]
 	if !ok {
-		return identity.Unknown, fmt.Errorf("%s is not configured", p.Platform)
+		return identity.Unknown, nil
 	}
 	return platform.Standing(ctx, p)
 }

@@ -75,7 +75,7 @@ type object = map[string]any
 
 // slackManifest is the app as Slack needs to know it. Without base, Slack speaks
 // to the bot through Socket Mode and no address is needed. Each scope has its
-// reason in docs/permissions.md.
+// reason in the README.
 func slackManifest(base string) (object, error) {
 	base = strings.TrimRight(base, "/")
 	if base != "" && !strings.HasPrefix(base, "https://") {
@@ -152,7 +152,7 @@ func teamsManifest(appID string) object {
 		"id":              appID,
 		"developer": object{
 			"name": "mdebot", "websiteUrl": "https://github.com/mdebot/mdebot",
-			"privacyUrl": "https://github.com/mdebot/mdebot#privacy", "termsOfUseUrl": "https://github.com/mdebot/mdebot#license",
+			"privacyUrl": "https://github.com/mdebot/mdebot#security", "termsOfUseUrl": "https://github.com/mdebot/mdebot#security",
 		},
 		"name": object{"short": "mdebot", "full": "mdebot: Microsoft Defender for Endpoint"},
 		"description": object{
