@@ -59,8 +59,17 @@ type App struct {
 // New reads mdebot.yaml, opens the database and the listeners and puts the parts
 // together. Nothing runs and nobody is called before Run. A configuration that
 // cannot work is a *ConfigError.
-func New(ctx context.Context, cfg Config, logger *slog.Logger) (_ *App, err error) {
-	a := &App{cfg: cfg, log: logger, now: time.Now, tenant: cfg.Defender.TenantID}
+func New(ctx context.Context, cfg Config, logger *slog.Logger) (*App, error) {
+	return newAt(ctx, cfg, logger, nil)
+}
+
+// newAt is New with a clock, for tests: it decides when requests expire, jobs are
+// due and cards are sent, and has to move. Nil means the real one.
+func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time.Time) (_ *App, err error) {
+	a := &App{cfg: cfg, log: logger, now: now, tenant: cfg.Defender.TenantID}
+	if now == nil {
+		a.now = time.Now
+	}
 	pol, err := policy.Load(cfg.File, cfg.policyOptions())
 	if err != nil {
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
@@ -74,7 +83,7 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger) (_ *App, err erro
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger}); err != nil {
+	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger, Now: now}); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := a.assemble(); err != nil {
