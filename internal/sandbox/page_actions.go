@@ -23,10 +23,12 @@ const attackInterval = 20 * time.Second
 // maxActionBody holds the longest text that either platform lets people write.
 const maxActionBody = 256 << 10
 
-// errRefused is wrapped by what people cannot do; its text is for them.
-var errRefused = errors.New("")
+// refusal is a sentence for the person who tried something that cannot be done.
+type refusal string
 
-func refused(format string, a ...any) error { return fmt.Errorf(format+"%w", append(a, errRefused)...) }
+func (r refusal) Error() string { return string(r) }
+
+func refused(format string, a ...any) error { return refusal(fmt.Sprintf(format, a...)) }
 
 // pageActions adds what people do. Every action takes its fields as a JSON
 // object, the person in the query, and answers when the bot has answered the
