@@ -124,7 +124,7 @@ const steps = [
 function showSteps() {
   byID('hint-steps').append(...steps.map(([what, label, go]) => el('li', {}, `${what} `, el('button', { type: 'button', class: 'try', onclick: go }, label))));
   const hint = byID('hint');
-  hint.open = localStorage.getItem('hint') !== 'closed';
+  hint.open = !matchMedia('(max-width: 759px)').matches && localStorage.getItem('hint') !== 'closed';
   hint.addEventListener('toggle', () => localStorage.setItem('hint', hint.open ? 'open' : 'closed'));
 }
 

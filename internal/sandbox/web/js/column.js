@@ -196,6 +196,7 @@ export class Column {
         replies.setAttribute('aria-label', `${answers.length} replies`);
         replies.hidden = !answers.length;
       }));
+    d.messages.classList.toggle('in-direct', conversation.direct);
     d.empty.hidden = messages.length > 0;
     d.empty.textContent = conversation.direct ? 'Nothing here yet. Write to the bot below.' : 'Nothing here yet.';
     if (stick) d.messages.scrollTop = d.messages.scrollHeight;

@@ -174,7 +174,7 @@ export class SlackModal {
     box.append(el('footer', {},
       el('button', { type: 'button', class: 'button', onclick: () => box.close() }, modal.view.close?.text ?? 'Close'),
       modal.view.submit && submit));
-    form.querySelector('input, textarea, select')?.focus();
+    (this.#fields.find((f) => !f.read()) ?? this.#fields[0])?.field.focus();
   }
 
   #input(block, ctx) {
@@ -184,7 +184,7 @@ export class SlackModal {
       id, 'aria-describedby': `${id}-hint ${id}-fault`, 'aria-required': String(!block.optional), placeholder: block.element.placeholder?.text,
     };
     const [control, read] = inputControl(block, attributes, ctx);
-    const field = control.matches('input, textarea, select') ? control : control.querySelector('input');
+    const field = control.querySelector('input') ?? control;
     this.#fields.push({ block: block.block_id, optional: block.optional, read, fault, field });
     return el('div', { class: 'field' },
       el('label', { for: id }, block.label?.text, block.optional && el('small', {}, ' (optional)')),

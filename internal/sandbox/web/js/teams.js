@@ -252,7 +252,7 @@ class Card {
     const id = nextID('input');
     const attributes = { id, placeholder: element.placeholder, 'aria-describedby': `${id}-fault`, 'aria-required': String(Boolean(element.isRequired)) };
     const [control, read] = cardControl(element, attributes);
-    const field = control.matches('input, textarea, select') ? control : control.querySelector('input');
+    const field = control.querySelector('input') ?? control;
     const fault = el('p', { class: 'fault', id: `${id}-fault`, hidden: true }, element.errorMessage ?? 'This is needed.');
     this.#inputs.set(element.id, { read, required: element.isRequired, fault, field });
     return el('div', { class: 'field' },
