@@ -24,12 +24,14 @@ const (
 // listCall describes a list.
 type listCall struct {
 	op, path      string
+	api           api
 	family        family
 	filter        expr
 	order, expand string
-	limit         int  // rows to return; 0 means all
-	pageSize      int  // rows to ask for at once; 0 means limit, or defaultPage
-	plain         bool // a list that takes no query options
+	limit         int        // rows to return; 0 means all
+	pageSize      int        // rows to ask for at once; 0 means limit, or defaultPage
+	plain         bool       // a list that pages by next links alone
+	options       url.Values // all query options of a plain list
 }
 
 type wirePage struct {
@@ -103,8 +105,8 @@ func collect[T any](rows iter.Seq2[T, error]) ([]T, error) {
 // pages follows next links, and counts rows itself where a full page has none.
 func (c *Client) pages(ctx context.Context, l listCall) iter.Seq2[[]json.RawMessage, error] {
 	return func(yield func([]json.RawMessage, error) bool) {
-		r := call{op: l.op, family: l.family, path: l.path, query: l.query()}
-		first := r.url(c.base)
+		r := call{op: l.op, api: l.api, family: l.family, path: l.path, query: l.query()}
+		first := r.url(c.baseOf(l.api))
 		links := map[string]bool{first.String(): true}
 		skip, empty := 0, 0
 		for range maxPages {
@@ -164,10 +166,10 @@ func (c *Client) page(ctx context.Context, r call) (wirePage, error) {
 func (l listCall) top() int { return min(cmp.Or(l.pageSize, l.limit, defaultPage), defaultPage) }
 
 func (l listCall) query() url.Values {
-	q := url.Values{}
 	if l.plain {
-		return q
+		return l.options
 	}
+	q := url.Values{}
 	q.Set("$top", strconv.Itoa(l.top()))
 	for name, value := range map[string]string{"$filter": string(l.filter), "$orderby": l.order, "$expand": l.expand} {
 		if value != "" {

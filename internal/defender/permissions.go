@@ -16,6 +16,10 @@ const (
 	PermissionIsolate      = "Machine.Isolate"
 	PermissionHuntDefender = "AdvancedQuery.Read.All"
 	PermissionHuntGraph    = "ThreatHunting.Read.All" // on Microsoft Graph
+	// On Microsoft Graph, for groups and people of the directory. User.Read.All of
+	// Defender is another permission.
+	PermissionGroupMembers  = "GroupMember.Read.All"
+	PermissionDirectoryRead = "User.Read.All"
 )
 
 // wider lists permissions that include another one.
@@ -44,6 +48,12 @@ func (p Permissions) Has(permission string) bool {
 		return p.GraphError == nil && p.graphToken.claims.has(permission)
 	}
 	return p.defenderToken.claims.has(permission)
+}
+
+// ReadsDirectory reports whether people of the directory can be looked up on
+// Graph. An unreadable token counts as no: what cannot be relied on is not asked.
+func (p Permissions) ReadsDirectory() bool {
+	return p.GraphError == nil && p.graphToken.claims.known && p.graphToken.claims.has(PermissionDirectoryRead)
 }
 
 // Permissions reads the roles from the tokens of this client. It calls Entra

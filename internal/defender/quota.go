@@ -18,6 +18,7 @@ const (
 	familyMachineActions family = "machine actions"
 	familyActions        family = "isolate and release"
 	familyHunting        family = "hunting"
+	familyDirectory      family = "directory" // of Graph
 )
 
 // Defender's documented limits per tenant. Hunting is counted apart.
@@ -70,6 +71,9 @@ func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
 	defer q.mu.Unlock()
 	if wait := q.blocks[f].until.Sub(now); wait > 0 {
 		return &ThrottledError{Op: op, RetryAfter: wait}
+	}
+	if f == familyDirectory {
+		return nil // Graph counts by itself, and far more
 	}
 	w, share := &q.general, lane.share()
 	if f == familyHunting {
