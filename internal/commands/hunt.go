@@ -14,6 +14,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/csv"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 )
@@ -55,8 +56,8 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{"query": query, "query_sha256": hex.EncodeToString(sum[:])}); err != nil {
 		return chat.Message{}, err
 	}
-	sink := &huntSink{csv: csvWriter{}}
-	sink.csv.w = &sink.file
+	sink := &huntSink{}
+	sink.csv.W = &sink.file
 	stop := r.showRunning(ctx, c, sink)
 	stats, err := r.Hunter.Hunt(ctx, defender.HuntQuery{KQL: query, MaxRows: huntRows, MaxBytes: huntBytes}, sink)
 	stop()
@@ -122,14 +123,14 @@ type huntSink struct {
 	first   [][]string
 	rows    atomic.Int64
 	file    bytes.Buffer
-	csv     csvWriter
+	csv     csv.Writer
 }
 
 func (s *huntSink) Columns(columns []defender.Column) error {
 	for _, c := range columns {
 		s.columns = append(s.columns, c.Name)
 	}
-	return s.csv.write(s.columns)
+	return s.csv.Write(s.columns)
 }
 
 func (s *huntSink) Row(cells []string) error {
@@ -140,7 +141,7 @@ func (s *huntSink) Row(cells []string) error {
 		s.first = append(s.first, slices.Clone(cells))
 	}
 	s.rows.Add(1)
-	return s.csv.write(cells)
+	return s.csv.Write(cells)
 }
 
 // huntSorry has one sentence for each way a query can fail.

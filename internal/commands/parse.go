@@ -166,3 +166,12 @@ func firstWord(s string) (word, rest string) {
 	}
 	return s[:end], s[skipSpace(s, end):]
 }
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

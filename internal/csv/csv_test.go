@@ -1,13 +1,13 @@
-package commands
+package csv
 
 import (
-	"encoding/csv"
+	encoding "encoding/csv"
 	"slices"
 	"strings"
 	"testing"
 )
 
-func TestCSVWriter_neutralisesFormulas(t *testing.T) {
+func TestWriter_neutralisesFormulas(t *testing.T) {
 	t.Parallel()
 	for cell, want := range map[string]string{
 		"=1+1":                `"'=1+1"`,
@@ -26,7 +26,7 @@ func TestCSVWriter_neutralisesFormulas(t *testing.T) {
 		"9223372036854775807": `"9223372036854775807"`,
 	} {
 		var out strings.Builder
-		if err := (&csvWriter{w: &out}).write([]string{cell}); err != nil {
+		if err := (&Writer{W: &out}).Write([]string{cell}); err != nil {
 			t.Fatal(err)
 		}
 		if got := out.String(); got != want+"\r\n" {
@@ -37,16 +37,16 @@ func TestCSVWriter_neutralisesFormulas(t *testing.T) {
 
 // A record reads back as one record with equal cells, but for the apostrophe,
 // and no cell begins like a formula.
-func FuzzCSVWriter(f *testing.F) {
+func FuzzWriter(f *testing.F) {
 	f.Add("a", "=b")
 	f.Add("\x00", "\"\r\n")
 	f.Add(" \u200b−1", "-7")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		var out strings.Builder
-		if err := (&csvWriter{w: &out}).write([]string{a, b}); err != nil {
+		if err := (&Writer{W: &out}).Write([]string{a, b}); err != nil {
 			t.Fatal(err)
 		}
-		records, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
+		records, err := encoding.NewReader(strings.NewReader(out.String())).ReadAll()
 		if err != nil || len(records) != 1 || len(records[0]) != 2 {
 			t.Fatalf("%q reads back as %q, %v", out.String(), records, err)
 		}
