@@ -303,3 +303,181 @@ func TestAppend_hashIsStable(t *testing.T) {
 		t.Errorf("Hash = %s, want %s", r.Hash, want)
 	}
 }
+
+// A chain that was cut and continued with correct hashes is only found by a head
+// that was kept elsewhere.
+func TestVerify_findsRewrittenTailByKnownHead(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	written := appendEvents(t, db, someEvent(1), someEvent(2), someEvent(3))
+	known := audit.Head{Tenant: contoso, Seq: 3, Hash: written[2].Hash}
+	if _, err := audit.Verify(t.Context(), db.Read(), contoso, known); err != nil {
+		t.Fatalf("Verify() = %v for an untouched chain", err)
+	}
+	cut := func() {
+		exec(t, db, `DELETE FROM audit WHERE seq >= 2`)
+		exec(t, db, `UPDATE audit_heads SET seq = 1, hash = (SELECT hash FROM audit WHERE seq = 1)`)
+	}
+	finds := func(what string, seq int64) {
+		t.Helper()
+		if _, err := audit.Verify(t.Context(), db.Read(), contoso); err != nil {
+			t.Errorf("%s: Verify() = %v without the head, but the chain is consistent", what, err)
+		}
+		var broken *audit.BrokenError
+		if _, err := audit.Verify(t.Context(), db.Read(), contoso, known); !errors.As(err, &broken) || broken.Seq != seq {
+			t.Errorf("%s: Verify() = %v, want sequence %d", what, err, seq)
+		}
+		if err := audit.Check(t.Context(), db.Read(), known); !errors.As(err, &broken) || broken.Seq != seq {
+			t.Errorf("%s: Check() = %v, want sequence %d", what, err, seq)
+		}
+	}
+	cut()
+	finds("cut", 2)
+	appendEvents(t, db, someEvent(12), someEvent(13), someEvent(14))
+	finds("cut and rewritten", 3)
+}
+
+func TestCheck_verifiesWhatFollowsTheHead(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	written := appendEvents(t, db, someEvent(1), someEvent(2), someEvent(3))
+	known := audit.Head{Tenant: contoso, Seq: 2, Hash: written[1].Hash}
+	if err := audit.Check(t.Context(), db.Read(), known); err != nil {
+		t.Fatalf("Check() = %v for an untouched chain", err)
+	}
+	if err := audit.Check(t.Context(), db.Read(), audit.Head{Tenant: "unheard-of"}); err != nil {
+		t.Errorf("Check() = %v for an empty head", err)
+	}
+	exec(t, db, `UPDATE audit SET outcome = 'refused' WHERE seq = 3`)
+	var broken *audit.BrokenError
+	if err := audit.Check(t.Context(), db.Read(), known); !errors.As(err, &broken) || broken.Seq != 3 {
+		t.Errorf("Check() = %v, want sequence 3", err)
+	}
+}
+
+func purge(t testing.TB, db durable.DB, now time.Time, keep time.Duration, key *audit.Key) int64 {
+	t.Helper()
+	var n int64
+	log := audit.NewLog(func() time.Time { return now })
+	err := db.InTx(t.Context(), func(tx durable.Tx) (err error) {
+		n, err = log.Purge(t.Context(), tx, contoso, keep, key)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("Purge: %v", err)
+	}
+	return n
+}
+
+func TestPurge_leavesAChainThatVerifies(t *testing.T) {
+	t.Parallel()
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		db := open(t)
+		key := testKey(t)
+		var events []audit.Event
+		for i := range 6 {
+			e := someEvent(i)
+			e.At = noon.Add(time.Duration(i) * 24 * time.Hour)
+			events = append(events, e)
+		}
+		written := appendEvents(t, db, events...)
+		today := noon.Add(6 * 24 * time.Hour)
+		if n := purge(t, db, today, 10*24*time.Hour, key); n != 0 {
+			t.Errorf("Purge removed %d records, none is old enough", n)
+		}
+		if n := purge(t, db, today, 3*24*time.Hour, key); n != 3 {
+			t.Errorf("Purge removed %d records, want 3", n)
+		}
+		if n := purge(t, db, today.Add(24*time.Hour), 3*24*time.Hour, key); n != 1 {
+			t.Errorf("the second Purge removed %d records, want 1", n)
+		}
+		head, err := audit.Verify(t.Context(), db.Read(), contoso)
+		if err != nil || head.Seq != 8 {
+			t.Errorf("Verify() = %+v, %v, want the two checkpoints at the end", head, err)
+		}
+		// An anchor from before is too old to compare, and no reason for alarm.
+		if err := audit.Check(t.Context(), db.Read(), audit.Head{Tenant: contoso, Seq: 2, Hash: written[1].Hash}); err != nil {
+			t.Errorf("Check() = %v for a head that retention has removed", err)
+		}
+		var broken *audit.BrokenError
+		exec(t, db, `DELETE FROM audit WHERE seq = 5`)
+		if _, err := audit.Verify(t.Context(), db.Read(), contoso); !errors.As(err, &broken) || broken.Seq != 1 {
+			t.Errorf("Verify() = %v after one record more was removed, want sequence 1", err)
+		}
+	})
+}
+
+func TestPurge_takesLongChainsInSteps(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	log := audit.NewLog(func() time.Time { return noon })
+	if err := db.InTx(t.Context(), func(tx durable.Tx) error {
+		for i := range 5100 {
+			if _, err := log.Append(t.Context(), tx, someEvent(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	later := noon.Add(48 * time.Hour)
+	if n := purge(t, db, later, time.Hour, nil); n != 5000 {
+		t.Errorf("Purge removed %d records, want 5000", n)
+	}
+	if n := purge(t, db, later, time.Hour, nil); n != 100 {
+		t.Errorf("Purge removed %d records, want the other 100", n)
+	}
+	if n := purge(t, db, later, time.Hour, nil); n != 0 {
+		t.Errorf("Purge removed %d records, but only checkpoints of today are left", n)
+	}
+	if head, err := audit.Verify(t.Context(), db.Read(), contoso); err != nil || head.Seq != 5102 {
+		t.Errorf("Verify() = %+v, %v", head, err)
+	}
+}
+
+func testKey(t testing.TB) *audit.Key {
+	t.Helper()
+	key, err := audit.ParseKey("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestAnchor_signature(t *testing.T) {
+	t.Parallel()
+	key := testKey(t)
+	a := key.Sign(audit.Anchor{Head: audit.Head{Tenant: contoso, Seq: 7, Hash: "abc"}, At: noon.Add(time.Nanosecond), Replaces: &audit.Head{Tenant: contoso, Seq: 9, Hash: "def"}})
+	text, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back audit.Anchor
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if err := back.SignedBy(key.Public()); err != nil {
+		t.Errorf("SignedBy() = %v for a signed anchor", err)
+	}
+	for name, spoil := range map[string]func(*audit.Anchor){
+		"another sequence": func(a *audit.Anchor) { a.Seq++ },
+		"another hash":     func(a *audit.Anchor) { a.Hash = "abd" },
+		"another tenant":   func(a *audit.Anchor) { a.Tenant = "fabrikam" },
+		"another time":     func(a *audit.Anchor) { a.At = a.At.Add(time.Microsecond) },
+		"nothing replaced": func(a *audit.Anchor) { a.Replaces = nil },
+		"no signature":     func(a *audit.Anchor) { a.Signature = "" },
+	} {
+		changed := back
+		spoil(&changed)
+		if err := changed.SignedBy(key.Public()); !errors.Is(err, audit.ErrSignature) {
+			t.Errorf("%s: SignedBy() = %v, want %v", name, err, audit.ErrSignature)
+		}
+	}
+	if got := fmt.Sprint(key); got != "hidden" {
+		t.Errorf("the key prints as %s", got)
+	}
+	if _, err := audit.ParseKey("c2hvcnQ="); err == nil {
+		t.Error("ParseKey accepted five bytes")
+	}
+}

@@ -25,10 +25,15 @@ type row struct {
 	prev, hash             string
 }
 
-// sum is the hex SHA-256 over every column but hash. Each field is preceded by
-// its length, so no two different rows have the same encoding.
+// sum is the hex SHA-256 over every column but hash.
 func (r row) sum() string {
-	var b []byte
+	h := sha256.Sum256(r.encode(nil))
+	return hex.EncodeToString(h[:])
+}
+
+// encode appends what the hash covers to b. Each field is preceded by its length,
+// so no two different rows have the same encoding.
+func (r row) encode(b []byte) []byte {
 	for _, field := range []string{domain, r.tenant} {
 		b = appendField(b, field)
 	}
@@ -40,8 +45,7 @@ func (r row) sum() string {
 	} {
 		b = appendField(b, field)
 	}
-	h := sha256.Sum256(b)
-	return hex.EncodeToString(h[:])
+	return b
 }
 
 func appendField(b []byte, field string) []byte {

@@ -2,9 +2,10 @@ package audit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
 
 	"github.com/mdebot/mdebot/internal/durable"
@@ -14,9 +15,9 @@ import (
 // Head is the end of a chain. Kept where mdebot cannot write, it shows later
 // that no tail was cut or rewritten.
 type Head struct {
-	Tenant tenant.ID
-	Seq    int64  // 0 = empty chain
-	Hash   string // "" for an empty chain
+	Tenant tenant.ID `json:"tenant"`
+	Seq    int64     `json:"seq"`  // 0 = empty chain
+	Hash   string    `json:"hash"` // "" for an empty chain
 }
 
 // BrokenError reports the first place where a chain is not what was written.
@@ -32,45 +33,138 @@ func (e *BrokenError) Error() string {
 }
 
 // Verify walks the whole chain of a tenant and returns its head, or a
-// *[BrokenError] with the first bad sequence number. Appends that commit while it
-// runs do not disturb it.
-func Verify(ctx context.Context, db durable.DBTX, id tenant.ID) (Head, error) {
+// *[BrokenError] with the first bad sequence number. Records that retention has
+// removed are vouched for by a checkpoint that is itself in the chain. Heads that
+// were known before, if any are given, must lie on the chain. Appends that commit
+// while it runs do not disturb it.
+func Verify(ctx context.Context, db durable.DBTX, id tenant.ID, known ...Head) (Head, error) {
 	// The stored head is read first: records added meanwhile lie beyond it.
 	stored, err := ReadHead(ctx, db, id)
 	if err != nil {
 		return Head{}, err
 	}
-	at := Head{Tenant: id}
+	w := walk{at: Head{Tenant: id}, known: map[int64][]string{}}
+	for _, k := range append(known, stored) {
+		if k.Seq > 0 {
+			w.known[k.Seq] = append(w.known[k.Seq], k.Hash)
+		}
+	}
 	for r, err := range rows(ctx, db, id, math.MinInt64) {
 		if err != nil {
 			return Head{}, err
 		}
-		switch want := at.Seq + 1; {
-		case r.seq != want:
-			return Head{}, &BrokenError{Tenant: id, Seq: want, Problem: "the record is missing"}
-		case r.prev != at.Hash:
-			return Head{}, &BrokenError{Tenant: id, Seq: want, Problem: "it does not follow the record before it"}
-		case r.hash != r.sum():
-			return Head{}, &BrokenError{Tenant: id, Seq: want, Problem: "its content does not match its hash"}
-		case want == stored.Seq && r.hash != stored.Hash:
-			return Head{}, &BrokenError{Tenant: id, Seq: want, Problem: "it is not the record that was written last"}
+		if err := w.step(r); err != nil {
+			return Head{}, err
 		}
-		at.Seq, at.Hash = r.seq, r.hash
 	}
-	if at.Seq < stored.Seq {
-		return Head{}, &BrokenError{Tenant: id, Seq: at.Seq + 1, Problem: fmt.Sprintf("the records up to %d are missing", stored.Seq)}
+	if err := w.end(append(known, stored)); err != nil {
+		return Head{}, err
 	}
-	if at.Seq > stored.Seq {
+	if w.at.Seq > stored.Seq {
 		// Either appended meanwhile, and then the head has moved, or put there by
 		// somebody else.
 		if stored, err = ReadHead(ctx, db, id); err != nil {
 			return Head{}, err
 		}
-		if at.Seq > stored.Seq {
-			return Head{}, &BrokenError{Tenant: id, Seq: stored.Seq + 1, Problem: "it lies beyond the record that was written last"}
+		if w.at.Seq > stored.Seq {
+			return Head{}, w.broken(stored.Seq+1, "it lies beyond the record that was written last")
 		}
 	}
-	return at, nil
+	return w.at, nil
+}
+
+// walk verifies records in their order.
+type walk struct {
+	at    Head
+	known map[int64][]string // hashes that must lie on the chain
+	// base is the end of what retention has removed; vouched says that a
+	// checkpoint has been seen that knows it.
+	base    Head
+	vouched bool
+	buf     []byte
+}
+
+func (w *walk) broken(seq int64, problem string) error {
+	return &BrokenError{Tenant: w.at.Tenant, Seq: seq, Problem: problem}
+}
+
+func (w *walk) step(r row) error {
+	if w.at.Seq == 0 && r.seq > 1 {
+		w.base = Head{Tenant: w.at.Tenant, Seq: r.seq - 1, Hash: r.prev}
+		w.at = w.base
+	}
+	want := w.at.Seq + 1
+	w.buf = r.encode(w.buf[:0])
+	sum := sha256.Sum256(w.buf)
+	switch {
+	case r.seq != want:
+		return w.broken(want, "the record is missing")
+	case r.prev != w.at.Hash:
+		return w.broken(want, "it does not follow the record before it")
+	case r.hash != hex.EncodeToString(sum[:]):
+		return w.broken(want, "its content does not match its hash")
+	}
+	for _, hash := range w.known[want] {
+		if hash != r.hash {
+			return w.broken(want, "it is not the record that was written there")
+		}
+	}
+	if r.kind == KindCheckpoint {
+		c, err := checkpointOf(r)
+		if err != nil {
+			return w.broken(want, "the checkpoint cannot be read")
+		}
+		w.vouched = w.vouched || c.Through == w.base.Seq && c.Hash == w.base.Hash
+	}
+	w.at.Seq, w.at.Hash = r.seq, r.hash
+	return nil
+}
+
+func (w *walk) end(known []Head) error {
+	if w.base.Seq > 0 && !w.vouched {
+		return w.broken(1, fmt.Sprintf("the records up to %d are missing, and no checkpoint says that retention removed them", w.base.Seq))
+	}
+	for _, k := range known {
+		if w.at.Seq < k.Seq {
+			return w.broken(w.at.Seq+1, fmt.Sprintf("the records up to %d are missing", k.Seq))
+		}
+	}
+	return nil
+}
+
+// Check reports whether a head that was known before still lies on the chain, and
+// verifies the records from there to the end. It is what can be afforded at every
+// start; [Verify] looks at everything. The error is a *[BrokenError] when the
+// chain ends before known or goes another way.
+func Check(ctx context.Context, db durable.DBTX, known Head) error {
+	if known.Seq == 0 {
+		return nil
+	}
+	stored, err := ReadHead(ctx, db, known.Tenant)
+	if err != nil {
+		return err
+	}
+	w := walk{at: Head{Tenant: known.Tenant}}
+	if stored.Seq < known.Seq {
+		return w.broken(stored.Seq+1, fmt.Sprintf("the records up to %d are missing", known.Seq))
+	}
+	for r, err := range rows(ctx, db, known.Tenant, known.Seq) {
+		switch {
+		case err != nil:
+			return err
+		case w.at.Seq == 0 && r.seq != known.Seq: // removed by retention, or by somebody else
+			_, err := Verify(ctx, db, known.Tenant)
+			return err
+		case w.at.Seq == 0 && r.hash != known.Hash:
+			return w.broken(known.Seq, "it is not the record that was written there")
+		case w.at.Seq == 0:
+			w.at = Head{Tenant: known.Tenant, Seq: r.seq - 1, Hash: r.prev}
+		}
+		if err := w.step(r); err != nil {
+			return err
+		}
+	}
+	return w.end([]Head{known, stored})
 }
 
 // ReadHead returns the end of a chain as its writers left it, without looking at
@@ -84,62 +178,20 @@ func ReadHead(ctx context.Context, db durable.DBTX, id tenant.ID) (Head, error) 
 	return h, nil
 }
 
-// Records yields the records of a tenant from sequence number from on, in order,
-// without verifying them. No statement is open while the caller works on one.
-func Records(ctx context.Context, db durable.DBTX, id tenant.ID, from int64) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		for r, err := range rows(ctx, db, id, from) {
-			if err != nil {
-				yield(Record{}, err)
-				return
-			}
-			record, err := r.record()
-			if !yield(record, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-const pageSize = 500
-
-func rows(ctx context.Context, db durable.DBTX, id tenant.ID, from int64) iter.Seq2[row, error] {
-	return func(yield func(row, error) bool) {
-		for {
-			page, err := readPage(ctx, db, id, from)
-			if err != nil {
-				yield(row{}, fmt.Errorf("read audit records: %w", err))
-				return
-			}
-			for _, r := range page {
-				if !yield(r, nil) {
-					return
-				}
-			}
-			if len(page) < pageSize {
-				return
-			}
-			from = page[len(page)-1].seq + 1
-		}
-	}
-}
-
-func readPage(ctx context.Context, db durable.DBTX, id tenant.ID, from int64) ([]row, error) {
-	found, err := db.Query(ctx, `SELECT `+columns+` FROM audit
-		WHERE tenant = $1 AND seq >= $2 ORDER BY seq LIMIT $3`, string(id), from, int64(pageSize))
+// Tenants lists the tenants that have a chain.
+func Tenants(ctx context.Context, db durable.DBTX) ([]tenant.ID, error) {
+	found, err := db.Query(ctx, `SELECT tenant FROM audit_heads ORDER BY tenant`)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list audit chains: %w", err)
 	}
 	defer found.Close()
-	var page []row
+	var all []tenant.ID
 	for found.Next() {
-		var r row
-		if err := found.Scan(&r.tenant, &r.seq, &r.at, &r.kind, &r.person, &r.personName, &r.account,
-			&r.conversation, &r.delivery, &r.request, &r.digest, &r.policyHash, &r.outcome,
-			&r.detail, &r.prev, &r.hash); err != nil {
-			return nil, err
+		var id string
+		if err := found.Scan(&id); err != nil {
+			return nil, fmt.Errorf("list audit chains: %w", err)
 		}
-		page = append(page, r)
+		all = append(all, tenant.ID(id))
 	}
-	return page, found.Err()
+	return all, found.Err()
 }
