@@ -47,6 +47,8 @@ const (
 	TargetMachineAction TargetKind = "machine-action"
 	// TargetRequest is another request: the target of a settlement.
 	TargetRequest TargetKind = "request"
+	// TargetTenant is the whole tenant: the target of an unfreeze.
+	TargetTenant TargetKind = "tenant"
 )
 
 // Request is a proposed action that waits for votes. Everything that voters see
@@ -103,7 +105,8 @@ type Target struct {
 	// UnclearAt is when the target last became unknown.
 	UnclearAt time.Time
 	// Due is when an approved target may be claimed; later than the approval when
-	// Defender asked to wait.
+	// Defender asked to wait. Afterwards it is when the target's job was last made
+	// sure of.
 	Due      time.Time
 	Attempts int // calls that may have left
 	// Settled counts settlements as not done; the first allows one more attempt.

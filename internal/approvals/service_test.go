@@ -819,3 +819,53 @@ func TestAskAgain(t *testing.T) {
 		t.Errorf("AskAgain (-want +got):\n%s", diff)
 	}
 }
+
+func TestSweep_recallsSentAndUnclearTargets(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	if err != nil {
+		t.Fatalf("Claim: %v", err)
+	}
+	if err := w.Unclear(t.Context(), attempt, "?", nil); err != nil {
+		t.Fatalf("Unclear: %v", err)
+	}
+	ref := refs[0]
+	ref.Generation++
+	w.DB.Due()
+	w.Told.Changes()
+	recalled := func(after time.Duration, kind string, want int) {
+		t.Helper()
+		w.DB.Due() // what was planned before is lost
+		w.Clock.Pass(after)
+		w.DB.Due()
+		for range 2 {
+			if err := w.Sweep(t.Context()); err != nil {
+				t.Fatalf("Sweep: %v", err)
+			}
+		}
+		jobs := w.DB.Due()
+		if len(jobs) != want || want > 0 && (jobs[0].Kind != kind || jobs[0].Generation != ref.Generation || !jobs[0].Unique) {
+			t.Errorf("%s later: planned %+v, want %d of kind %s and generation %d", after, jobs, want, kind, ref.Generation)
+		}
+		if told := w.Told.Changes(); len(told) != 0 {
+			t.Errorf("announced %v, want nothing", told)
+		}
+	}
+	recalled(time.Minute, approvals.KindExecute, 1)
+	recalled(59*time.Second, approvals.KindExecute, 0)
+	recalled(time.Hour, approvals.KindExecute, 1) // the last look
+	recalled(time.Hour, approvals.KindExecute, 0) // people settle it now
+	if err := w.Found(t.Context(), ref, approvals.Started{ID: "action-1", Status: "Pending"}); err != nil {
+		t.Fatalf("Found: %v", err)
+	}
+	w.Told.Changes()
+	recalled(time.Minute, approvals.KindFollow, 1)
+	recalled(24*time.Hour, approvals.KindFollow, 1)
+	if err := w.Finished(t.Context(), ref, true, "Succeeded", ""); err != nil {
+		t.Fatalf("Finished: %v", err)
+	}
+	w.Told.Changes()
+	recalled(time.Hour, approvals.KindFollow, 0)
+}

@@ -16,6 +16,9 @@ const (
 	// redriveAfter is when an approved target that nobody has claimed gets
 	// another job.
 	redriveAfter = 30 * time.Second
+	// recallAfter is how often a sent or unclear target gets its job again, in
+	// case the one it had is lost, as in a database that was moved.
+	recallAfter = time.Minute
 	// sweepBatch bounds how much one sweep does of each kind.
 	sweepBatch = 200
 )
@@ -23,7 +26,7 @@ const (
 // Sweep does what time alone decides: it expires undecided requests, voids
 // approved ones that were not started in time, sends reminders, takes targets
 // from processes whose lease has ended and plans another look at those that were
-// approved and forgotten. Every process calls it every few seconds; what one has
+// forgotten. Every process calls it every few seconds; what one has
 // done, another finds done.
 func (s *Service) Sweep(ctx context.Context) error {
 	now := durable.Micros(s.now())
@@ -44,6 +47,11 @@ func (s *Service) Sweep(ctx context.Context) error {
 		s.sweep(ctx, "drive again", s.driveAgain,
 			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'approved' AND due <= $1
 			ORDER BY due LIMIT $2`, old(redriveAfter), sweepBatch),
+		// An unclear target is left alone after its last look: then people settle it.
+		s.sweep(ctx, "recall", s.recall,
+			`SELECT tenant, request, idx, generation FROM request_targets
+			WHERE state IN ('submitted', 'unknown') AND due <= $1 AND (state = 'submitted' OR due < unclear_at + $2)
+			ORDER BY due LIMIT $3`, old(recallAfter), LookFor.Microseconds(), sweepBatch),
 	)
 }
 
@@ -141,5 +149,24 @@ func (s *Service) driveAgain(ctx context.Context, ref Ref) error {
 		next.Due = e.at
 		e.change = unannounced
 		return e.enqueue(ctx, KindExecute, *next, time.Time{})
+	})
+}
+
+// recall plans the job of a target that is followed or looked for. A job that is
+// there already makes it superfluous, so nothing happens twice.
+func (s *Service) recall(ctx context.Context, ref Ref) error {
+	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+		t, err := e.target(ref, Submitted, Unknown)
+		if err != nil || e.at.Sub(t.Due) < recallAfter {
+			return ErrMoved
+		}
+		next := &e.r.Targets[ref.Index]
+		next.Due = e.at
+		e.change = unannounced
+		kind := KindFollow
+		if t.State == Unknown {
+			kind = KindExecute
+		}
+		return e.enqueue(ctx, kind, *next, time.Time{})
 	})
 }

@@ -406,9 +406,14 @@ type PendingMessages struct {
 
 // Pending tells what waits to be posted or edited.
 func (n *Notifier) Pending(ctx context.Context) (PendingMessages, error) {
+	return Waiting(ctx, n.db.Read())
+}
+
+// Waiting is [Notifier.Pending] of any database.
+func Waiting(ctx context.Context, db durable.DBTX) (PendingMessages, error) {
 	var p PendingMessages
 	var oldest int64
-	err := n.db.Read().QueryRow(ctx, `
+	err := db.QueryRow(ctx, `
 		SELECT COUNT(*), COALESCE(MIN(created_at), 0), COALESCE(MAX(problem), '') FROM cards
 		WHERE wanted > shown AND held = '' AND message = ''`).Scan(&p.Count, &oldest, &p.Problem)
 	p.Oldest = durable.Time(oldest)

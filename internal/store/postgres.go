@@ -155,6 +155,8 @@ func (e *postgresEngine) dialect() dialect {
 	return dialect{
 		now:       `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`,
 		lastOwner: `attempted_by[array_upper(attempted_by, 1)]`,
+		tables: `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
+			AND table_name NOT LIKE 'river!_%' ESCAPE '!' AND table_name <> 'goose_db_version' ORDER BY table_name`,
 	}
 }
 

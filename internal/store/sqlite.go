@@ -139,14 +139,14 @@ func (e *sqliteEngine) examine(ctx context.Context) error {
 		return err
 	}
 	if e.lock.clean {
-		return e.verify(ctx, `PRAGMA quick_check(1)`)
+		return e.verify(ctx, e.writer, `PRAGMA quick_check(1)`)
 	}
-	return e.verify(ctx, `PRAGMA integrity_check(1)`)
+	return e.verify(ctx, e.writer, `PRAGMA integrity_check(1)`)
 }
 
-func (e *sqliteEngine) verify(ctx context.Context, pragma string) error {
+func (e *sqliteEngine) verify(ctx context.Context, db *sql.DB, pragma string) error {
 	var result string
-	if err := e.writer.QueryRowContext(ctx, pragma).Scan(&result); err != nil {
+	if err := db.QueryRowContext(ctx, pragma).Scan(&result); err != nil {
 		return err
 	}
 	if result != "ok" {
@@ -236,11 +236,13 @@ func (e *sqliteEngine) dialect() dialect {
 	return dialect{
 		now:       `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,
 		lastOwner: `attempted_by ->> '$[#-1]'`,
+		tables: `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'
+			AND name NOT LIKE 'river!_%' ESCAPE '!' AND name <> 'goose_db_version' ORDER BY name`,
 	}
 }
 
 func (e *sqliteEngine) check(ctx context.Context) error {
-	return e.explain(e.verify(ctx, `PRAGMA integrity_check(1)`))
+	return e.explain(e.verify(ctx, e.writer, `PRAGMA integrity_check(1)`))
 }
 
 func (e *sqliteEngine) close(context.Context) error {

@@ -72,7 +72,12 @@ type dialect struct {
 	now string
 	// lastOwner is the replica that took a River job last.
 	lastOwner string
+	// tables lists our own tables, without River's and goose's.
+	tables string
 }
+
+// The url may hold a password, so it is not repeated.
+var errBadURL = errors.New(`database URL must start with "sqlite:" or "postgres://"`)
 
 // Open opens the database at url, brings its schema up to date and returns a
 // Store whose jobs do not run until [Store.Start]. The url is
@@ -100,8 +105,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	case "postgres", "postgresql":
 		s.engine, err = openPostgres(ctx, url, s.riverConfig())
 	default:
-		// The url may hold a password, so it is not repeated.
-		return nil, errors.New(`database URL must start with "sqlite:" or "postgres://"`)
+		return nil, errBadURL
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
