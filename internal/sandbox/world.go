@@ -24,6 +24,8 @@ const (
 
 	defenderAppID     = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"
 	defenderAppSecret = "sandbox-defender-secret-7Qk2" //nolint:gosec // opens nothing but the simulator
+	signInAppID       = "4c8f5ba1-2d4e-4f60-8b7c-8d9e0f1a2b03"
+	signInAppSecret   = "sandbox-sign-in-secret-5Lp1" //nolint:gosec // opens nothing but the simulator
 	teamsAppID        = "2b7e4a90-1c3d-4e5f-9a6b-7c8d9e0f1a02"
 	teamsAppSecret    = "sandbox-teams-secret-9Xw4" //nolint:gosec // opens nothing but the simulator
 	slackBotToken     = "xoxb-sandbox-1111-2222"
@@ -162,8 +164,12 @@ func (w *World) populate() {
 		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret,
 		Roles: map[string][]string{
 			entrasim.Defender: {"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.Isolate", "User.Read.All", "AdvancedQuery.Read.All"},
-			entrasim.Graph:    {"ThreatHunting.Read.All"},
+			entrasim.Graph:    {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All"},
 		},
+	})
+	w.Entra.Register(TenantID, entrasim.App{
+		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
+		Redirects: []string{"http://127.0.0.1/link/callback"},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,
@@ -171,6 +177,7 @@ func (w *World) populate() {
 	})
 	var slackMembers, objects []string
 	for _, p := range People() {
+		w.Entra.AddUser(TenantID, entrasim.User{Object: p.Object, Name: p.Name, Guest: p.Guest})
 		w.Slack.AddUser(slacksim.User{ID: p.Slack, Name: strings.ToLower(p.Key), RealName: p.Name, Guest: p.Guest})
 		role := teamssim.RoleUser
 		if p.Guest {

@@ -180,6 +180,8 @@ func (s *Server) routes() *http.ServeMux {
 
 	route("POST /api/advancedqueries/run", FamilyHunting, huntDefender, "AdvancedQuery.Read.All")
 	route("POST /v1.0/security/runHuntingQuery", FamilyHunting, huntGraph, "ThreatHunting.Read.All")
+	route("GET /v1.0/users/{id}", FamilyDirectory, getUser, "User.Read.All")
+	route("GET /v1.0/groups/{id}/transitiveMembers", FamilyDirectory, groupMembers, "GroupMember.Read.All", "Group.Read.All")
 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &apiError{status: http.StatusNotFound, code: "NotFound", message: "No HTTP resource was found that matches the request URI."})

@@ -1,5 +1,6 @@
-// Package entrasim is Microsoft Entra ID as far as an application without a user
-// sees it: the token endpoints v1 and v2 for the client credentials grant.
+// Package entrasim is Microsoft Entra ID: the token endpoints v1 and v2 for the
+// client credentials grant, signing people in by authorisation code with PKCE, and
+// the people and groups that Microsoft Graph tells about.
 //
 //	entra := entrasim.New(entrasim.Options{})
 //	entra.Register(tenantID, entrasim.App{

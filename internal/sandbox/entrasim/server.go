@@ -41,6 +41,9 @@ type App struct {
 	// Roles are the application permissions an administrator consented to, by
 	// audience.
 	Roles map[string][]string
+	// Redirects are the addresses that people may be sent back to after signing
+	// in. On loopback addresses any port is accepted, as in Entra.
+	Redirects []string
 }
 
 // Options configures a server. The zero value is usable.
@@ -87,6 +90,9 @@ type Server struct {
 	tenants map[string]map[string]*App // tenant, client ID
 	issued  map[string]*Issued         // by the token's uti
 	order   []*Issued
+
+	directories map[string]*directory // by tenant
+	signIns     map[string]signIn     // by authorisation code
 }
 
 // New returns a server without tenants.
@@ -101,11 +107,18 @@ func New(o Options) *Server {
 		now: o.Now, life: o.TokenLife,
 		tenants: map[string]map[string]*App{},
 		issued:  map[string]*Issued{},
+
+		directories: map[string]*directory{},
+		signIns:     map[string]signIn{},
 	}
 	s.Faults = fault.NewScript(outage)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{tenant}/oauth2/token", s.tokenV1)
 	mux.HandleFunc("/{tenant}/oauth2/v2.0/token", s.tokenV2)
+	mux.HandleFunc("GET /{tenant}/v2.0/.well-known/openid-configuration", s.discovery)
+	mux.HandleFunc("GET /{tenant}/discovery/v2.0/keys", s.keys)
+	mux.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", s.authorize)
+	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/authorize", s.consent)
 	s.handler = s.Faults.Wrap(mux)
 	return s
 }

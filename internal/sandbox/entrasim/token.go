@@ -44,6 +44,10 @@ func (s *Server) tokenV1(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) tokenV2(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.ParseForm() == nil && r.PostForm.Get("grant_type") == "authorization_code" {
+		s.redeem(w, r)
+		return
+	}
 	token, issued, refused := s.grant(r, func() (string, *refusal) {
 		scope := r.PostForm.Get("scope")
 		if scope == "" {
@@ -94,26 +98,10 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tenant := r.PathValue("tenant")
-	apps, ok := s.tenants[tenant]
-	if !ok {
-		return "", nil, &refusal{http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf(
-			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.", tenant)}
-	}
-	app := apps[clientID]
-	if app == nil {
-		return "", nil, &refusal{http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf(
-			"Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", clientID, tenant)}
-	}
+	app, refused := s.client(tenant, clientID, secret)
 	switch {
-	case secret == "":
-		return "", nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000216,
-			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."}
-	case secret != app.Secret:
-		return "", nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf(
-			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", clientID)}
-	case !app.SecretExpires.IsZero() && s.now().After(app.SecretExpires):
-		return "", nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000222, fmt.Sprintf(
-			"The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app.", clientID)}
+	case refused != nil:
+		return "", nil, refused
 	case !slices.Contains([]string{Defender, XDR, Graph, BotFramework}, audience):
 		return "", nil, &refusal{http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf(
 			"The resource principal named %s was not found in the tenant named %s. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant.", audience, tenant)}
@@ -123,6 +111,32 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 		return "", nil, &refusal{http.StatusInternalServerError, "server_error", 90033, err.Error()}
 	}
 	return token, issued, nil
+}
+
+// client checks an application and its secret. The caller holds the lock.
+func (s *Server) client(tenant, clientID, secret string) (*App, *refusal) {
+	apps, ok := s.tenants[tenant]
+	if !ok {
+		return nil, &refusal{http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf(
+			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.", tenant)}
+	}
+	app := apps[clientID]
+	if app == nil {
+		return nil, &refusal{http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf(
+			"Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", clientID, tenant)}
+	}
+	switch {
+	case secret == "":
+		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000216,
+			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."}
+	case secret != app.Secret:
+		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf(
+			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", clientID)}
+	case !app.SecretExpires.IsZero() && s.now().After(app.SecretExpires):
+		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000222, fmt.Sprintf(
+			"The provided client secret keys for app '%s' are expired. Visit the Azure portal to create new keys for your app.", clientID)}
+	}
+	return app, nil
 }
 
 // credentials reads the client's ID and secret from the form or from basic
