@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type cli struct {
 	Serve       serveCmd       `cmd:"" help:"Run the bot."`
 	Demo        demoCmd        `cmd:"" help:"Run everything on this machine, with simulated Slack, Teams, Entra and Defender and a page to use them. Needs no account."`
 	Config      configCmd      `cmd:"" help:"Check the configuration, or print a sample."`
+	DB          dbCmd          `cmd:"" name:"db" help:"Look after the database: migrate, status, backup, check, move."`
 	Manifest    manifestCmd    `cmd:"" help:"Print the app manifest to create the bot in Slack or Teams."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running bot whether it is ready; exit code 0 means yes."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
@@ -92,6 +94,11 @@ func (serveCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	// Migrations leave more garbage than all that stays. Unless it is given back
+	// now, the collector takes it for live and lets the heap grow to twice of it;
+	// what pools hold survives the first collection.
+	runtime.GC()
+	debug.FreeOSMemory()
 	return a.Run(ctx)
 }
 

@@ -93,6 +93,7 @@ func viewPostgres(ctx context.Context, url string) (viewEngine, error) {
 	if err != nil {
 		return nil, err // pgx leaves the password out
 	}
+	pc.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, err
