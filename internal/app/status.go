@@ -19,6 +19,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	default:
 		lines = append(lines, watchingLine(watching, a.now()))
 	}
+	lines = append(lines, a.freezeLine(ctx))
 	if err := a.permissions.problem(); err != nil {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Detail: err.Error()})
 	} else {
@@ -30,6 +31,18 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	}
 	return append(lines, pendingLine(pending, a.now()),
 		cards.StatusLine{Part: "Configuration", Good: true, Detail: "hash " + a.policy.Current().Hash()[:12]})
+}
+
+func (a *App) freezeLine(ctx context.Context) cards.StatusLine {
+	l := cards.StatusLine{Part: "Actions", Good: true, Detail: "not frozen"}
+	f, err := a.approvals.Frozen(ctx, a.tenant)
+	switch {
+	case err != nil:
+		l.Good, l.Detail = false, "the database cannot be read"
+	case f.On():
+		l.Good, l.Detail = false, fmt.Sprintf("frozen by %s since %s: %s", f.ByName, f.Since.Format("2006-01-02 15:04 UTC"), f.Reason)
+	}
+	return l
 }
 
 func watchingLine(h notify.Health, now time.Time) cards.StatusLine {

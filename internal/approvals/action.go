@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -30,13 +31,28 @@ type Action struct {
 	Undo bool
 	// Verb and Done are how it is said: "isolate", "isolated".
 	Verb, Done string
+
+	// apply is the effect of an action that calls nobody; judging and effect are
+	// one transaction then.
+	apply func(ctx context.Context, e *edit, ref Ref, d Decision) error
 }
+
+// local reports whether the action is carried out here and calls nobody. Limits
+// and freezes are about the others, and local ones are asked for by methods of
+// their own.
+func (a Action) local() bool { return a.apply != nil }
+
+// Local reports whether kind is an action that is carried out here, by
+// [Service.Apply].
+func (s *Service) Local(kind string) bool { return s.actions[kind].local() }
 
 // The kinds of action.
 const (
 	Isolate = "isolate"
 	Release = "release"
 	Settle  = "settle"
+	// Unfreeze ends a freeze; its target is the tenant.
+	Unfreeze = "unfreeze"
 )
 
 // Outcomes of a settlement, the values of its parameter "outcome".
@@ -65,7 +81,11 @@ func Actions() Registry {
 		Action{
 			Kind: Settle, Family: "settlement", Role: identity.Responder, Target: TargetRequest,
 			Params: map[string][]string{"outcome": {SettleNotDone, SettleDone}},
-			Verb:   "settle", Done: "settled",
+			Verb:   "settle", Done: "settled", apply: applySettlement,
+		},
+		Action{
+			Kind: Unfreeze, Family: "freeze", Role: identity.Responder, Target: TargetTenant,
+			Verb: "end", Done: "ended", apply: endFreeze,
 		},
 	)
 }

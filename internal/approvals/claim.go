@@ -88,7 +88,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 		// and an attempt it allows is judged by its own claim.
 		rule := r.Rule
 		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle {
-			rule = policy.Stricter(r.Rule, p.Decide(ruleAction(a, r.Params), []*policy.Machine{facts.Machine}))
+			rule = policy.Stricter(r.Rule, decide(p, a, r.Params, []*policy.Machine{facts.Machine}))
 		}
 		rights := s.rights(ctx, p, r, rule)
 		for person := range facts.Barred {
@@ -106,8 +106,15 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 					return errMoreVoters
 				}
 			}
+			frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], ref.Tenant)
+			if err != nil {
+				return err
+			}
 			d := Evaluate(e.r, rule, func(id identity.PersonID) Entitlement { return rights[id] }, e.at)
 			why, kind := s.obstacle(e, p, t, d, rule, facts)
+			if frozen != nil && why == "" {
+				why, kind = frozen.Sentence, "target.void"
+			}
 			if why == "" {
 				return pass(e, d)
 			}

@@ -38,6 +38,10 @@
 //   - unknown → submitted: the look that finds the action at Defender. Otherwise
 //     two people, by a request of the action settle.
 //
+// [Service.Freeze] is one approver's stop of everything that calls Defender: what
+// is approved becomes void, and nothing is opened, approved or claimed until a
+// request of the action unfreeze ends it. The claim reads it in its transaction.
+//
 // Every move is a compare-and-set in one transaction with its audit record, the
 // announcement ([Announcer]) and the job that goes on from there.
 package approvals

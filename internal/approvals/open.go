@@ -37,6 +37,9 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
 	}
+	if s.Local(in.Action) {
+		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, noAction(in.Action))
+	}
 	action, r, no := s.draft(p, person, in)
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
@@ -45,7 +48,7 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	for i, t := range in.Targets {
 		machines[i] = t.Machine
 	}
-	r.Rule = p.Decide(ruleAction(action, r.Params), machines)
+	r.Rule = decide(p, action, r.Params, machines)
 	return s.open(ctx, p, action, r, by)
 }
 
@@ -59,6 +62,18 @@ func resolve(p *policy.Policy, account identity.Principal) (identity.Person, *Re
 	return person, nil
 }
 
+// decide finds the rule for an action on these machines, or on none.
+func decide(p *policy.Policy, a Action, params map[string]string, machines []*policy.Machine) policy.Applied {
+	if a.Target != TargetMachine {
+		return p.DecideWithoutMachine(ruleAction(a, params))
+	}
+	return p.Decide(ruleAction(a, params), machines)
+}
+
+func noAction(kind string) *Refusal {
+	return refuse(ErrUnknownAction, fmt.Sprintf("There is no action %q to ask for.", kind), "See help.")
+}
+
 func ruleAction(a Action, params map[string]string) policy.Action {
 	return policy.Action{Kind: a.Kind, Family: a.Family, Scope: params["scope"]}
 }
@@ -66,8 +81,8 @@ func ruleAction(a Action, params map[string]string) policy.Action {
 // draft checks what was asked and freezes it, except for number, rule and digest.
 func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) (Action, Request, *Refusal) {
 	action, ok := s.actions[in.Action]
-	if !ok || action.Kind == Settle {
-		return Action{}, Request{}, refuse(ErrUnknownAction, fmt.Sprintf("There is no action %q to ask for.", in.Action), "See help.")
+	if !ok {
+		return Action{}, Request{}, noAction(in.Action)
 	}
 	if !person.Has(action.Role) {
 		return Action{}, Request{}, refuse(ErrNotAllowed, fmt.Sprintf("To ask for this you need the role %s.", action.Role),
@@ -87,7 +102,7 @@ func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) 
 		return Action{}, Request{}, no
 	}
 	for i, t := range in.Targets {
-		if why, yes := p.Protected(ruleAction(action, params), t.Machine); yes {
+		if why, yes := p.Protected(ruleAction(action, params), t.Machine); yes && action.Target == TargetMachine {
 			return Action{}, Request{}, refuse(ErrProtected, fmt.Sprintf("%s cannot be changed from chat: %s.", targets[i].label(), why),
 				"Use the Defender portal.")
 		}
@@ -171,7 +186,11 @@ func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r R
 		if err != nil {
 			return err
 		}
-		joined, refusal, err := s.neighbours(ctx, tx, action, r)
+		refusal, err := s.frozenFor(ctx, tx, action, r.Tenant)
+		var joined *Request
+		if err == nil && refusal == nil {
+			joined, refusal, err = s.neighbours(ctx, tx, action, r)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -302,7 +321,7 @@ func (s *Service) freeze(ctx context.Context, tx durable.Tx, p *policy.Policy, a
 		return Request{}, err
 	}
 	now := s.now()
-	if action.Kind != Settle {
+	if !action.local() {
 		if r.Rule, err = s.limited(ctx, tx, p.Limits(), action, r, now); err != nil {
 			return Request{}, err
 		}
@@ -341,7 +360,7 @@ func (s *Service) limited(ctx context.Context, tx durable.Tx, limits policy.Limi
 		return policy.Applied{}, err
 	}
 	for _, other := range recent {
-		if a := s.actions[other.Action]; a.Kind == Settle || a.Undo != action.Undo {
+		if a := s.actions[other.Action]; a.local() || a.Undo != action.Undo {
 			continue
 		}
 		n := 0

@@ -21,6 +21,8 @@ const (
 	// ChangeNeedsPeople: a target stays unknown after the last look and waits for
 	// a settlement.
 	ChangeNeedsPeople Change = "needs-people"
+	// ChangeFreeze: a freeze began or ended, which the card must show.
+	ChangeFreeze Change = "freeze"
 	// ChangeResolved: the request reached a final state, which Request.State names.
 	ChangeResolved Change = "resolved"
 )
@@ -30,6 +32,8 @@ const (
 // records what to send; an error undoes the change.
 type Announcer interface {
 	RequestChanged(ctx context.Context, tx durable.Tx, r Request, c Change) error
+	// FreezeChanged tells that f has begun, or that the request endedBy ends it.
+	FreezeChanged(ctx context.Context, tx durable.Tx, f Freeze, endedBy *Request) error
 }
 
 // KindExecute and KindFollow are the job kinds of containment. Their job ID is

@@ -23,6 +23,8 @@ var (
 	ErrClaimed       = errors.New("already being carried out")
 	ErrNotUnclear    = errors.New("outcome is not unclear")
 	ErrNotRepeatable = errors.New("request cannot be asked again")
+	ErrFrozen        = errors.New("all actions are frozen")
+	ErrNotFrozen     = errors.New("nothing is frozen")
 	ErrVoid          = errors.New("no longer what was approved")
 )
 

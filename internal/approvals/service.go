@@ -98,8 +98,8 @@ func (s *Service) AskAgain(ctx context.Context, id tenant.ID, request string) (P
 		return Prefill{}, err
 	}
 	switch {
-	case r.Action == Settle:
-		return Prefill{}, refuse(ErrNotRepeatable, "A settlement is not asked again from here.", "Settle the request that is still unclear.").about(r)
+	case s.actions[r.Action].local():
+		return Prefill{}, refuse(ErrNotRepeatable, "This is not asked again from here.", fmt.Sprintf("Type %s again.", r.Action)).about(r)
 	case r.State != Expired && r.State != Void && r.State != Failed:
 		return Prefill{}, refuse(ErrNotRepeatable, fmt.Sprintf("Request #%d is %s.", r.Number, r.State),
 			"Only expired, void and failed requests can be asked again.").about(r)

@@ -81,39 +81,48 @@ func (s *Service) unclearTargets(unclear Request) ([]Target, *Refusal) {
 	return targets, nil
 }
 
-// ApplySettlement carries out an approved settlement: the unclear target becomes
-// succeeded, or failed, or, when it is still in time and was never settled
-// before, approved for one more attempt. It calls nobody, so judging and effect
-// are one transaction.
-func (s *Service) ApplySettlement(ctx context.Context, ref Ref, facts Facts) error {
+// Apply carries out an approved target of a [Service.Local] action. It calls
+// nobody, so judging and effect are one transaction.
+func (s *Service) Apply(ctx context.Context, ref Ref, facts Facts) error {
 	_, err := s.judged(ctx, ref, facts, func(e *edit, d Decision) error {
-		of, err := ParseRef(durable.Job{Tenant: ref.Tenant, ID: e.r.Targets[ref.Index].ID})
-		if err != nil {
-			return err
+		a := s.actions[e.r.Action]
+		if !a.local() {
+			return fmt.Errorf("%s is not carried out here", e.r.Action)
 		}
-		settled := false
-		err = s.changeIn(ctx, e.tx, of.Tenant, of.Request, func(o *edit) error {
-			t := o.r.Targets[of.Index]
-			// People settled what they saw; a target that was found meanwhile and is
-			// lost again is another matter.
-			if t.State != Unknown || t.UnclearAt.Add(LookFor).After(e.r.Opened) {
-				return nil
-			}
-			settled = true
-			return o.settle(ctx, of, e.r, d)
-		})
-		if err != nil {
-			return err
-		}
-		if !settled {
-			why := "mdebot has found out by itself what became of it."
-			e.move(ref.Index, Void, why)
-			return e.record(ctx, "target.void", "refused", actor{}, voidDetail{Target: of.String(), Why: why})
-		}
-		e.move(ref.Index, Succeeded, "")
-		return e.record(ctx, "settlement.applied", "ok", actor{}, settledDetail{Target: of.String(), Outcome: e.r.Params["outcome"], Approvers: votersOf(d.Counted)})
+		return a.apply(ctx, e, ref, d)
 	})
 	return err
+}
+
+// applySettlement carries out an approved settlement: the unclear target becomes
+// succeeded, or failed, or, when it is still in time and was never settled
+// before, approved for one more attempt.
+func applySettlement(ctx context.Context, e *edit, ref Ref, d Decision) error {
+	of, err := ParseRef(durable.Job{Tenant: ref.Tenant, ID: e.r.Targets[ref.Index].ID})
+	if err != nil {
+		return err
+	}
+	settled := false
+	err = e.s.changeIn(ctx, e.tx, of.Tenant, of.Request, func(o *edit) error {
+		t := o.r.Targets[of.Index]
+		// People settled what they saw; a target that was found meanwhile and is
+		// lost again is another matter.
+		if t.State != Unknown || t.UnclearAt.Add(LookFor).After(e.r.Opened) {
+			return nil
+		}
+		settled = true
+		return o.settle(ctx, of, e.r, d)
+	})
+	if err != nil {
+		return err
+	}
+	if !settled {
+		why := "mdebot has found out by itself what became of it."
+		e.move(ref.Index, Void, why)
+		return e.record(ctx, "target.void", "refused", actor{}, voidDetail{Target: of.String(), Why: why})
+	}
+	e.move(ref.Index, Succeeded, "")
+	return e.record(ctx, "settlement.applied", "ok", actor{}, settledDetail{Target: of.String(), Outcome: e.r.Params["outcome"], Approvers: votersOf(d.Counted)})
 }
 
 // settle moves an unknown target as the settlement by says.

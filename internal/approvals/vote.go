@@ -41,7 +41,14 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 			if slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
 				return errMoreVoters
 			}
-			if no = votable(e, vote, rights[person.ID]); no != nil {
+			frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], in.Tenant)
+			if err != nil {
+				return err
+			}
+			if no = votable(e, vote, rights[person.ID]); no == nil && frozen != nil && !vote.Deny {
+				no = frozen.about(e.r)
+			}
+			if no != nil {
 				return e.record(ctx, "vote.refused", "refused", by, refusedVote{refusedDetail{no.Sentence, no.reason.Error()}, vote.Deny, vote.Digest})
 			}
 			vote.At = e.at

@@ -49,6 +49,14 @@ var actionTable = map[string]actionWords{
 			return "The unclear targets of that request get this outcome, and their machines are free for new requests. Look at each in the Defender portal first."
 		},
 	},
+	approvals.Unfreeze: {
+		runs: func(map[string]string) chat.Text {
+			return chat.Plain("Nothing at Defender. mdebot ends the freeze named here.")
+		},
+		means: func(map[string]string) string {
+			return "From then on requests can be opened, approved and carried out again. What the freeze made void stays void; what still waits can be approved."
+		},
+	},
 }
 
 func isolationType(params map[string]string) string {

@@ -14,6 +14,8 @@ import (
 type RequestView struct {
 	Request approvals.Request
 	Portal  Portal
+	// Freeze is the one in force, which an open request must show.
+	Freeze approvals.Freeze
 }
 
 // Request is the approval card, in every state of the request. It is all that
@@ -26,7 +28,7 @@ func Request(v RequestView) chat.Message {
 		Preview: requestPreview(r),
 		Title:   chat.Join(chat.Plain(fmt.Sprintf("Request #%d: ", r.Number)), requestSubject(r), chat.Plain(" – "+stateWord(r))),
 		Tone:    requestTone(r.State),
-		Facts:   requestFacts(r),
+		Facts:   append(frozenFacts(v), requestFacts(r)...),
 		Buttons: requestButtons(r),
 		Note:    chat.Join(chat.Plain("Digest of what is voted on and executed: "), code(r.Digest)),
 	}
@@ -35,6 +37,16 @@ func Request(v RequestView) chat.Message {
 	}
 	m.Sections = append(m.Sections, chat.Section{Heading: "So far", Lines: history(r)})
 	return m
+}
+
+// frozenFacts says first that nothing runs, as long as the request is open and
+// meant by it.
+func frozenFacts(v RequestView) []chat.Fact {
+	if !v.Freeze.On() || v.Request.State.Resolved() || registry[v.Request.Action].Permission == "" {
+		return nil
+	}
+	return []chat.Fact{{Label: "Frozen", Value: chat.Join(
+		frozenBy(v.Freeze), chat.Plain(". Nothing is approved or run until two people end it."))}}
 }
 
 // requestSubject is "isolate ws-042" or "isolate (selective) 3 machines".
@@ -223,6 +235,9 @@ func requestButtons(r approvals.Request) []chat.Button {
 	case approvals.Approved:
 		return deny
 	case approvals.Expired, approvals.Void, approvals.Failed:
+		if registry[r.Action].Permission == "" {
+			return nil // asked again by its command
+		}
 		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value, OpensForm: true}}
 	case approvals.Succeeded:
 		if w := wordsOf(r.Action); w.ask != "" && len(r.Targets) == 1 {

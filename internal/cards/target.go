@@ -114,6 +114,7 @@ func targetHeading(r approvals.Request, t approvals.Target) string {
 		approvals.TargetIndicator:     "Indicator",
 		approvals.TargetMachineAction: "Machine action",
 		approvals.TargetRequest:       "Request",
+		approvals.TargetTenant:        "Tenant",
 	}[t.Kind]
 	if len(r.Targets) == 1 {
 		return noun

@@ -15,14 +15,14 @@ var callable = map[string]string{
 	"resolve": "resolve " + alert1 + " fp", "comment": "comment " + alert1 + " hello", "machine": "machine ws-042",
 	"machines": "machines", "action": "action " + action1, "isolated": "isolated", "isolate": "isolate ws-042 because",
 	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "requests": "requests", "approve": "approve 1",
-	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "whoami": "whoami", "status": "status", "help": "help",
+	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "freeze": "freeze because", "unfreeze": "unfreeze because", "whoami": "whoami", "status": "status", "help": "help",
 }
 
 // may is who may use each command: v(iewer), r(esponder who hunts), a(pprover),
 // A(dmin), u(nlinked member), c = unlinked member in a readers channel, g(uest).
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "isolated": "vraAc", "requests": "vraAc",
-	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "hunt": "r",
+	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r",
 	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "whoami": "vraAucg",
 }
 

@@ -319,6 +319,10 @@ func (nobodyTold) RequestChanged(context.Context, durable.Tx, approvals.Request,
 	return nil
 }
 
+func (nobodyTold) FreezeChanged(context.Context, durable.Tx, approvals.Freeze, *approvals.Request) error {
+	return nil
+}
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	p, err := policy.Parse("mdebot.yaml", []byte(testPolicy), policy.Options{HomeTenant: home})

@@ -379,6 +379,9 @@ func openedMessage(o approvals.Opened) chat.Message {
 		m.Note = chat.Plain("Nothing new was opened; that request decides.")
 	}
 	for _, t := range q.Targets {
+		if t.Kind != approvals.TargetMachine {
+			continue
+		}
 		m.Facts = append(m.Facts, chat.Fact{Label: "Machine", Value: chat.Join(chat.Untrusted(t.Name), chat.Plain(" "), chat.Code(t.ID))})
 	}
 	if o.Shortfall != "" {

@@ -84,7 +84,10 @@ func (r *Router) showRequest(ctx context.Context, c *call) (chat.Message, error)
 	if err != nil {
 		return chat.Message{}, err
 	}
-	m := cards.Request(cards.RequestView{Request: q, Portal: r.Portal})
+	m, err := r.requestCard(ctx, q)
+	if err != nil {
+		return chat.Message{}, err
+	}
 	switch {
 	case q.State != approvals.Pending:
 	case c.spec.Name == "deny" && rest < len(c.args):
@@ -104,7 +107,7 @@ func (r *Router) clickRequest(ctx context.Context, c *call) (chat.Message, error
 	if err != nil {
 		return chat.Message{}, err
 	}
-	return cards.Request(cards.RequestView{Request: q, Portal: r.Portal}), nil
+	return r.requestCard(ctx, q)
 }
 
 var errOldButton = say("This button is from another version of mdebot.", "Find the request with requests.")

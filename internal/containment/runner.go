@@ -146,8 +146,8 @@ func (x *Runner) start(ctx context.Context, ref approvals.Ref, r approvals.Reque
 		}
 		facts.Problem = "What has to be known before sending it could not be read: " + words(err)
 	}
-	if r.Action == approvals.Settle {
-		return x.approvals.ApplySettlement(ctx, ref, facts)
+	if x.approvals.Local(r.Action) {
+		return x.approvals.Apply(ctx, ref, facts)
 	}
 	attempt, err := x.approvals.Claim(ctx, ref, facts)
 	if err != nil {

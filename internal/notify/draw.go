@@ -91,7 +91,11 @@ func (n *Notifier) drawRequest(ctx context.Context, c card) (drawing, error) {
 	if err != nil {
 		return drawing{}, err
 	}
-	m := cards.Request(cards.RequestView{Request: r, Portal: n.portal(c.tenant)})
+	freeze, err := n.requests.Frozen(ctx, c.tenant)
+	if err != nil {
+		return drawing{}, err
+	}
+	m := cards.Request(cards.RequestView{Request: r, Portal: n.portal(c.tenant), Freeze: freeze})
 	if r.State == approvals.Pending {
 		m.Mentions = n.approverMentions(c.destination)
 	}

@@ -241,6 +241,10 @@ type fakeRequests struct {
 	all map[string]approvals.Request
 }
 
+func (f *fakeRequests) Frozen(context.Context, tenant.ID) (approvals.Freeze, error) {
+	return approvals.Freeze{}, nil
+}
+
 func (f *fakeRequests) Request(_ context.Context, _ tenant.ID, id string) (approvals.Request, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,6 +24,8 @@ const JobDeliver = "deliver"
 // RequestSource reads approval requests.
 type RequestSource interface {
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
+	// Frozen is the freeze in force, or the zero Freeze.
+	Frozen(ctx context.Context, t tenant.ID) (approvals.Freeze, error)
 }
 
 // Watched is one Defender tenant whose alerts are posted.

@@ -35,8 +35,9 @@ func (r Rule) applied(why string) Applied {
 
 // Why a rule applies that did not match.
 const (
-	whyUnknown = "facts about the machine that the rules read could not be read, so the strictest rule applies"
-	whyNoMatch = "no rule matches, so the strictest rule applies"
+	whyUnknown   = "facts about the machine that the rules read could not be read, so the strictest rule applies"
+	whyNoMachine = "no rule is about this action alone, so the strictest rule applies"
+	whyNoMatch   = "no rule matches, so the strictest rule applies"
 )
 
 // Decide says which rule governs an action on these machines, one entry for each
@@ -53,6 +54,24 @@ func (p *Policy) Decide(action Action, machines []*Machine) Applied {
 		a = Stricter(a, p.decide(action, m))
 	}
 	return a
+}
+
+// DecideWithoutMachine says which rule governs an action that is about no
+// machine, such as unfreeze: the first rule that the action alone meets. A rule
+// before it that would have to know a machine, or no rule that is met, means the
+// strictest rule of the file.
+func (p *Policy) DecideWithoutMachine(action Action) Applied {
+	facts := facts{action: &action}.activation()
+	for _, r := range p.rules {
+		verdict := r.when.eval(facts)
+		if verdict == matches {
+			return r.applied("")
+		}
+		if verdict == unknown {
+			break
+		}
+	}
+	return p.strictest().applied(whyNoMachine)
 }
 
 func (p *Policy) decide(action Action, m *Machine) Applied {

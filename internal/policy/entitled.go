@@ -80,6 +80,32 @@ func (p *Policy) eligible(ctx context.Context, source GroupSource, a Applied, re
 	return people, represent, err
 }
 
+// Approver reports whether the approval of person counts under some rule: it
+// holds the role approver or belongs to a group that a rule names. The error says
+// which memberships could not be read; the answer stands without them.
+func (p *Policy) Approver(ctx context.Context, source GroupSource, person identity.Person) (bool, error) {
+	current, known := p.book.Person(person.ID)
+	if !known {
+		return false, nil
+	}
+	if current.Has(identity.Approver) {
+		return true, nil
+	}
+	var faults []error
+	for _, r := range p.rules {
+		for _, name := range r.From {
+			in, err := p.inGroup(ctx, source, name, current)
+			if in {
+				return true, nil
+			}
+			if err != nil {
+				faults = append(faults, err)
+			}
+		}
+	}
+	return false, errors.Join(faults...)
+}
+
 // Memberships lists the groups of the file that person belongs to, for whoever
 // asks why they may or may not vote.
 func (p *Policy) Memberships(ctx context.Context, source GroupSource, person identity.Person) ([]string, error) {

@@ -217,6 +217,7 @@ type Told struct {
 	mu      sync.Mutex
 	changes []approvals.Change
 	last    approvals.Request
+	freezes []string
 	// Err makes every announcement fail.
 	Err error
 }
@@ -230,6 +231,30 @@ func (a *Told) RequestChanged(_ context.Context, _ durable.Tx, r approvals.Reque
 	}
 	a.changes, a.last = append(a.changes, c), r
 	return nil
+}
+
+// FreezeChanged implements [approvals.Announcer].
+func (a *Told) FreezeChanged(_ context.Context, _ durable.Tx, f approvals.Freeze, endedBy *approvals.Request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Err != nil {
+		return a.Err
+	}
+	word := "frozen by "
+	if endedBy != nil {
+		word = "unfrozen from "
+	}
+	a.freezes = append(a.freezes, word+f.ByName+": "+f.Reason)
+	return nil
+}
+
+// Freezes returns what was announced about freezes since the last call.
+func (a *Told) Freezes() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	freezes := a.freezes
+	a.freezes = nil
+	return freezes
 }
 
 // Changes returns what was announced since the last call.

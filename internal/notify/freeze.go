@@ -1,0 +1,34 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// FreezeChanged tells the ops channel and everywhere that requests are decided.
+// It runs inside the transaction of the change.
+func (n *Notifier) FreezeChanged(ctx context.Context, tx durable.Tx, f approvals.Freeze, endedBy *approvals.Request) error {
+	about, m := fmt.Sprintf("freeze %d", durable.Micros(f.Since)), cards.Frozen(f)
+	if endedBy != nil {
+		about, m = "unfreeze "+endedBy.ID, cards.Unfrozen(f, *endedBy)
+	}
+	return n.notice(ctx, tx, f.Tenant, about, m, alarmPlaces(n.policy.Current())...)
+}
+
+// alarmPlaces are where what concerns everybody who decides is told.
+func alarmPlaces(p *policy.Policy) []chat.Destination {
+	var places []chat.Destination
+	for _, d := range append([]string{p.Ops()}, p.PostTo()...) {
+		if d != "" && !slices.Contains(places, chat.Destination(d)) {
+			places = append(places, chat.Destination(d))
+		}
+	}
+	return places
+}
