@@ -99,6 +99,11 @@ func (serveCmd) Run(ctx context.Context, p *process) error {
 	// what pools hold survives the first collection.
 	runtime.GC()
 	debug.FreeOSMemory()
+	// Migrations leave more garbage than all that stays. Unless it is given back
+	// now, the collector takes it for live and lets the heap grow to twice of it;
+	// what pools hold survives the first collection.
+	runtime.GC()
+	debug.FreeOSMemory()
 	return a.Run(ctx)
 }
 
