@@ -319,17 +319,54 @@ func TestRequest_nothingFoldedAndAllTargetsShown(t *testing.T) {
 	t.Parallel()
 	r := sampleRequest(t, approvals.Pending, 25)
 	m := Request(RequestView{Request: r, Portal: portal{}})
-	machines := 0
+	var shown strings.Builder
 	for _, s := range m.Sections {
 		if s.Folded {
 			t.Errorf("section %q is folded", s.Heading)
 		}
-		if strings.HasPrefix(s.Heading, "Machine ") {
-			machines++
+		for _, line := range s.Lines {
+			shown.WriteString(line.String() + "\n")
 		}
 	}
-	if machines != 25 {
-		t.Errorf("card shows %d machines, want 25", machines)
+	for _, target := range r.Targets {
+		if !strings.Contains(shown.String(), target.Name+" "+target.ID) {
+			t.Errorf("card does not show %s %s", target.Name, target.ID)
+		}
+	}
+}
+
+// A refusal or an outcome names a request in few words. Whoever decides has to
+// see the card (threat-model A-03).
+func TestAttack_shortReplyOffersNoDecision(t *testing.T) {
+	t.Parallel()
+	for name, r := range requestInEveryState(t) {
+		for _, b := range RequestReply(r).Buttons {
+			switch b.Action {
+			case ActionApprove, ActionDeny, ActionDenyForm:
+				t.Errorf("%s: the short reply has the button %s", name, b.Label)
+			}
+		}
+	}
+}
+
+// A machine's own text can hold the mark between a line's parts, and a name can
+// be as long as its owner likes.
+func TestAttack_factsOfOneMachineCannotImitateAnother(t *testing.T) {
+	t.Parallel()
+	r := sampleRequest(t, approvals.Pending, fewTargets+1)
+	facts, err := json.Marshal(TargetFacts{OS: "x · not isolated · 2. dc-01", Tags: []string{"a · b"}, ReadAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Targets {
+		r.Targets[i].Name, r.Targets[i].Facts = strings.Repeat("n", 5_000), facts
+	}
+	for _, line := range targetSections(r, nil)[0].Lines {
+		for _, s := range line {
+			if s.Kind == chat.SpanUntrusted && (strings.Contains(s.Value, "x · not") || strings.Contains(s.Value, "a · b") || len(s.Value) > 200) {
+				t.Errorf("outside text in a line = %q", s.Value)
+			}
+		}
 	}
 }
 

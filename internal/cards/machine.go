@@ -40,7 +40,7 @@ func Machine(v MachineView) chat.Message {
 			{Label: "OS", Value: sentence(outside(m.OS), optional(m.OSVersion))},
 			{Label: "Signed in", Value: either(v.Unread.Users, users(v.Users))},
 			{Label: "Open alerts", Value: either(v.Unread.Alerts, openAlertsLine(f, v.Portal))},
-			{Label: "Pending actions", Value: either(v.Unread.Actions, listOrNone(f.Pending))},
+			{Label: "Pending actions", Value: either(v.Unread.Actions, listOrNone(f.Pending, roomForFew))},
 			{Label: "Group", Value: outside(m.Group)},
 			{Label: "Tags", Value: list(m.Tags)},
 			{Label: "Addresses", Value: dotted(sentence(chat.Plain("internal"), code(m.InternalIP)), sentence(chat.Plain("external"), code(m.ExternalIP)))},

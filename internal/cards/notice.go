@@ -27,7 +27,7 @@ func RequestReminder(r approvals.Request, now time.Time) chat.Message {
 			{Label: "Approvals", Value: approvalCount(r)},
 			{Label: "Decide by", Value: chat.At(r.Expires)},
 		},
-		Buttons: []chat.Button{{Label: "Show the card", Action: ActionShowReq, Value: RequestValue(r.ID, r.Digest)}},
+		Buttons: []chat.Button{showCard(r)},
 	}
 	m.Preview = m.Title
 	return m

@@ -19,9 +19,10 @@ type RequestView struct {
 }
 
 // Request is the approval card, in every state of the request. It is all that
-// approvers know, so nothing in it is folded or shortened: what will run on
-// what, what that means, who asks and why, which rule applies, and what has
-// happened so far (threat-model A-03).
+// approvers know, so nothing in it is folded: what will run on what, what that
+// means, who asks and why, which rule applies, and what has happened so far
+// (threat-model A-03). What others chose is bounded, so that no length of it
+// pushes a machine off the card.
 func Request(v RequestView) chat.Message {
 	r := v.Request
 	m := chat.Message{
@@ -32,10 +33,7 @@ func Request(v RequestView) chat.Message {
 		Buttons: requestButtons(r),
 		Note:    chat.Join(chat.Plain("Digest of what is voted on and executed: "), code(r.Digest)),
 	}
-	for _, t := range r.Targets {
-		m.Sections = append(m.Sections, targetSection(r, t, v.Portal))
-	}
-	m.Sections = append(m.Sections, chat.Section{Heading: "So far", Lines: history(r)})
+	m.Sections = append(targetSections(r, v.Portal), chat.Section{Heading: "So far", Lines: history(r)})
 	return m
 }
 
@@ -56,7 +54,7 @@ func requestSubject(r approvals.Request) chat.Text {
 		verb = chat.Join(verb, chat.Plain(" (selective)"))
 	}
 	if len(r.Targets) == 1 {
-		return sentence(verb, outside(r.Targets[0].Name))
+		return sentence(verb, outside(within(r.Targets[0].Name, roomForTitle)))
 	}
 	many := "targets"
 	if len(r.Targets) > 0 && r.Targets[0].Kind == approvals.TargetMachine {
@@ -154,16 +152,23 @@ func parameters(params map[string]string) chat.Text {
 	return separated(", ", parts)
 }
 
+// How much of a rule the card quotes; the audit record has all of it.
+const (
+	maxRuleName = 100
+	maxRuleText = 600
+	maxRuleWhy  = 200
+)
+
 func rule(r approvals.Request) chat.Text {
-	t := outside(r.Rule.Name)
+	t := outside(within(r.Rule.Name, maxRuleName))
 	if r.Rule.Text != "" && r.Rule.Text != r.Rule.Name {
-		t = chat.Join(t, chat.Plain(": "), chat.Code(strings.ReplaceAll(strings.TrimSpace(r.Rule.Text), "\n", "; ")))
+		t = chat.Join(t, chat.Plain(": "), chat.Code(within(strings.ReplaceAll(strings.TrimSpace(r.Rule.Text), "\n", "; "), maxRuleText)))
 	}
 	if r.Rule.Why != "" {
-		t = chat.Join(t, chat.Plain(" · applies because "), chat.Untrusted(r.Rule.Why))
+		t = chat.Join(t, chat.Plain(" · applies because "), chat.Untrusted(within(r.Rule.Why, maxRuleWhy)))
 	}
 	if r.Rule.OverLimit != "" {
-		t = chat.Join(t, chat.Plain(" · one approver more, over the limit "), chat.Untrusted(r.Rule.OverLimit))
+		t = chat.Join(t, chat.Plain(" · one approver more, over the limit "), chat.Untrusted(within(r.Rule.OverLimit, maxRuleWhy)))
 	}
 	return t
 }
@@ -231,7 +236,7 @@ func requestButtons(r approvals.Request) []chat.Button {
 	}
 	switch r.State {
 	case approvals.Pending:
-		return append([]chat.Button{{Label: "Approve", Action: ActionApprove, Value: value, Confirm: approveConfirm(r)}}, deny...)
+		return append([]chat.Button{{Label: "Approve", Action: ActionApprove, Value: value, Confirm: approveConfirm(r), Whole: true}}, deny...)
 	case approvals.Approved:
 		return deny
 	case approvals.Expired, approvals.Void, approvals.Failed:
@@ -256,7 +261,7 @@ const confirmNames = 5
 func approveConfirm(r approvals.Request) *chat.Confirm {
 	names := make([]string, 0, confirmNames)
 	for _, t := range r.Targets[:min(len(r.Targets), confirmNames)] {
-		names = append(names, t.Name)
+		names = append(names, within(t.Name, roomForName))
 	}
 	text := chat.Join(chat.Plain("You approve: "), chat.Untrusted(wordsOf(r.Action).verb), chat.Plain(" "), list(names))
 	if len(r.Targets) == 1 {
@@ -297,5 +302,13 @@ func RequestReply(r approvals.Request) chat.Message {
 		}
 	}
 	m.Buttons = requestButtons(r)
+	if r.State == approvals.Pending || r.State == approvals.Approved {
+		// Nobody decides on these few words.
+		m.Buttons = []chat.Button{showCard(r)}
+	}
 	return m
+}
+
+func showCard(r approvals.Request) chat.Button {
+	return chat.Button{Label: "Show the card", Action: ActionShowReq, Value: RequestValue(r.ID, r.Digest)}
 }

@@ -90,12 +90,76 @@ func openAlerts(alerts []defender.Alert) []defender.Alert {
 	return slices.DeleteFunc(slices.Clone(alerts), func(a defender.Alert) bool { return a.Status == "Resolved" })
 }
 
-// targetSection is everything about one target, one labelled line per value,
-// never folded.
+// Bounds of what is shown of targets. Both platforms limit a card as a whole, so
+// the more targets there are, the less of each that others chose is shown, each
+// cut with a visible mark; IDs are always whole.
+const (
+	// fewTargets have a section each; more of them have a line each.
+	fewTargets = 3
+	// roomForFew is shared by that many targets, for each of their values.
+	roomForFew   = 240
+	roomForName  = 40 // in a line
+	roomForTitle = 80
+	roomForFact  = 20
+)
+
+// targetSections is everything about the targets, never folded.
+func targetSections(r approvals.Request, p Portal) []chat.Section {
+	if len(r.Targets) > fewTargets {
+		s := chat.Section{Heading: fmt.Sprintf("%s 1 to %d, in this order", targetNoun(r.Targets[0].Kind), len(r.Targets))}
+		for _, t := range r.Targets {
+			s.Lines = append(s.Lines, targetLine(r, t))
+		}
+		return []chat.Section{s}
+	}
+	var sections []chat.Section
+	for _, t := range r.Targets {
+		sections = append(sections, targetSection(r, t, p))
+	}
+	return sections
+}
+
+// targetLine is a target among many. What the machine says of itself is one run
+// of outside text, in which no separator can be imitated, behind everything else.
+func targetLine(r approvals.Request, t approvals.Target) chat.Text {
+	line := sentence(chat.Plain(fmt.Sprintf("%d.", t.Index+1)), outside(within(t.Name, roomForName)), code(t.ID))
+	if outcome := targetOutcome(r, t); len(outcome) > 0 {
+		return dotted(line, outcome)
+	}
+	if t.Kind != approvals.TargetMachine {
+		return line
+	}
+	f, ok := factsOf(t)
+	if !ok {
+		return dotted(line, chat.Bold("its facts could not be read"))
+	}
+	state, alerts := string(f.Isolation), plural(f.OpenAlerts, "open alert", "open alerts")
+	if f.Unread.Actions != "" {
+		state = "state not read"
+	}
+	if f.Unread.Alerts != "" {
+		alerts = "alerts not read"
+	}
+	seen := "never seen"
+	if !f.LastSeen.IsZero() {
+		seen = "seen " + f.LastSeen.UTC().Format("2006-01-02 15:04 UTC")
+	}
+	var own []string
+	for _, v := range []struct{ label, value string }{
+		{"", f.OS}, {"group ", f.Group}, {"tags ", strings.Join(f.Tags, ", ")}, {"users ", strings.Join(f.Users, ", ")},
+	} {
+		if v.value != "" {
+			own = append(own, v.label+within(strings.ReplaceAll(v.value, "·", "."), roomForFact))
+		}
+	}
+	return dotted(line, chat.Plain(strings.Join([]string{state, seen, alerts}, " · ")), optional(strings.Join(own, " · ")))
+}
+
+// targetSection is everything about one target, one labelled line per value.
 func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Section {
 	s := chat.Section{Heading: targetHeading(r, t)}
 	s.Lines = append(s.Lines,
-		labelled("Name", outside(t.Name)),
+		labelled("Name", outside(within(t.Name, roomForFew))),
 		labelled("ID", code(t.ID)),
 	)
 	if t.Kind == approvals.TargetMachine {
@@ -108,39 +172,51 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 }
 
 func targetHeading(r approvals.Request, t approvals.Target) string {
-	noun := map[approvals.TargetKind]string{
-		approvals.TargetMachine:       "Machine",
-		approvals.TargetFile:          "File",
-		approvals.TargetIndicator:     "Indicator",
-		approvals.TargetMachineAction: "Machine action",
-		approvals.TargetRequest:       "Request",
-		approvals.TargetTenant:        "Tenant",
-	}[t.Kind]
+	noun := targetNoun(t.Kind)
 	if len(r.Targets) == 1 {
 		return noun
 	}
 	return fmt.Sprintf("%s %d of %d", noun, t.Index+1, len(r.Targets))
 }
 
+func targetNoun(k approvals.TargetKind) string {
+	return map[approvals.TargetKind]string{
+		approvals.TargetMachine:       "Machine",
+		approvals.TargetFile:          "File",
+		approvals.TargetIndicator:     "Indicator",
+		approvals.TargetMachineAction: "Machine action",
+		approvals.TargetRequest:       "Request",
+		approvals.TargetTenant:        "Tenant",
+	}[k]
+}
+
+// factsOf is what was read about a machine when the request was opened.
+func factsOf(t approvals.Target) (f TargetFacts, ok bool) {
+	err := json.Unmarshal(t.Facts, &f)
+	return f, err == nil && !f.ReadAt.IsZero()
+}
+
 func machineFactLines(r approvals.Request, t approvals.Target, p Portal) []chat.Text {
-	var f TargetFacts
-	if err := json.Unmarshal(t.Facts, &f); err != nil || f.ReadAt.IsZero() {
+	f, ok := factsOf(t)
+	if !ok {
 		return []chat.Text{chat.Bold("Facts about this machine could not be read. Look at it in the Defender portal before you decide.")}
 	}
 	tier := "not tier 0"
 	if r.Rule.TierZero {
 		tier = "this request counts as tier 0"
 	}
+	room := roomForFew / len(r.Targets)
+	f.WorstTitle = within(f.WorstTitle, room)
 	return []chat.Text{
-		labelled("OS", outside(f.OS)),
-		labelled("Last seen", lastSeen(f.LastSeen, f.ReadAt, f.Health)),
-		labelled("Signed in", either(f.Unread.Users, list(f.Users))),
+		labelled("OS", outside(within(f.OS, room))),
+		labelled("Last seen", lastSeen(f.LastSeen, f.ReadAt, within(f.Health, room))),
+		labelled("Signed in", either(f.Unread.Users, listWithin(f.Users, room))),
 		labelled("State at request", either(f.Unread.Actions, isolationLine(f.Isolation, f.Since))),
-		labelled("Pending actions", either(f.Unread.Actions, listOrNone(f.Pending))),
+		labelled("Pending actions", either(f.Unread.Actions, listOrNone(f.Pending, room))),
 		labelled("Open alerts", either(f.Unread.Alerts, openAlertsLine(f, p))),
-		labelled("Group", outside(f.Group)),
-		labelled("Tags", list(f.Tags)),
-		labelled("Tier", dotted(chat.Plain(tier), deviceValue(f.Value))),
+		labelled("Group", outside(within(f.Group, room))),
+		labelled("Tags", listWithin(f.Tags, room)),
+		labelled("Tier", dotted(chat.Plain(tier), deviceValue(within(f.Value, room)))),
 		labelled("Facts read", dotted(chat.At(f.ReadAt), machineLink(p, t.ID))),
 	}
 }
@@ -153,11 +229,11 @@ func either(unread string, value chat.Text) chat.Text {
 	return value
 }
 
-func listOrNone(values []string) chat.Text {
+func listOrNone(values []string, room int) chat.Text {
 	if len(values) == 0 {
 		return chat.Plain("none")
 	}
-	return list(values)
+	return listWithin(values, room)
 }
 
 func lastSeen(seen, now time.Time, health string) chat.Text {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -99,6 +100,36 @@ func list(values []string) chat.Text {
 		parts[i] = chat.Untrusted(v)
 	}
 	return separated(", ", parts)
+}
+
+// listWithin is list with at most room characters of values; what does not fit is
+// counted.
+func listWithin(values []string, room int) chat.Text {
+	for i, v := range values {
+		v = chat.Visible(v, 0)
+		if n := utf8.RuneCountInString(v); n <= room {
+			room -= n
+			continue
+		}
+		shown := values[:i:i]
+		if i == 0 {
+			shown, i = []string{within(v, room)}, 1
+		}
+		if i < len(values) {
+			return chat.Join(list(shown), chat.Plain(" and "+plural(len(values)-i, "more", "more")))
+		}
+		return list(shown)
+	}
+	return list(values)
+}
+
+// within is s made visible in at most n characters; a cut is marked.
+func within(s string, n int) string {
+	v := chat.Visible(s, 0)
+	if utf8.RuneCountInString(v) <= n {
+		return s
+	}
+	return string([]rune(v)[:n-1]) + "…"
 }
 
 // when is a moment, or "unknown".

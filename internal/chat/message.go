@@ -94,6 +94,9 @@ type Button struct {
 	Style  Style
 	// Confirm asks once more before the click counts.
 	Confirm *Confirm
+	// Whole buttons are drawn only when nothing of the message had to be left out
+	// to fit: nobody is offered a decision about what they cannot see.
+	Whole bool
 	// OpensForm says that the answer to this button is a [Form]. Teams needs to
 	// know beforehand.
 	OpensForm bool

@@ -2,6 +2,7 @@ package slackbot
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -99,7 +100,7 @@ func render(m chat.Message) drawn {
 	if m.Menu != nil {
 		d.add(menu(*m.Menu))
 	}
-	d.add(buttons(m.Buttons))
+	d.add(buttons(r.offered(m.Buttons)))
 	if r.cut {
 		d.add(slack.NewRichTextBlock("", slack.NewRichTextSection(own("Some of this is left out: Slack limits how long a message can be.", nil))))
 	}
@@ -322,6 +323,7 @@ func (r *renderer) facts(list []chat.Fact) slack.Block {
 	var elements []slack.RichTextSectionElement
 	for i, f := range list {
 		if i == maxFacts {
+			r.cut = true
 			elements = append(elements, own(fmt.Sprintf("\n… and %d more", len(list)-i), nil))
 			break
 		}
@@ -346,7 +348,9 @@ func (r *renderer) facts(list []chat.Fact) slack.Block {
 // sections draws what must be seen first, so that folded sections are the first
 // to run out of space, and returns them in their order.
 func (r *renderer) sections(list []chat.Section) []slack.Block {
-	list = list[:min(len(list), maxSections)]
+	if len(list) > maxSections {
+		list, r.cut = list[:maxSections], true
+	}
 	out := make([]slack.Block, len(list))
 	for _, folded := range []bool{false, true} {
 		for i, s := range list {
@@ -365,6 +369,7 @@ func (r *renderer) section(s chat.Section) slack.Block {
 	}
 	for i, line := range s.Lines {
 		if i == maxLines || r.elements > maxElements {
+			r.cut = true
 			elements = append(elements, own(fmt.Sprintf("\n… and %d more lines", len(s.Lines)-i), nil))
 			break
 		}
@@ -475,6 +480,12 @@ func selectOptions(list []chat.Option, most int) []*slack.OptionBlockObject {
 		out = append(out, slack.NewOptionBlockObject(o.Value, plainObject(literal(o.Label, maxOption), maxOption), detail))
 	}
 	return out
+}
+
+// offered leaves out buttons that need the whole message when some of it is
+// missing.
+func (r *renderer) offered(list []chat.Button) []chat.Button {
+	return slices.DeleteFunc(slices.Clone(list), func(b chat.Button) bool { return b.Whole && r.cut })
 }
 
 func buttons(list []chat.Button) slack.Block {

@@ -40,14 +40,17 @@ type limits struct {
 	rows    int
 	options int
 	folded  bool
+	// whole limits leave nothing out of a message as mdebot makes them: only what
+	// is longer than the bounds of its parts is cut.
+	whole bool
 }
 
 // steps are tried from the first until the card fits. What an approver needs
 // stands in facts and lines and goes last.
 var steps = []limits{
-	{text: 2000, facts: 40, lines: 120, rows: 20, options: 60, folded: true},
-	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40, folded: true},
-	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40},
+	{text: 2000, facts: 40, lines: 120, rows: 20, options: 60, folded: true, whole: true},
+	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40, folded: true, whole: true},
+	{text: 1000, facts: 40, lines: 120, rows: 15, options: 40, whole: true},
 	{text: 400, facts: 40, lines: 100, rows: 10, options: 25},
 	{text: 200, facts: 30, lines: 60, rows: 8, options: 20},
 	{text: 100, facts: 25, lines: 40, rows: 5, options: 15},
@@ -118,6 +121,7 @@ type drawing struct {
 	actions  []object
 	mentions []object
 	named    map[string]string // mention name → ID, because clients match by name
+	missing  bool              // facts or lines did not fit
 }
 
 func newDrawing(l limits) *drawing { return &drawing{limit: l, named: map[string]string{}} }
@@ -324,6 +328,7 @@ func (d *drawing) mentionLine(mentions []chat.Mention) {
 func (d *drawing) facts(facts []chat.Fact) {
 	for i, f := range facts {
 		if i == d.limit.facts {
+			d.missing = true
 			d.cut("… %d more values left out", len(facts)-i)
 			return
 		}
@@ -363,6 +368,7 @@ func (d *drawing) sections(sections []chat.Section) {
 		)
 	}
 	if hidden > 0 {
+		d.missing = true
 		d.cut("… %d more lines left out", hidden)
 	}
 }
@@ -499,6 +505,10 @@ func (d *drawing) buttons(buttons []chat.Button) {
 		if i == maxButtons {
 			d.cut("… %d more buttons left out", len(buttons)-i)
 			return
+		}
+		if b.Whole && (d.missing || !d.limit.whole) {
+			d.cut("%s is not offered here, because not all of this message fits", b.Label)
+			continue
 		}
 		a := d.button(b)
 		if a == nil {

@@ -1,0 +1,69 @@
+package teamsbot
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
+)
+
+// crowded is a pending request for n machines whose facts, all of them chosen by
+// whoever holds the machines, are as long as Defender passes on.
+func crowded(t *testing.T, n, length int) approvals.Request {
+	t.Helper()
+	long := strings.Repeat("x", length)
+	facts, err := json.Marshal(cards.TargetFacts{
+		OS: long, Health: long, Group: long, Tags: []string{long, long, long, long}, Users: []string{long, long, long},
+		Pending: []string{long}, OpenAlerts: 3, WorstTitle: long, WorstID: "da1_2", ReadAt: time.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := approvals.Request{
+		ID: "019a0000-0000-7000-8000-000000000001", Number: 7, Tenant: "t", Action: approvals.Isolate,
+		Params: map[string]string{"scope": "full"}, State: approvals.Pending, Digest: strings.Repeat("d", 64),
+		Requester: identity.PersonID{Tenant: "t", Object: "o"}, RequesterName: strings.Repeat("R", 80),
+		Reason: strings.Repeat("w", approvals.MaxReason), Opened: time.Now(), Expires: time.Now().Add(time.Hour),
+		Rule: policy.Applied{Name: "servers", Text: strings.Repeat("t", 600), Approvers: 1, From: []string{"soc-leads"}},
+	}
+	for i := range n {
+		r.Targets = append(r.Targets, approvals.Target{
+			Index: i, Kind: approvals.TargetMachine, ID: fmt.Sprintf("%040x", i+1), Name: fmt.Sprintf("m%02d-%s", i, long), Facts: facts, State: approvals.Pending,
+		})
+	}
+	return r
+}
+
+// A request is approved by its card alone, so every machine stands on it by its
+// whole ID, however much text came with the others (threat-model ).
+func TestAttack_longFactsHideNoMachineOfAnApproval(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 2, 5, approvals.MaxTargets} {
+		for _, length := range []int{10, 200, 5_000} {
+			t.Run(fmt.Sprintf("%d machines, facts of %d characters", n, length), func(t *testing.T) {
+				t.Parallel()
+				r := crowded(t, n, length)
+				drawn := encode(card(cards.Request(cards.RequestView{Request: r})))
+				if !strings.Contains(string(drawn), cards.ActionApprove) {
+					t.Fatal("the card has no Approve button, so nobody could approve it")
+				}
+				for _, target := range r.Targets {
+					if !strings.Contains(string(drawn), target.ID) || !strings.Contains(string(drawn), target.Name[:4]) {
+						t.Errorf("the card can be approved and does not show machine %s", target.ID)
+					}
+				}
+				for _, want := range []string{"Defender's isolate, type Full", strings.Repeat("w", 400), strings.Repeat("R", 80)} {
+					if !strings.Contains(string(drawn), want) {
+						t.Errorf("the card can be approved and does not show %.30q", want)
+					}
+				}
+			})
+		}
+	}
+}
