@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// maxKQL is more than people write and far less than takes time to check.
+const maxKQL = 16 << 10
+
 // huntRows is how many rows a hunt asks for when the query sets no bound.
 const huntRows = 10_000
 
@@ -12,12 +15,15 @@ const huntRows = 10_000
 // tables, or from all of them at once (threat-model H-02).
 var outside = map[string]bool{
 	"externaldata": true, "external_table": true, "cluster": true, "database": true, "workspace": true, "app": true,
-	"adx": true, "arg": true, "http_request": true, "http_request_post": true, "search": true, "find": true,
+	"adx": true, "arg": true, "http_request_post": true, "search": true, "find": true,
 }
 
 // boundKQL checks a query and adds a limit when it has none at its end. Up to
 // there the query stays as it was typed.
 func boundKQL(query string) (bounded string, limit int, err error) {
+	if len(query) > maxKQL {
+		return "", 0, say(fmt.Sprintf("The query has %d characters.", len(query)), fmt.Sprintf("Keep it to %d.", maxKQL))
+	}
 	words := kqlWords(query)
 	if len(words) == 0 {
 		return "", 0, say("The query is empty.", "")
@@ -27,9 +33,8 @@ func boundKQL(query string) (bounded string, limit int, err error) {
 	}
 	for i, w := range words {
 		called := i+1 < len(words) && words[i+1].text == "("
-		operator := i == 0 || words[i-1].text == "|" || words[i-1].text == "=" || words[i-1].text == ";"
 		name := strings.ToLower(w.text)
-		if outside[name] && (called || operator) {
+		if outside[name] && (called || i == 0 || beginsQuery(words[i-1].text)) || strings.HasSuffix(name, "_request") && called {
 			return "", 0, sayOf("Queries with ", w.text, " are not run from chat: it reads from elsewhere or from all tables.", "Name the tables you want to read.")
 		}
 		if name == "union" && hasWildcard(words[i+1:]) {
@@ -45,6 +50,16 @@ func boundKQL(query string) (bounded string, limit int, err error) {
 		end--
 	}
 	return fmt.Sprintf("%s\n| limit %d", query[:end], huntRows), huntRows, nil
+}
+
+// beginsQuery reports marks after which an operator can stand; queries also begin
+// inside the brackets of join, union and fork.
+func beginsQuery(mark string) bool {
+	switch mark {
+	case "|", "=", ";", "(", ",":
+		return true
+	}
+	return false
 }
 
 // hasWildcard reports a "*" among the tables of a union, whose operands words
@@ -121,8 +136,8 @@ func kqlWords(q string) []kqlWord {
 				return words
 			}
 			i += end
-		case strings.HasPrefix(q[i:], "```"):
-			i = endOf(q, i+3, "```")
+		case strings.HasPrefix(q[i:], "```"), strings.HasPrefix(q[i:], "~~~"):
+			i = endOf(q, i+3, q[i:i+3])
 			words = append(words, kqlWord{text: `""`, end: i})
 		case c == '"' || c == '\'':
 			i = endOfString(q, i, len(words) > 0 && words[len(words)-1].end == i && words[len(words)-1].text == "@")
@@ -153,12 +168,14 @@ func endOf(q string, from int, mark string) int {
 }
 
 // endOfString returns where the string that starts at i ends. In a verbatim
-// string a backslash is a letter.
+// string a backslash is a letter and a doubled quote stands for one.
 func endOfString(q string, i int, verbatim bool) int {
 	quote := q[i]
 	for i++; i < len(q); i++ {
 		switch {
 		case q[i] == '\\' && !verbatim:
+			i++
+		case verbatim && q[i] == quote && i+1 < len(q) && q[i+1] == quote:
 			i++
 		case q[i] == quote:
 			return i + 1
