@@ -107,7 +107,7 @@ func demoBot(ctx context.Context, p *process, world *sandbox.World, dir, file st
 		cancel()
 		return errors.Join(fmt.Errorf("connect the simulators to the bot: %w", err), <-running)
 	}
-	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-042 beaconing to a known bad address\nStop with Ctrl-C.\n")
+	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-014 beaconing to a known bad address\nStop with Ctrl-C.\n")
 	return <-running
 }
 

@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/mdebot/mdebot/internal/sandbox"
+)
+
+// browser is a person at the page.
+type browser struct {
+	*testing.T
+	ctx context.Context
+	dir string // for screenshots, or ""
+}
+
+// openPage opens the world's page in a real Chromium.
+func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
+	t.Helper()
+	program := ""
+	for _, name := range []string{"chromium", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			program = p
+			break
+		}
+	}
+	if program == "" {
+		t.Skip("Chromium is not installed (apt-get install chromium)")
+	}
+	page := httptest.NewServer(pageOnly(world))
+	t.Cleanup(page.Close)
+	t.Cleanup(page.CloseClientConnections) // the page's event stream does not end by itself
+
+	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
+		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("blink-settings", map[bool]string{false: "preferredColorScheme=1", true: "preferredColorScheme=0"}[dark]),
+		chromedp.WindowSize(1680, 1050),
+	))
+	t.Cleanup(func() { cancel(); stop() })
+	b := &browser{T: t, ctx: ctx, dir: os.Getenv("MDEBOT_SCREENSHOTS")}
+	b.do("open the page", chromedp.Navigate(page.URL), chromedp.WaitVisible(`[data-testid="slack-composer"]`))
+	return b
+}
+
+// pageOnly is the page under the loopback name that its host check expects.
+func pageOnly(world *sandbox.World) http.Handler { return world.Page() }
+
+func (b *browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	b.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
+}
+
+func testID(id string) string { return fmt.Sprintf(`[data-testid=%q]`, id) }
+
+// become switches to another person.
+func (b *browser) become(p sandbox.Person) {
+	b.Helper()
+	b.do("become "+p.Name, chromedp.SetValue(testID("person-select"), p.Key))
+	b.until("become "+p.Name, `(document.querySelector('[data-testid="person-select"]').dispatchEvent(new Event('change', {bubbles: true})), true)`)
+}
+
+// until waits for an expression of the page to become true.
+func (b *browser) until(what, expression string) {
+	b.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))); err != nil {
+		b.keep("failed")
+		b.Fatalf("%s: %v", what, err)
+	}
+}
+
+// open shows a conversation.
+func (b *browser) open(id string) {
+	b.Helper()
+	b.do("open "+id, chromedp.Click(testID(id)))
+}
+
+// write types a line into a composer.
+func (b *browser) write(composer, text string) {
+	b.Helper()
+	b.do("type "+text, chromedp.Click(testID(composer)), chromedp.SendKeys(testID(composer), text+kb.Enter))
+}
+
+// sees waits for a message with all the words.
+func (b *browser) sees(message string, words ...string) {
+	b.Helper()
+	script := fmt.Sprintf(`[...document.querySelectorAll('[data-testid=%q]')].some(m => %s)`, message, hasAll("m", words))
+	b.until(fmt.Sprintf("look for %q", words), script)
+}
+
+// press clicks a button by its text on the newest message with the words.
+func (b *browser) press(message, button string, words ...string) {
+	b.Helper()
+	script := fmt.Sprintf(`(() => {
+		const m = [...document.querySelectorAll('[data-testid=%q]')].reverse().find(m => %s);
+		const button = m && [...m.querySelectorAll('button')].filter(b => b.offsetParent && b.textContent.trim() === %q).pop();
+		if (!button) return false;
+		button.click();
+		return true;
+	})()`, message, hasAll("m", words), button)
+	b.until("press "+button, script)
+}
+
+func hasAll(element string, words []string) string {
+	tests := []string{"true"}
+	for _, w := range words {
+		tests = append(tests, fmt.Sprintf(`%s.innerText.includes(%q)`, element, w))
+	}
+	return strings.Join(tests, " && ")
+}
+
+// scrollTo shows the beginning of the newest message with the words.
+func (b *browser) scrollTo(message string, words ...string) {
+	b.Helper()
+	b.until("scroll", fmt.Sprintf(`(() => {
+		const m = [...document.querySelectorAll('[data-testid=%q]')].reverse().find(m => %s);
+		if (m) m.scrollIntoView({block: 'start', behavior: 'instant'});
+		return !!m;
+	})()`, message, hasAll("m", words)))
+}
+
+// keep saves a screenshot.
+func (b *browser) keep(name string) {
+	b.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.Fatalf("take a screenshot: %v", err)
+	}
+	if len(png) < 10_000 {
+		b.Errorf("screenshot %s has %d bytes: the page is empty", name, len(png))
+	}
+	if b.dir == "" {
+		return
+	}
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, name+".png"), png, 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// One person asks on the Slack side, another approves on the Teams side, and
+// both sides show the machine isolated.
+func TestBrowser_askOnSlackApproveOnTeams(t *testing.T) {
+	t.Parallel()
+	for _, dark := range []bool{false, true} {
+		name := map[bool]string{false: "light", true: "dark"}[dark]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStory(t, sandbox.Options{})
+			b := openPage(t, s.world, dark)
+
+			b.open("slack-channel-" + sandbox.SlackSOC)
+			b.write("slack-composer", "/mde machine ws-014")
+			b.sees("slack-message", "Machine ws-014", "not isolated", "Open alerts")
+			b.keep("machine-" + name)
+
+			b.write("slack-composer", "/mde isolate ws-014 beaconing to a known bad address")
+			b.sees("slack-message", "Request #1", "waits for approval")
+			b.scrollTo("slack-message", "Request #1")
+			b.keep("asked-" + name)
+
+			b.become(sandbox.Avery)
+			b.open("teams-channel-" + sandbox.TeamsApprovals)
+			b.sees("teams-message", "Request #1", "waits for approval", "beaconing to a known bad address")
+			b.press("teams-message", "Approve", "Request #1", "waits for approval")
+			b.keep("confirm-" + name)
+			b.press("teams-message", "Approve", "Request #1", "You approve")
+			b.sees("teams-message", "Request #1", "ws-014.corp.contoso.com – isolated", "approved by Avery Stone")
+			b.sees("slack-message", "Request #1", "ws-014.corp.contoso.com – isolated", "approved by Avery Stone")
+			b.sees("slack-message", "#1 isolate ws-014.corp.contoso.com: isolated")
+			b.scrollTo("teams-message", "Request #1")
+			b.keep("isolated-" + name)
+			if n := len(s.isolations()); n != 1 {
+				t.Errorf("%d isolations took effect, want 1", n)
+			}
+		})
+	}
+}
