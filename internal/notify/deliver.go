@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// leaseTime is how long a destination belongs to one replica. One send must
-	// fit: see sendTimeout.
-	leaseTime   = 45 * time.Second
 	runTime     = 20 * time.Second // then the run ends, so that other destinations get a worker
 	sendTimeout = 15 * time.Second
 	// findAgo is how far before a try of unknown outcome the platform is searched.
@@ -30,13 +27,19 @@ const (
 // destination taken or nothing due ends at once.
 func (n *Notifier) Deliver(ctx context.Context, job durable.Job) error {
 	d := chat.Destination(job.ID)
-	mine, err := n.lease(ctx, d, leaseTime)
-	if err != nil || !mine {
+	l, err := n.lease(ctx, d)
+	if err != nil || l == nil {
 		return err
 	}
-	wait, err := n.drain(ctx, d)
+	held, stop := l.keep(ctx)
+	wait, err := n.drain(held, d, l)
+	stop()
+	if errors.Is(err, errLeaseLost) || lost(held) != nil {
+		n.log.WarnContext(ctx, "destination was taken over by another replica", "destination", d)
+		return nil
+	}
 	// The lease must not outlive the run, also when ctx has ended.
-	err = errors.Join(err, n.release(context.WithoutCancel(ctx), d))
+	err = errors.Join(err, n.release(context.WithoutCancel(ctx), d, l))
 	if err == nil && wait > 0 {
 		return durable.Snooze(wait)
 	}
@@ -45,7 +48,7 @@ func (n *Notifier) Deliver(ctx context.Context, job durable.Job) error {
 
 // drain sends until nothing is due. It returns how long to wait when the
 // destination has to pause longer than a run should last.
-func (n *Notifier) drain(ctx context.Context, d chat.Destination) (time.Duration, error) {
+func (n *Notifier) drain(ctx context.Context, d chat.Destination, l *lease) (time.Duration, error) {
 	end := n.now().Add(runTime)
 	for {
 		c, ok, err := n.nextDue(ctx, d)
@@ -55,13 +58,13 @@ func (n *Notifier) drain(ctx context.Context, d chat.Destination) (time.Duration
 		if !n.now().Before(end) {
 			return time.Millisecond, nil
 		}
-		ready, wait, err := n.begin(ctx, &c)
+		ready, wait, err := n.begin(ctx, &c, l)
 		if err != nil {
 			return 0, err
 		}
 		switch {
 		case ready:
-			if err := n.send(ctx, c); err != nil {
+			if err := n.send(ctx, c, l); err != nil {
 				return 0, err
 			}
 		case wait > 3*time.Second:
@@ -89,10 +92,13 @@ func (n *Notifier) nextDue(ctx context.Context, d chat.Destination) (card, bool,
 
 // begin takes the pace for one send and notes that it is being tried, so that a
 // crash between the send and its record is noticed.
-func (n *Notifier) begin(ctx context.Context, c *card) (ready bool, wait time.Duration, err error) {
+func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wait time.Duration, err error) {
 	err = n.db.InTx(ctx, func(tx durable.Tx) error {
-		ready = false
+		ready, wait = false, 0
 		now := n.now()
+		if mine, err := n.extend(ctx, tx, c.destination, l); err != nil || !mine {
+			return errors.Join(err, errLeaseLost)
+		}
 		w, err := reserve(ctx, tx, limits(c.destination, !c.ref.IsZero()), now)
 		if err != nil || w > 0 {
 			wait = w
@@ -104,12 +110,15 @@ func (n *Notifier) begin(ctx context.Context, c *card) (ready bool, wait time.Du
 		ready = rows == 1
 		return err
 	})
+	if err == nil {
+		l.mark()
+	}
 	return ready, wait, err
 }
 
 // send draws c and posts or edits it once, and records the outcome. Only errors
 // of the database are returned; a platform's refusal is an outcome.
-func (n *Notifier) send(ctx context.Context, c card) error {
+func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 	poster, ok := n.posters[c.destination.Platform()]
 	if !ok {
 		return n.failed(ctx, c, fmt.Errorf("%s is not configured: %w", c.destination.Platform(), chat.ErrNotThere))
@@ -122,6 +131,9 @@ func (n *Notifier) send(ctx context.Context, c card) error {
 		return n.failed(ctx, c, err)
 	case drawn.skip:
 		return n.shown(ctx, c, c.ref)
+	}
+	if !l.valid() {
+		return errLeaseLost // paused since begin: somebody else may be sending it
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

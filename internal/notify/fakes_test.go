@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -333,11 +334,15 @@ func (n *Notifier) step(ctx context.Context, d chat.Destination) (sent bool, err
 	if err != nil || !ok {
 		return false, err
 	}
-	ready, _, err := n.begin(ctx, &c)
-	if err != nil || !ready {
+	l, err := n.lease(ctx, d)
+	if err != nil || l == nil {
 		return false, err
 	}
-	return true, n.send(ctx, c)
+	ready, _, err := n.begin(ctx, &c, l)
+	if err == nil && ready {
+		err = n.send(ctx, c, l)
+	}
+	return ready, errors.Join(err, n.release(ctx, d, l))
 }
 
 // settle takes in what is open at the first start.

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -45,11 +43,8 @@ type Config struct {
 	Requests RequestSource
 	Policy   *policy.Source
 	Tenants  []Watched
-	// Replica names this process among those that share the database; it must be
-	// new at every start.
-	Replica string
-	Now     func() time.Time
-	Logger  *slog.Logger
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // Notifier says what nobody asked for. It is safe for concurrent use.
@@ -59,7 +54,6 @@ type Notifier struct {
 	requests RequestSource
 	policy   *policy.Source
 	tenants  map[tenant.ID]*watch
-	replica  string
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -70,12 +64,9 @@ func New(cfg Config) (*Notifier, error) {
 	if cfg.DB == nil || cfg.Requests == nil || cfg.Policy == nil || cfg.Now == nil || cfg.Logger == nil {
 		return nil, errors.New("notify: incomplete configuration")
 	}
-	if cfg.Replica == "" {
-		cfg.Replica = uuid.NewString()
-	}
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
-		tenants: map[tenant.ID]*watch{}, replica: cfg.Replica, now: cfg.Now, log: cfg.Logger,
+		tenants: map[tenant.ID]*watch{}, now: cfg.Now, log: cfg.Logger,
 	}
 	for _, w := range cfg.Tenants {
 		n.tenants[w.Tenant] = newWatch(w)

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -264,7 +265,11 @@ func TestCrash_betweenPostAndRecordIsFoundAndNotRepeated(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("nextDue() = %v, %v", ok, err)
 	}
-	if ready, _, err := f.n.begin(t.Context(), &c); err != nil || !ready {
+	l, err := f.n.lease(t.Context(), soc)
+	if err != nil || l == nil {
+		t.Fatalf("lease() = %v, %v", l, err)
+	}
+	if ready, _, err := f.n.begin(t.Context(), &c, l); err != nil || !ready {
 		t.Fatalf("begin() = %v, %v", ready, err)
 	}
 	drawn, err := f.n.draw(t.Context(), c)
@@ -447,14 +452,14 @@ func TestPoller_oneReplicaAtATime(t *testing.T) {
 	f.clock.add(16 * time.Second)
 	asked := len(f.defender.asked)
 	other := f.replica()
-	if _, mine, err := other.claimPass(t.Context(), contoso, passes[0], f.clock.now()); err != nil || !mine {
-		t.Fatalf("claimPass() = %v, %v", mine, err)
+	if _, l, err := other.claimPass(t.Context(), contoso, passes[0], f.clock.now()); err != nil || l == nil {
+		t.Fatalf("claimPass() = %v, %v", l, err)
 	}
 	f.poll()
 	if got := len(f.defender.asked) - asked; got != 0 {
 		t.Errorf("read %d times while another replica has the pass", got)
 	}
-	f.clock.add(passLease + time.Second) // the other one died
+	f.clock.add(leaseTime + time.Second) // the other one died
 	f.poll()
 	if got := len(f.defender.asked) - asked; got == 0 {
 		t.Error("the pass of a dead replica was not taken over")
@@ -571,8 +576,8 @@ func TestDeliver_oneReplicaSendsToADestination(t *testing.T) {
 	f.clock.add(16 * time.Second)
 	f.poll()
 	other := f.replica()
-	if mine, err := other.lease(t.Context(), soc, leaseTime); err != nil || !mine {
-		t.Fatalf("lease() = %v, %v", mine, err)
+	if l, err := other.lease(t.Context(), soc); err != nil || l == nil {
+		t.Fatalf("lease() = %v, %v", l, err)
 	}
 	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
 		t.Fatalf("Deliver() = %v", err)
@@ -581,6 +586,41 @@ func TestDeliver_oneReplicaSendsToADestination(t *testing.T) {
 	f.clock.add(leaseTime + time.Second)
 	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
 		t.Fatalf("Deliver() = %v", err)
+	}
+	wantPosts(t, f.chat.at(soc), 1)
+}
+
+// A process that was stopped between taking a card and sending it must not send
+// what another one has sent meanwhile.
+func TestDeliver_pausedReplicaSendsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(16 * time.Second)
+	f.poll()
+	paused, err := f.n.lease(t.Context(), soc)
+	if err != nil || paused == nil {
+		t.Fatalf("lease() = %v, %v", paused, err)
+	}
+	paused.mark()
+	c, ok, err := f.n.nextDue(t.Context(), soc)
+	if err != nil || !ok {
+		t.Fatalf("nextDue() = %v, %v", ok, err)
+	}
+	if ready, _, err := f.n.begin(t.Context(), &c, paused); err != nil || !ready {
+		t.Fatalf("begin() = %v, %v", ready, err)
+	}
+	f.clock.add(leaseTime + time.Second)
+	f.deliver() // by another replica
+	wantPosts(t, f.chat.at(soc), 1)
+
+	paused.renewed = paused.renewed.Add(-leaseTime) // as its own clock has it when it wakes up
+	if err := f.n.send(t.Context(), c, paused); !errors.Is(err, errLeaseLost) {
+		t.Errorf("send() after the pause = %v, want %v", err, errLeaseLost)
+	}
+	if _, _, err := f.n.begin(t.Context(), &c, paused); !errors.Is(err, errLeaseLost) {
+		t.Errorf("begin() after the pause = %v, want %v", err, errLeaseLost)
 	}
 	wantPosts(t, f.chat.at(soc), 1)
 }

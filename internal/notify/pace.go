@@ -68,31 +68,6 @@ func throttle(ctx context.Context, tx durable.Tx, l limit, until time.Time) erro
 	return err
 }
 
-// lease takes the right to send to a destination, so that its messages keep
-// their order whatever the number of replicas.
-func (n *Notifier) lease(ctx context.Context, d chat.Destination, for_ time.Duration) (bool, error) {
-	now := n.now()
-	ok := false
-	err := n.db.InTx(ctx, func(tx durable.Tx) error {
-		if _, err := tx.Exec(ctx, `INSERT INTO pace (key, arrival, lease_owner, lease_until) VALUES ($1, 0, '', 0) ON CONFLICT (key) DO NOTHING`, string(d)); err != nil {
-			return err
-		}
-		rows, err := tx.Exec(ctx, `UPDATE pace SET lease_owner = $1, lease_until = $2 WHERE key = $3 AND lease_until < $4`,
-			n.replica, now.Add(for_).UnixMicro(), string(d), now.UnixMicro())
-		ok = rows == 1
-		return err
-	})
-	return ok, err
-}
-
-// release gives the right back.
-func (n *Notifier) release(ctx context.Context, d chat.Destination) error {
-	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0 WHERE key = $1 AND lease_owner = $2`, string(d), n.replica)
-		return err
-	})
-}
-
 // sleep waits or returns the context's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

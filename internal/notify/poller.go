@@ -39,7 +39,6 @@ var passes = []pass{
 }
 
 const (
-	passLease = 30 * time.Second // renewed with every batch
 	batchSize = 250
 	factsLife = 10 * time.Minute // of machine facts that routes ask for
 	factsMiss = time.Minute      // of the knowledge that they could not be read
@@ -165,41 +164,62 @@ func (n *Notifier) watchState(ctx context.Context, t tenantID) (watchState, erro
 // runPass reads and records everything a pass covers, if it is due.
 func (n *Notifier) runPass(ctx context.Context, w *watch, p pass, state watchState) error {
 	now := n.now()
-	lastOK, mine, err := n.claimPass(ctx, w.Tenant, p, now)
-	if err != nil || !mine {
+	lastOK, l, err := n.claimPass(ctx, w.Tenant, p, now)
+	if err != nil || l == nil {
 		return err
 	}
 	from := now.Add(-p.overlap)
 	if since := lastOK.Add(-p.overlap); since.Before(from) {
 		from = since // the bot or Defender was away: close the gap
 	}
-	open, err := n.readSince(ctx, w, p, from, state)
+	held, stop := l.keep(ctx)
+	open, err := n.readSince(held, w, from, state)
+	stop()
+	if err := lost(held); err != nil {
+		return err
+	}
 	done := context.WithoutCancel(ctx)
 	if err != nil {
-		return errors.Join(err, n.passFailed(done, w.Tenant, p, err))
+		return errors.Join(err, n.passFailed(done, w.Tenant, p, l, err))
 	}
-	return n.passDone(done, w, p, now, state, open)
+	return n.passDone(done, w, p, l, now, state, open)
 }
 
-func (n *Notifier) claimPass(ctx context.Context, t tenantID, p pass, now time.Time) (lastOK time.Time, mine bool, err error) {
+// claimPass takes a pass that is due. It returns no lease when it is not, or
+// another replica has it.
+func (n *Notifier) claimPass(ctx context.Context, t tenantID, p pass, now time.Time) (lastOK time.Time, _ *lease, err error) {
+	l := &lease{owner: newOwner()}
+	l.extend = func(ctx context.Context) (mine bool, err error) {
+		err = n.db.InTx(ctx, func(tx durable.Tx) error {
+			rows, err := tx.Exec(ctx, `UPDATE pollers SET lease_until = $1 WHERE tenant = $2 AND pass = $3 AND lease_owner = $4`,
+				n.now().Add(leaseTime).UnixMicro(), string(t), p.name, l.owner)
+			mine = rows == 1
+			return err
+		})
+		return mine, err
+	}
 	var micros int64
+	mine := false
 	err = n.db.InTx(ctx, func(tx durable.Tx) error {
 		err := tx.QueryRow(ctx, `
 			UPDATE pollers SET lease_owner = $1, lease_until = $2
 			WHERE tenant = $3 AND pass = $4 AND next_at <= $5 AND lease_until < $5
-			RETURNING last_ok`, n.replica, now.Add(passLease).UnixMicro(), string(t), p.name, now.UnixMicro()).Scan(&micros)
+			RETURNING last_ok`, l.owner, now.Add(leaseTime).UnixMicro(), string(t), p.name, now.UnixMicro()).Scan(&micros)
 		mine = err == nil
 		if errors.Is(err, durable.ErrNoRows) {
 			return nil
 		}
 		return err
 	})
-	return durable.Time(micros), mine, err
+	if err != nil || !mine {
+		return time.Time{}, nil, err
+	}
+	return durable.Time(micros), l, nil
 }
 
 // readSince takes in everything updated since from and returns what is open, for
 // the summary of a first start.
-func (n *Notifier) readSince(ctx context.Context, w *watch, p pass, from time.Time, state watchState) (open []defender.Alert, err error) {
+func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, state watchState) (open []defender.Alert, err error) {
 	began := state.began
 	if state.settled {
 		began = time.Time{} // whatever was not seen by now has arrived since
@@ -213,7 +233,7 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, p pass, from time.Ti
 			return err
 		}
 		batch = batch[:0]
-		return n.renewPass(ctx, w.Tenant, p)
+		return nil
 	}
 	for a, err := range w.Source.Alerts(ctx, defender.AlertFilter{UpdatedSince: from, OldestFirst: true}) {
 		var unreadable *defender.RecordError
@@ -268,19 +288,8 @@ func (n *Notifier) takeIn(ctx context.Context, w *watch, arrivals []arrival) err
 	return nil
 }
 
-func (n *Notifier) renewPass(ctx context.Context, t tenantID, p pass) error {
-	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		rows, err := tx.Exec(ctx, `UPDATE pollers SET lease_until = $1 WHERE tenant = $2 AND pass = $3 AND lease_owner = $4`,
-			n.now().Add(passLease).UnixMicro(), string(t), p.name, n.replica)
-		if err == nil && rows == 0 {
-			return errors.New("another replica has taken this pass over")
-		}
-		return err
-	})
-}
-
 // passFailed gives the pass back for a try on a slower beat.
-func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, cause error) error {
+func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, l *lease, cause error) error {
 	next := n.now().Add(min(p.every, 30*time.Second))
 	var throttled *defender.ThrottledError
 	if errors.As(cause, &throttled) {
@@ -288,18 +297,18 @@ func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, cause err
 	}
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1, lease_until = 0, problem = $2 WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
-			next.UnixMicro(), cause.Error(), string(t), p.name, n.replica)
+			next.UnixMicro(), cause.Error(), string(t), p.name, l.owner)
 		return err
 	})
 }
 
 // passDone notes a good look that began at start, and ends a first start.
-func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, start time.Time, state watchState, open []defender.Alert) error {
+func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, l *lease, start time.Time, state watchState, open []defender.Alert) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		if _, err := tx.Exec(ctx, `
 			UPDATE pollers SET next_at = $1, last_ok = $2, lease_until = 0, problem = ''
 			WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
-			start.Add(p.every).UnixMicro(), start.UnixMicro(), string(w.Tenant), p.name, n.replica); err != nil {
+			start.Add(p.every).UnixMicro(), start.UnixMicro(), string(w.Tenant), p.name, l.owner); err != nil {
 			return err
 		}
 		if state.settled {
