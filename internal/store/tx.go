@@ -70,6 +70,10 @@ func (t *tx) flush(ctx context.Context) error {
 		switch {
 		case res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateRunning:
 			err = t.wake(ctx, res.Job)
+		case res.UniqueSkippedAsDuplicate && overdue(res.Job, t.now()):
+			// The scheduler is one replica's; when that has died, its successor
+			// may be a while away.
+			_, err = t.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id = $1 AND state IN ('scheduled', 'retryable')`, res.Job.ID)
 		case !res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateScheduled && res.Job.ScheduledAt.Before(soon):
 			// Made available now, it is fetched when its time has come; the
 			// scheduler might pick it up only at its next turn.
@@ -80,6 +84,11 @@ func (t *tx) flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func overdue(job *rivertype.JobRow, now time.Time) bool {
+	waits := job.State == rivertype.JobStateScheduled || job.State == rivertype.JobStateRetryable
+	return waits && !job.ScheduledAt.After(now)
 }
 
 // wake makes a unique job that runs look again before it completes: it may have
