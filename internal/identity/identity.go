@@ -152,7 +152,7 @@ type Directory interface {
 
 // Why an account is not a person.
 var (
-	// ErrUnlinked reports an account that no entry of mdebot.yaml names.
+	// ErrUnlinked reports an account that stands for nobody in mdebot.yaml.
 	ErrUnlinked = errors.New("this chat account is not linked to a person")
 	// ErrAmbiguous reports an account that more than one person claims.
 	ErrAmbiguous = errors.New("this chat account is linked to more than one person")

@@ -1,0 +1,186 @@
+package links
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
+)
+
+const linkColumns = `id, tenant, principal, person, person_name, how, by_account, linked_at, counts_from, confirmed_by`
+
+// live is the link of an account that is in force.
+func live(ctx context.Context, db durable.DBTX, t tenant.ID, account identity.Principal) (Stored, bool, error) {
+	return found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links
+		WHERE tenant = $1 AND platform = $2 AND account = $3 AND ended_at = 0`, string(t), string(account.Platform), account.Key()))
+}
+
+func linkByID(ctx context.Context, db durable.DBTX, t tenant.ID, id string) (Stored, bool, error) {
+	return found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links WHERE tenant = $1 AND id = $2 AND ended_at = 0`, string(t), id))
+}
+
+func found(row durable.Row) (Stored, bool, error) {
+	link, err := scanLink(row)
+	if errors.Is(err, durable.ErrNoRows) {
+		return Stored{}, false, nil
+	}
+	return link, err == nil, err
+}
+
+func scanLink(row durable.Row) (Stored, error) {
+	var l Stored
+	var account, person, by, confirmed string
+	var at, from int64
+	err := row.Scan(&l.ID, (*string)(&l.Tenant), &account, &person, &l.Name, (*string)(&l.How), &by, &at, &from, &confirmed)
+	if err != nil {
+		return Stored{}, err
+	}
+	l.At, l.CountsFrom = durable.Time(at), durable.Time(from)
+	if l.Person, err = identity.ParsePersonID(person); err != nil {
+		return Stored{}, fmt.Errorf("link %s: %w", l.ID, err)
+	}
+	if confirmed != "" {
+		if l.ConfirmedBy, err = identity.ParsePersonID(confirmed); err != nil {
+			return Stored{}, fmt.Errorf("link %s: %w", l.ID, err)
+		}
+	}
+	return l, errors.Join(json.Unmarshal([]byte(account), &l.Account), json.Unmarshal([]byte(by), &l.By))
+}
+
+// accountsOf are the accounts linked to a person by themselves.
+func accountsOf(ctx context.Context, db durable.DBTX, t tenant.ID, p identity.PersonID) ([]identity.Principal, error) {
+	rows, err := db.Query(ctx, `SELECT `+linkColumns+` FROM links WHERE tenant = $1 AND person = $2 AND ended_at = 0 ORDER BY id`, string(t), p.String())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var accounts []identity.Principal
+	for rows.Next() {
+		l, err := scanLink(rows)
+		if err != nil {
+			return nil, err
+		}
+		accounts = append(accounts, l.Account)
+	}
+	return accounts, rows.Err()
+}
+
+func insert(ctx context.Context, tx durable.Tx, l Stored) error {
+	_, err := tx.Exec(ctx, `INSERT INTO links (tenant, id, platform, account, principal, person, person_name, how, by_account,
+			linked_at, counts_from, confirmed_by, confirmed_at, ended_at, ended_why)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', 0, 0, '')`,
+		string(l.Tenant), l.ID, string(l.Account.Platform), l.Account.Key(), encoded(l.Account), l.Person.String(), storable(l.Name),
+		string(l.How), encoded(l.By), durable.Micros(l.At), durable.Micros(l.CountsFrom))
+	return err
+}
+
+// stage is how far an attempt has come.
+type stage string
+
+const (
+	offered   stage = "offered"
+	signingIn stage = "signing-in"
+	signedIn  stage = "signed-in"
+	proposed  stage = "proposed"
+)
+
+// attempt is a link that somebody is about to make.
+type attempt struct {
+	Account identity.Principal
+	Stage   stage
+	Browser string // hash
+	Code    string // hash
+	Person  identity.PersonID
+	Name    string
+	By      identity.Principal
+	Wrong   int64
+	Expires time.Time
+}
+
+// attemptBy reads the attempt that a column's hash names.
+func (s *Service) attemptBy(ctx context.Context, db durable.DBTX, column, value string) (attempt, bool, error) {
+	var a attempt
+	var account, person, by string
+	var expires int64
+	err := db.QueryRow(ctx, `SELECT principal, stage, browser, code, person, person_name, by_account, wrong, expires
+		FROM link_attempts WHERE tenant = $1 AND `+column+` = $2`, string(s.cfg.Tenant), value).
+		Scan(&account, (*string)(&a.Stage), &a.Browser, &a.Code, &person, &a.Name, &by, &a.Wrong, &expires)
+	if errors.Is(err, durable.ErrNoRows) {
+		return attempt{}, false, nil
+	}
+	if err != nil {
+		return attempt{}, false, fmt.Errorf("read link attempt: %w", err)
+	}
+	a.Expires = durable.Time(expires)
+	if person != "" {
+		if a.Person, err = identity.ParsePersonID(person); err != nil {
+			return attempt{}, false, err
+		}
+	}
+	if by != "" {
+		err = json.Unmarshal([]byte(by), &a.By)
+	}
+	if err = errors.Join(err, json.Unmarshal([]byte(account), &a.Account)); err != nil {
+		return attempt{}, false, fmt.Errorf("read link attempt: %w", err)
+	}
+	return a, s.now().Before(a.Expires), nil
+}
+
+// advance moves an attempt on if it is still in its stage; what was found by the
+// earlier stage's secret is good for one such move.
+func (s *Service) advance(ctx context.Context, tx durable.Tx, a attempt, to stage, set string, args ...any) (bool, error) {
+	args = append([]any{string(to), string(s.cfg.Tenant), a.Account.String(), string(a.Stage)}, args...)
+	n, err := tx.Exec(ctx, `UPDATE link_attempts SET stage = $1`+set+` WHERE tenant = $2 AND account = $3 AND stage = $4`, args...)
+	return n == 1, err
+}
+
+func (s *Service) drop(ctx context.Context, tx durable.Tx, account identity.Principal) error {
+	_, err := tx.Exec(ctx, `DELETE FROM link_attempts WHERE tenant = $1 AND account = $2`, string(s.cfg.Tenant), account.String())
+	return err
+}
+
+// record appends to the audit log. by is the person as far as it is proven.
+func (s *Service) record(ctx context.Context, tx durable.Tx, in Asked, by identity.Person, kind, outcome string, detail map[string]string) error {
+	text, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	_, err = s.cfg.Audit.Append(ctx, tx, audit.Event{
+		Tenant: s.cfg.Tenant, At: s.now(), Kind: kind, Outcome: outcome, Person: by.ID, PersonName: by.Name,
+		Account: in.By, Conversation: in.Conversation, Delivery: in.Delivery,
+		PolicyHash: s.cfg.Policy.Current().Hash(), Detail: text,
+	})
+	return err
+}
+
+func detailOf(l Stored) map[string]string {
+	d := map[string]string{
+		"link": l.ID, "account": l.Account.String(), "person": l.Person.String(), "how": string(l.How), "by": l.By.String(),
+		"counts_from": l.CountsFrom.UTC().Format(time.RFC3339),
+	}
+	if !l.ConfirmedBy.IsZero() {
+		d["confirmed_by"] = l.ConfirmedBy.String()
+	}
+	return d
+}
+
+func encoded(p identity.Principal) string {
+	p.Name, p.Address = storable(p.Name), storable(p.Address)
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("links: encode principal: %v", err)) // strings always encode
+	}
+	return string(text)
+}
+
+// storable replaces what a database cannot hold.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+}
