@@ -312,6 +312,7 @@ function payloadView(platform, ctx, message) {
     } catch (err) {
       code.textContent = err.message;
     }
+    code.scrollIntoView({ block: 'nearest' });
   });
   return details;
 }
