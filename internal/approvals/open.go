@@ -272,9 +272,10 @@ func (s *Service) neighbours(ctx context.Context, tx durable.Tx, action Action, 
 	return nil, nil, nil
 }
 
-// asksTheSame reports whether everything r asks for is already in other.
+// asksTheSame reports whether everything r asks for is already in other. What is
+// unclear has to be settled first, so nothing joins it.
 func asksTheSame(other, r Request) bool {
-	if other.Action != r.Action || !maps.Equal(other.Params, r.Params) {
+	if other.State == Unknown || other.Action != r.Action || !maps.Equal(other.Params, r.Params) {
 		return false
 	}
 	for _, t := range r.Targets {
@@ -303,11 +304,11 @@ func (s *Service) busy(other Request, action Action, r Request) *Refusal {
 	sentence := fmt.Sprintf("Request #%d by %s, to %s %s, is %s.", other.Number, other.RequesterName, verb, name, other.State)
 	next := fmt.Sprintf("Wait until #%d has ended.", other.Number)
 	switch {
+	case other.State == Unknown:
+		next = fmt.Sprintf("Look at the machine in the Defender portal, then: settle %d done, or settle %d not-done.", other.Number, other.Number)
 	case other.Action == action.Kind && maps.Equal(other.Params, r.Params):
 		sentence = fmt.Sprintf("%s is already in request #%d by %s, which is %s.", name, other.Number, other.RequesterName, other.State)
 		next = "Ask for the other machines without it."
-	case other.State == Unknown:
-		next = fmt.Sprintf("Look at the machine in the Defender portal, then: settle %d done, or settle %d not-done.", other.Number, other.Number)
 	case other.State == Pending || other.State == Approved:
 		next = fmt.Sprintf("Have #%d withdrawn or denied, or wait until it has ended.", other.Number)
 	}

@@ -820,6 +820,24 @@ func TestAskAgain(t *testing.T) {
 	}
 }
 
+func TestOpen_besideAnUnclearRequest(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	if err != nil {
+		t.Fatalf("Claim: %v", err)
+	}
+	if err := w.Unclear(t.Context(), attempt, "?", nil); err != nil {
+		t.Fatalf("Unclear: %v", err)
+	}
+	_, err = w.Open(t.Context(), approvalstest.Isolate(robin, approvalstest.Workstation("ws-1")))
+	no := wantRefusal(t, w, err, approvals.ErrBusy)
+	if !strings.Contains(no.Next, "settle 1 done") {
+		t.Errorf("the refusal's next step is %q, want how to settle", no.Next)
+	}
+}
+
 func TestSweep_recallsSentAndUnclearTargets(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
