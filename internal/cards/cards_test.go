@@ -2,6 +2,7 @@ package cards
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +140,11 @@ func requestInEveryState(t *testing.T) map[string]approvals.Request {
 		}
 		all[string(s)] = r
 	}
+
+	r = all["approved"]
+	r.Targets = slices.Clone(r.Targets)
+	r.Targets[0].Why = "Defender's quota is used up; waiting."
+	all["approved_postponed"] = r
 
 	r = sampleRequest(t, approvals.Succeeded, 1)
 	r.Action, r.Params = "release", nil

@@ -287,6 +287,11 @@ func targetOutcome(r approvals.Request, t approvals.Target) chat.Text {
 	w := wordsOf(r.Action)
 	var line chat.Text
 	switch t.State {
+	case approvals.Approved:
+		if t.Why == "" {
+			return nil
+		}
+		line = chat.Plain("not sent yet")
 	case approvals.Executing:
 		line = chat.Plain("being sent to Defender")
 	case approvals.Submitted:
