@@ -367,16 +367,18 @@ func openedMessage(o approvals.Opened) chat.Message {
 	m := chat.Message{
 		Title: chat.Join(chat.Plain("Asked: "), cards.RequestReply(q).Title),
 		Tone:  chat.Notice,
-		Facts: []chat.Fact{
-			{Label: "Needs", Value: chat.Plain(approvalsWord(q.Rule.Approvers) + " besides you")},
-			{Label: "Can approve", Value: people(o.Eligible)},
-			{Label: "Decide by", Value: chat.At(q.Expires)},
-		},
-		Note: chat.Plain(fmt.Sprintf("The request card follows. To take it back: withdraw %d", q.Number)),
+		Note:  chat.Plain(fmt.Sprintf("The request card follows. To take it back: withdraw %d", q.Number)),
 	}
 	if o.Joined {
 		m.Title = chat.Join(chat.Plain("Already asked by "), chat.Untrusted(q.RequesterName), chat.Plain(": "), cards.RequestReply(q).Title)
 		m.Note = chat.Plain("Nothing new was opened; that request decides.")
+	}
+	if q.State == approvals.Pending {
+		m.Facts = []chat.Fact{
+			{Label: "Needs", Value: chat.Plain(approvalsWord(q.Rule.Approvers) + " besides you")},
+			{Label: "Can approve", Value: people(o.Eligible)},
+			{Label: "Decide by", Value: chat.At(q.Expires)},
+		}
 	}
 	for _, t := range q.Targets {
 		if t.Kind != approvals.TargetMachine {
