@@ -17,7 +17,7 @@ import (
 
 // LeaseFor is how long an [Attempt] may take from claim to record. The sweep
 // takes over when it is past.
-const LeaseFor = 45 * time.Second
+const LeaseFor = 20 * time.Second
 
 // ErrMoved reports that a target is no longer where a job expects it: somebody
 // else has carried on. There is nothing to do.
