@@ -78,7 +78,14 @@ func hook(id string) chromedp.CSS { return chromedp.CSS(fmt.Sprintf(`[data-testi
 // write types a line into a composer.
 func (b *browser) write(platform, line string) {
 	b.Helper()
-	b.do(chromedp.SendKeys(hook(platform+"-composer"), line+kb.Enter))
+	b.keys(hook(platform+"-composer"), line+kb.Enter)
+}
+
+// keys types into a field. chromedp's own SendKeys reads the field's attributes
+// while they change, which the race detector refuses.
+func (b *browser) keys(field chromedp.CSS, keys string) {
+	b.Helper()
+	b.do(chromedp.Focus(field), chromedp.KeyEvent(keys))
 }
 
 // see waits for a message that contains text.
@@ -126,7 +133,8 @@ func TestPage_inABrowser(t *testing.T) {
 			map[string]any{"type": "input", "block_id": "why", "label": text("Reason"), "element": map[string]any{"type": "plain_text_input", "action_id": "input"}},
 		},
 	}})
-	b.do(chromedp.SendKeys(chromedp.CSS(".slack-dialog input"), "beaconing"), chromedp.Click(hook("modal-submit")), chromedp.WaitNotPresent(chromedp.CSS("dialog")))
+	b.keys(".slack-dialog input", "beaconing")
+	b.do(chromedp.Click(hook("modal-submit")), chromedp.WaitNotPresent(chromedp.CSS("dialog")))
 	values := p.bot.last(t)["view"].(map[string]any)["state"].(map[string]any)["values"]
 	if got := fmt.Sprint(values); !strings.Contains(got, "beaconing") {
 		t.Errorf("submitted %s, want what was typed", got)

@@ -59,6 +59,7 @@ async function refresh() {
 function show(s) {
   if (!who.options.length) {
     who.append(...s.people.map((p) => el('option', { value: p.key, selected: p.key === s.person }, `${p.name}, ${p.part}`)));
+    who.parentElement.hidden = false;
   }
   if (s.person !== who.value) {
     again = true; // switched while it was read

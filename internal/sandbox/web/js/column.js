@@ -50,7 +50,7 @@ export class Column {
     d.fault = el('p', { class: 'fault', role: 'alert' });
     const form = el('form', { class: 'composer' }, d.replying,
       el('div', { class: 'composer-line' }, d.text, el('button', { type: 'submit', class: 'send', 'aria-label': 'Send' }, '➤')), d.fault);
-    root.append(
+    d.parts = [
       el('nav', { class: 'conversations', 'aria-label': `${title} conversations` },
         el('h2', {}, title),
         el('h4', {}, headings[0]), d.channels,
@@ -58,7 +58,8 @@ export class Column {
       el('div', { class: 'conversation' },
         el('header', {}, d.name, d.about),
         el('div', { class: 'scroll' }, d.messages, d.empty, d.pill),
-        form));
+        form),
+    ];
 
     form.addEventListener('submit', (e) => { e.preventDefault(); this.#send(); });
     d.text.addEventListener('keydown', (e) => {
@@ -76,6 +77,8 @@ export class Column {
   // update shows a new state, {conversations, names}, of a person. It returns the
   // lines to announce.
   update(person, state) {
+    // Nothing is there to type into before there is somebody to type.
+    if (!this.#person) this.#dom.root.append(...this.#dom.parts);
     const switched = person !== this.#person;
     if (switched) {
       this.#person = person;
