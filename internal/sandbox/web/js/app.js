@@ -117,7 +117,7 @@ function toggleDefender() {
 
 const steps = [
   ['As Riley, ask about a machine in Slack', '/mde machine ws-042', () => { openTab('slack'); become('riley'); slack.compose(soc.slack, '/mde machine ws-042'); }],
-  ['Ask to cut it off the network', '/mde isolate ws-042 beaconing to a known C2', () => { openTab('slack'); become('riley'); slack.compose(soc.slack, '/mde isolate ws-042 beaconing to a known C2'); }],
+  ['Ask to cut it off the network; of the two records choose the active one', '/mde isolate ws-042 beaconing to a known C2', () => { openTab('slack'); become('riley'); slack.compose(soc.slack, '/mde isolate ws-042 beaconing to a known C2'); }],
   ['Be Avery and approve in Teams, then watch Defender', 'Be Avery', () => { openTab('teams'); become('avery'); teams.open(approvals.teams); }],
   ['Let alerts arrive', 'Start the attack', () => { openTab('defender'); if (!document.body.hasAttribute('data-defender')) toggleDefender(); byID('defender').querySelector('button').focus(); }],
 ];
