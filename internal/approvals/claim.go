@@ -91,8 +91,8 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			rule = policy.Stricter(r.Rule, decide(p, a, r.Params, []*policy.Machine{facts.Machine}))
 		}
 		rights := s.rights(ctx, p, r, rule)
-		for person := range facts.Barred {
-			rights[person] = Entitlement{}
+		for person, why := range facts.Barred {
+			rights[person] = Entitlement{Why: why}
 		}
 		var no *Refusal
 		err = s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
@@ -110,8 +110,18 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if err != nil {
 				return err
 			}
+			if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
+				return err
+			}
+			unlinked, err := s.requesterUnlinked(ctx, e.tx, p, e.r)
+			if err != nil {
+				return err
+			}
 			d := Evaluate(e.r, rule, func(id identity.PersonID) Entitlement { return rights[id] }, e.at)
 			why, kind := s.obstacle(e, p, t, d, rule, facts)
+			if why == "" && unlinked != "" {
+				why, kind = unlinked, "target.void"
+			}
 			if frozen != nil && why == "" {
 				why, kind = frozen.Sentence, "target.void"
 			}

@@ -52,7 +52,11 @@ type Frozen struct {
 // not what should be approved after it.
 func (s *Service) Freeze(ctx context.Context, in FreezeInput) (Frozen, error) {
 	p := s.policy.Current()
-	person, no := resolve(p, in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
+	if err != nil {
+		return Frozen{}, err
+	}
+	person := link.Person
 	by := actor{person: person, asked: in.Asked}
 	if no != nil {
 		return Frozen{}, s.refused(ctx, in.Tenant, "freeze.refused", by, no)
@@ -68,7 +72,7 @@ func (s *Service) Freeze(ctx context.Context, in FreezeInput) (Frozen, error) {
 		Tenant: in.Tenant, By: person.ID, ByName: storable(person.Name), As: storableAccount(in.By), Reason: reason,
 	}
 	var out Frozen
-	err := s.db.InTx(ctx, func(tx durable.Tx) error {
+	err = s.db.InTx(ctx, func(tx durable.Tx) error {
 		no = nil
 		f.Since = s.now()
 		began, err := beginFreeze(ctx, tx, f)
@@ -188,7 +192,11 @@ func frozenWords(f Freeze) string {
 // `action.kind == "unfreeze"`, and otherwise the strictest of the file.
 func (s *Service) Unfreeze(ctx context.Context, in FreezeInput) (Opened, error) {
 	p := s.policy.Current()
-	person, no := resolve(p, in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
+	if err != nil {
+		return Opened{}, err
+	}
+	person := link.Person
 	by := actor{person: person, asked: in.Asked}
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)

@@ -32,7 +32,11 @@ const (
 func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	p := s.policy.Current()
 	by := actor{asked: in.Asked}
-	person, no := resolve(p, in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
+	if err != nil {
+		return Opened{}, err
+	}
+	person := link.Person
 	by.person = person
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
@@ -50,16 +54,6 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	}
 	r.Rule = decide(p, action, r.Params, machines)
 	return s.open(ctx, p, action, r, by)
-}
-
-// resolve finds the person behind an account.
-func resolve(p *policy.Policy, account identity.Principal) (identity.Person, *Refusal) {
-	person, err := p.Book().Resolve(account)
-	if err != nil {
-		return identity.Person{}, refuse(err, "This chat account is not linked to a person, so it can neither ask nor decide.",
-			"whoami shows the lines to add to mdebot.yaml.")
-	}
-	return person, nil
 }
 
 // decide finds the rule for an action on these machines, or on none.

@@ -4,7 +4,23 @@ import (
 	"context"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
+
+// Links tells who is behind an account: by book, which is the file in force, and
+// by what people linked themselves. It reads with db alone, so that a claim judges
+// what commits with it. Errors that are an [identity.ErrUnlinked] mean nobody.
+type Links interface {
+	Resolve(ctx context.Context, db durable.DBTX, t tenant.ID, book *identity.Book, account identity.Principal) (identity.Link, error)
+}
+
+// fileLinks knows the file alone.
+type fileLinks struct{}
+
+func (fileLinks) Resolve(_ context.Context, _ durable.DBTX, _ tenant.ID, book *identity.Book, account identity.Principal) (identity.Link, error) {
+	return book.LinkOf(account)
+}
 
 // Change says what happened to a request.
 type Change string

@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,6 +16,8 @@ type Entitlement struct {
 	Groups  []string
 	// Deny: a denial counts. More people may deny than approve.
 	Deny bool
+	// Why is the reason for a no that is not about roles.
+	Why string
 }
 
 // Decision is what the votes on a request amount to.
@@ -67,7 +70,7 @@ func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) E
 				d.Denied = &v
 			}
 		case v.Deny || !may.Approve:
-			d.reject(v, "no longer allowed to decide this")
+			d.reject(v, cmp.Or(may.Why, "no longer allowed to decide this"))
 		case seen[v.By]:
 			d.reject(v, "this person has already voted")
 		default:

@@ -24,6 +24,7 @@ var (
 	ErrNotUnclear    = errors.New("outcome is not unclear")
 	ErrNotRepeatable = errors.New("request cannot be asked again")
 	ErrFrozen        = errors.New("all actions are frozen")
+	ErrLinkTooNew    = errors.New("the account was linked too recently")
 	ErrNotFrozen     = errors.New("nothing is frozen")
 	ErrVoid          = errors.New("no longer what was approved")
 )

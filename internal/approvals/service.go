@@ -13,14 +13,17 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// Config is what a Service works with. Everything but Groups is required.
+// Config is what a Service works with. Everything but Groups and Links is
+// required.
 type Config struct {
 	DB        durable.DB
 	Audit     *audit.Log
 	Announcer Announcer
 	Policy    *policy.Source
 	// Groups answers membership of directory groups; nil leaves them empty.
-	Groups  policy.GroupSource
+	Groups policy.GroupSource
+	// Links tells who is behind accounts; nil goes by mdebot.yaml alone.
+	Links   Links
 	Actions Registry
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -36,6 +39,7 @@ type Service struct {
 	tell    Announcer
 	policy  *policy.Source
 	groups  policy.GroupSource
+	links   Links
 	actions Registry
 	clock   func() time.Time
 	logger  *slog.Logger
@@ -43,8 +47,11 @@ type Service struct {
 
 // New returns a Service. [Service.Sweep] must be called every few seconds.
 func New(c Config) *Service {
+	if c.Links == nil {
+		c.Links = fileLinks{}
+	}
 	return &Service{
-		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups,
+		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups, links: c.Links,
 		actions: c.Actions, clock: c.Now, logger: c.Logger,
 	}
 }

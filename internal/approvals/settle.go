@@ -16,7 +16,11 @@ import (
 // somebody else must approve.
 func (s *Service) Settle(ctx context.Context, in SettleInput) (Opened, error) {
 	p := s.policy.Current()
-	person, no := resolve(p, in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
+	if err != nil {
+		return Opened{}, err
+	}
+	person := link.Person
 	by := actor{person: person, asked: in.Asked}
 	if no != nil {
 		no.Request.ID = in.Request

@@ -19,7 +19,11 @@ var errMoreVoters = errors.New("more people have voted meanwhile")
 // claimed. Every refused attempt is recorded.
 func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 	p := s.policy.Current()
-	person, no := resolve(p, in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
+	if err != nil {
+		return VoteResult{}, err
+	}
+	person := link.Person
 	by := actor{person: person, asked: in.Asked}
 	if no != nil {
 		no.Request.ID = in.Request
@@ -45,7 +49,14 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 			if err != nil {
 				return err
 			}
-			if no = votable(e, vote, rights[person.ID]); no == nil && frozen != nil && !vote.Deny {
+			own := rights[person.ID]
+			if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
+				return err
+			}
+			if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
+				no = tooNew(link, e.at).about(e.r)
+			}
+			if no == nil && frozen != nil && !vote.Deny {
 				no = frozen.about(e.r)
 			}
 			if no != nil {
@@ -244,13 +255,17 @@ func ago(d time.Duration) string {
 // Withdraw takes the requester's own request back, as far as it has not been
 // claimed. The result says what had been sent already.
 func (s *Service) Withdraw(ctx context.Context, in WithdrawInput) (Request, error) {
-	person, no := resolve(s.policy.Current(), in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, s.policy.Current(), in.By)
+	if err != nil {
+		return Request{}, err
+	}
+	person := link.Person
 	by := actor{person: person, asked: in.Asked}
 	if no != nil {
 		no.Request.ID = in.Request
 		return Request{}, s.refused(ctx, in.Tenant, "withdraw.refused", by, no)
 	}
-	err := s.change(ctx, in.Tenant, in.Request, func(e *edit) error {
+	err = s.change(ctx, in.Tenant, in.Request, func(e *edit) error {
 		if no = withdrawable(e, person.ID); no != nil {
 			return e.record(ctx, "withdraw.refused", "refused", by, refusedDetail{no.Sentence, no.reason.Error()})
 		}
