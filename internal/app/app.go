@@ -77,6 +77,9 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	for _, w := range pol.Warnings() {
 		logger.WarnContext(ctx, "configuration warning", "warning", w)
 	}
+	if !cfg.Defender.ActsApart() {
+		logger.WarnContext(ctx, "the application that reads Defender also isolates machines; set MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET to keep the two apart")
+	}
 	a.policy = policy.NewSource(pol)
 	defer func() {
 		if err != nil {
@@ -121,7 +124,11 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
-	a.permissions = newPermissions(a.defender.For(defender.LaneInteractive), a.now)
+	reading := defenderOf{Client: a.defender.For(defender.LaneInteractive)}
+	if a.cfg.Defender.ActsApart() {
+		reading.actor = actor
+	}
+	a.permissions = newPermissions(reading, a.now)
 	portal := a.defender.Portal()
 
 	dir := directories{}
@@ -164,7 +171,7 @@ func (a *App) assemble() error {
 	})
 	a.handler = handler
 	handler.Handler = commands.New(commands.Config{
-		Tenant: a.tenant, Defender: a.defender.For(defender.LaneInteractive), Hunter: a.defender.For(defender.LaneHunt),
+		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
 		Approvals: a.approvals, Policy: a.policy, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
 		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log,
 	})

@@ -70,6 +70,22 @@ func (s subjects) SubjectOf(ctx context.Context, in chat.Conversation) (commands
 	return commands.Subject{}, false, nil
 }
 
+// defenderOf is the client that commands read with. What they are permitted to
+// ask for is what the acting application is permitted to do.
+type defenderOf struct {
+	*defender.Client
+	actor *defender.Actor // nil: the reading application acts
+}
+
+// Permissions implements commands.Defender.
+func (d defenderOf) Permissions(ctx context.Context) (defender.Permissions, error) {
+	p, err := d.Client.Permissions(ctx)
+	if err != nil || d.actor == nil {
+		return p, err
+	}
+	return p.ActedBy(d.actor.Permissions(ctx)), nil
+}
+
 // permissions remembers what the Defender token permits, for the buttons of
 // posted cards. Commands ask the client itself.
 type permissions struct {
@@ -83,7 +99,7 @@ type permissions struct {
 	err     error
 }
 
-func newPermissions(c *defender.Client, now func() time.Time) *permissions {
+func newPermissions(c defenderOf, now func() time.Time) *permissions {
 	return &permissions{client: c, now: now}
 }
 
@@ -120,7 +136,17 @@ func (p *permissions) has(name string) bool {
 func (p *permissions) problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.err == nil {
+		return p.current.ActingError
+	}
 	return p.err
+}
+
+// excess are the roles that are granted without need.
+func (p *permissions) excess() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current.Excess()
 }
 
 func jsonString(s string) json.RawMessage {

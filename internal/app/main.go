@@ -31,6 +31,7 @@ type cli struct {
 	Demo        demoCmd        `cmd:"" help:"Run everything on this machine, with simulated Slack, Teams, Entra and Defender and a page to use them. Needs no account."`
 	Config      configCmd      `cmd:"" help:"Check the configuration, or print a sample."`
 	DB          dbCmd          `cmd:"" name:"db" help:"Look after the database: migrate, status, backup, check, move."`
+	Policy      policyCmd      `cmd:"" help:"Say what mdebot.yaml decides, and test it."`
 	Manifest    manifestCmd    `cmd:"" help:"Print the app manifest to create the bot in Slack or Teams."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running bot whether it is ready; exit code 0 means yes."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`

@@ -27,8 +27,10 @@ type Setting struct {
 func Settings() []Setting {
 	return []Setting{
 		{Name: "MDE_TENANT_ID", Meaning: "Entra tenant ID of the Defender tenant."},
-		{Name: "MDE_CLIENT_ID", Meaning: "Application (client) ID of the app registration that reads and acts."},
+		{Name: "MDE_CLIENT_ID", Meaning: "Application (client) ID of the app registration that reads, and acts unless another one does."},
 		{Name: "MDE_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
+		{Name: "MDE_ACTION_CLIENT_ID", Meaning: "Application (client) ID of an app registration that only isolates and releases; the other one then does not need `Machine.Isolate`."},
+		{Name: "MDE_ACTION_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDE_BASE_URL", Default: "https://api.security.microsoft.com", Meaning: "Defender API address."},
 		{Name: "MDE_GRAPH_URL", Default: "https://graph.microsoft.com", Meaning: "Microsoft Graph address, for hunting."},
 		{Name: "MDE_AUTHORITY_URL", Default: "https://login.microsoftonline.com", Meaning: "Entra address for the Defender tokens."},

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/cards"
@@ -25,6 +26,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	} else {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
 	}
+	lines = append(lines, a.actingLine())
 	pending, err := a.notify.Pending(ctx)
 	if err != nil {
 		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})
@@ -41,6 +43,18 @@ func (a *App) freezeLine(ctx context.Context) cards.StatusLine {
 		l.Good, l.Detail = false, "the database cannot be read"
 	case f.On():
 		l.Good, l.Detail = false, fmt.Sprintf("frozen by %s since %s: %s", f.ByName, f.Since.Format("2006-01-02 15:04 UTC"), f.Reason)
+	}
+	return l
+}
+
+// actingLine says which application isolates, and what is granted without need.
+func (a *App) actingLine() cards.StatusLine {
+	l := cards.StatusLine{Part: "Acting application", Good: true, Detail: "apart from the one that reads"}
+	if !a.cfg.Defender.ActsApart() {
+		l.Detail = "the one that reads; MDE_ACTION_CLIENT_ID keeps them apart"
+	}
+	if excess := a.permissions.excess(); len(excess) > 0 {
+		l.Good, l.Detail = false, "granted without need: "+strings.Join(excess, ", ")
 	}
 	return l
 }

@@ -82,8 +82,10 @@ func TestStory_missingPermissionIsNamed(t *testing.T) {
 func (s *story) permit(roles ...string) {
 	s.Helper()
 	s.halt()
-	app, _ := setting(s.env, "MDE_CLIENT_ID")
-	s.world.Entra.SetRoles(sandbox.TenantID, app, entrasim.Defender, roles...)
+	for _, app := range []string{"MDE_CLIENT_ID", "MDE_ACTION_CLIENT_ID"} {
+		id, _ := setting(s.env, app)
+		s.world.Entra.SetRoles(sandbox.TenantID, id, entrasim.Defender, roles...)
+	}
 	s.start()
 }
 

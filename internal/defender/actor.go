@@ -31,8 +31,8 @@ type IsolateInput struct {
 
 const maxComment = 1000
 
-// Actor starts machine actions. It may hold another application's credential
-// than the client that reads. It is safe for concurrent use.
+// Actor starts machine actions, with the acting application's credential where
+// there is one. It is safe for concurrent use.
 //
 // Every method sends one POST, never a second one, on a connection of its own.
 // ErrUnclear means that it may have taken effect. All other errors are refusals
@@ -48,11 +48,12 @@ type Actor struct {
 }
 
 // NewActor returns an Actor for the tenant of client, whose quota and
-// connection settings it shares.
+// connection settings it shares. It uses the acting application of cfg.
 func NewActor(cfg Config, client *Client) (*Actor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.Acting()
 	if !strings.EqualFold(string(cfg.TenantID), string(client.tenant)) || cfg.BaseURL != client.cfg.BaseURL {
 		return nil, errors.New("the acting application must belong to the tenant and address that are read")
 	}
@@ -72,6 +73,15 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 		tokens: newTokens(cfg, defenderAudience(cfg), client.core),
 		http:   &http.Client{Transport: transport, CheckRedirect: refuseRedirect},
 	}, nil
+}
+
+// Permissions reads what the actor's token permits.
+func (a *Actor) Permissions(ctx context.Context) (Permissions, error) {
+	t, err := a.tokens.get(ctx)
+	if err != nil {
+		return Permissions{}, err
+	}
+	return Permissions{Defender: t.claims.Roles, defenderToken: t}, nil
 }
 
 // IsolateMachine cuts a machine off the network.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -277,5 +278,30 @@ func TestNewActor_belongsToItsClient(t *testing.T) {
 	cfg.TenantID = testApp
 	if _, err := NewActor(cfg, c); err == nil {
 		t.Error("NewActor() accepted another tenant")
+	}
+}
+
+func TestConfig_actingSecretReachesNoReader(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	cfg := f.config()
+	cfg.ActionClientID, cfg.ActionClientSecret = testTenant, "the acting secret"
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if c.cfg.ActionClientSecret != "" || c.cfg.ClientSecret != cfg.ClientSecret {
+		t.Errorf("the reading client keeps %q", c.cfg.ActionClientSecret)
+	}
+	a, err := NewActor(cfg, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.tokens.config; got.ClientID != testTenant || got.ClientSecret != "the acting secret" {
+		t.Errorf("the actor signs in as %s", got.ClientID)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(text, "the acting secret") {
+		t.Errorf("the configuration prints its secret: %s", text)
 	}
 }

@@ -59,6 +59,9 @@ func WithLogger(l *slog.Logger) Option { return func(c *core) { c.logger = l } }
 // 0 turns that off.
 func WithCacheFor(d time.Duration) Option { return func(c *core) { c.cache.keep = d } }
 
+// WithNow sets the clock, for tests; time.Now without it.
+func WithNow(now func() time.Time) Option { return func(c *core) { c.now = now } }
+
 // New returns a client in the interactive lane. It makes no call.
 func New(cfg Config, opts ...Option) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
@@ -76,6 +79,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg = cfg.Reading()
 	c := &core{
 		cfg: cfg, tenant: cfg.TenantID, base: base, graph: graph, cloud: cloudOf(base.Host),
 		transport: http.DefaultTransport.(*http.Transport),

@@ -9,14 +9,20 @@ import (
 	"strings"
 )
 
-// Config names the Defender tenant and the application that reads it.
+// Config names the Defender tenant and the applications that read it and act
+// in it.
 type Config struct {
 	TenantID     TenantID `env:"MDE_TENANT_ID"`
 	ClientID     string   `env:"MDE_CLIENT_ID"`
 	ClientSecret string   `env:"MDE_CLIENT_SECRET"`
-	BaseURL      string   `env:"MDE_BASE_URL, default=https://api.security.microsoft.com"`
-	GraphURL     string   `env:"MDE_GRAPH_URL, default=https://graph.microsoft.com"`
-	AuthorityURL string   `env:"MDE_AUTHORITY_URL, default=https://login.microsoftonline.com"`
+	// ActionClientID and ActionClientSecret are those of an application that
+	// starts machine actions and is used for nothing else. Empty means that the
+	// reading application acts as well.
+	ActionClientID     string `env:"MDE_ACTION_CLIENT_ID"`
+	ActionClientSecret string `env:"MDE_ACTION_CLIENT_SECRET"`
+	BaseURL            string `env:"MDE_BASE_URL, default=https://api.security.microsoft.com"`
+	GraphURL           string `env:"MDE_GRAPH_URL, default=https://graph.microsoft.com"`
+	AuthorityURL       string `env:"MDE_AUTHORITY_URL, default=https://login.microsoftonline.com"`
 	// Audience and GraphAudience are what tokens are asked for. Empty means the
 	// one that belongs to BaseURL and GraphURL.
 	Audience      string
@@ -34,6 +40,14 @@ func (c Config) Validate() error {
 	}
 	if strings.TrimSpace(c.ClientSecret) == "" {
 		faults = append(faults, errors.New("MDE_CLIENT_SECRET: give the client secret of the application"))
+	}
+	switch {
+	case (c.ActionClientID == "") != (strings.TrimSpace(c.ActionClientSecret) == ""):
+		faults = append(faults, errors.New("MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET go together: set both or neither"))
+	case c.ActionClientID != "" && !isGUID(c.ActionClientID):
+		faults = append(faults, errors.New("MDE_ACTION_CLIENT_ID: give the application (client) ID, a GUID"))
+	case c.ActionClientID != "" && strings.EqualFold(c.ActionClientID, c.ClientID):
+		faults = append(faults, errors.New("MDE_ACTION_CLIENT_ID: it is the application that reads; give one of its own, or leave it out"))
 	}
 	for _, a := range []struct {
 		name, value string
@@ -57,11 +71,29 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// ActsApart reports whether an application of its own starts machine actions.
+func (c Config) ActsApart() bool { return c.ActionClientID != "" }
+
+// Acting is the configuration of whoever starts machine actions.
+func (c Config) Acting() Config {
+	if c.ActsApart() {
+		c.ClientID, c.ClientSecret = c.ActionClientID, c.ActionClientSecret
+	}
+	return c.Reading()
+}
+
+// Reading is c without the acting application.
+func (c Config) Reading() Config {
+	c.ActionClientID, c.ActionClientSecret = "", ""
+	return c
+}
+
 // LogValue shows where the client talks to and as whom, never the secret.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("tenant_id", string(c.TenantID)),
 		slog.String("client_id", c.ClientID),
+		slog.String("action_client_id", c.ActionClientID),
 		slog.String("base_url", c.BaseURL),
 		slog.String("graph_url", c.GraphURL),
 		slog.String("authority_url", c.AuthorityURL),

@@ -36,8 +36,24 @@ type Permissions struct {
 	// GraphError is why Graph gave no token. Everything but hunting on Graph works
 	// without one.
 	GraphError error
+	// Acting are those of the application that starts machine actions, and
+	// ActingError is why it gave no token. See [Permissions.ActedBy].
+	Acting      []string
+	ActingError error
 
 	defenderToken, graphToken token
+	actingToken               *token // nil: the reading application acts
+}
+
+// actions are the permissions that start something; they are asked of whoever
+// acts.
+var actions = []string{PermissionIsolate}
+
+// ActedBy is p where actions are started with what acting permits, or could not
+// be found out because of err.
+func (p Permissions) ActedBy(acting Permissions, err error) Permissions {
+	p.Acting, p.ActingError, p.actingToken = acting.Defender, err, &acting.defenderToken
+	return p
 }
 
 // Has reports whether a permission is granted, on the API it belongs to, by
@@ -47,7 +63,33 @@ func (p Permissions) Has(permission string) bool {
 	if strings.EqualFold(permission, PermissionHuntGraph) {
 		return p.GraphError == nil && p.graphToken.claims.has(permission)
 	}
+	if p.actingToken != nil && slices.ContainsFunc(actions, func(a string) bool { return strings.EqualFold(a, permission) }) {
+		return p.ActingError == nil && p.actingToken.claims.has(permission)
+	}
 	return p.defenderToken.claims.has(permission)
+}
+
+// Excess lists roles that the applications have without need, once one of its
+// own acts: what only that one should have, and what it should not.
+func (p Permissions) Excess() []string {
+	if p.actingToken == nil {
+		return nil
+	}
+	isAction := func(role string) bool {
+		return slices.ContainsFunc(actions, func(a string) bool { return strings.EqualFold(a, role) })
+	}
+	var excess []string
+	for _, role := range p.Defender {
+		if isAction(role) {
+			excess = append(excess, role+" on the application that reads")
+		}
+	}
+	for _, role := range p.Acting {
+		if !isAction(role) {
+			excess = append(excess, role+" on the application that acts")
+		}
+	}
+	return excess
 }
 
 // ReadsDirectory reports whether people of the directory can be looked up on

@@ -26,6 +26,8 @@ const (
 	defenderAppSecret = "sandbox-defender-secret-7Qk2" //nolint:gosec // opens nothing but the simulator
 	signInAppID       = "4c8f5ba1-2d4e-4f60-8b7c-8d9e0f1a2b03"
 	signInAppSecret   = "sandbox-sign-in-secret-5Lp1" //nolint:gosec // opens nothing but the simulator
+	actingAppID       = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a03"
+	actingAppSecret   = "sandbox-acting-secret-4Lm8" //nolint:gosec // opens nothing but the simulator
 	teamsAppID        = "2b7e4a90-1c3d-4e5f-9a6b-7c8d9e0f1a02"
 	teamsAppSecret    = "sandbox-teams-secret-9Xw4" //nolint:gosec // opens nothing but the simulator
 	slackBotToken     = "xoxb-sandbox-1111-2222"
@@ -163,13 +165,17 @@ func (w *World) populate() {
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret,
 		Roles: map[string][]string{
-			entrasim.Defender: {"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.Isolate", "User.Read.All", "AdvancedQuery.Read.All"},
+			entrasim.Defender: {"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "AdvancedQuery.Read.All"},
 			entrasim.Graph:    {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All"},
 		},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
 		Redirects: []string{"http://127.0.0.1/link/callback"},
+	})
+	w.Entra.Register(TenantID, entrasim.App{
+		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,
+		Roles: map[string][]string{entrasim.Defender: {"Machine.Isolate"}},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,
@@ -219,6 +225,8 @@ func (w *World) Environment() []string {
 		"MDE_TENANT_ID=" + TenantID,
 		"MDE_CLIENT_ID=" + defenderAppID,
 		"MDE_CLIENT_SECRET=" + defenderAppSecret,
+		"MDE_ACTION_CLIENT_ID=" + actingAppID,
+		"MDE_ACTION_CLIENT_SECRET=" + actingAppSecret,
 		"MDE_BASE_URL=" + w.addresses["defender"],
 		"MDE_GRAPH_URL=" + w.addresses["defender"],
 		"MDE_AUTHORITY_URL=" + w.addresses["entra"],
