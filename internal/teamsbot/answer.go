@@ -33,8 +33,11 @@ func (b *Bot) deliver(ctx context.Context, h chat.Handler, inv chat.Invocation, 
 	}
 	switch {
 	case resp.Form != nil:
-		drawn := formCard{form: *resp.Form, key: b.keepForm(*resp.Form)}.card()
-		rs.report(ctx, rs.show(ctx, resp.Form.Title, drawn))
+		kept := &keptForm{form: *resp.Form}
+		drawn := formCard{form: kept.form, key: b.keepForm(kept)}.card()
+		rs.report(ctx, rs.show(ctx, kept.form.Title, drawn))
+		shown := rs.ref
+		kept.shown.Store(&shown)
 	case m != nil:
 		rs.report(ctx, rs.say(ctx, *m))
 	}

@@ -1,6 +1,7 @@
 package teamsbot
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,8 +10,10 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
 )
 
 // crowded is a pending request for n machines whose facts, all of them chosen by
@@ -64,6 +67,82 @@ func TestAttack_longFactsHideNoMachineOfAnApproval(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// The client names the message that a form stood in. It may name any, such as
+// the approval card, which would then vanish for everybody (threat-model T-16).
+func TestAttack_submittedFormReplacesAnotherMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	approval := w.posted()
+	w.handler.will(func(inv chat.Invocation) chat.Response {
+		if inv.Kind == chat.Command {
+			return chat.Response{Form: &reasonForm}
+		}
+		return chat.Response{Message: titled("Nothing waits for approval."), Later: func(ctx context.Context, out chat.Replier) {
+			if err := out.Answer(ctx, *titled("Nothing waits for approval.")); err != nil {
+				t.Errorf("Answer() = %v", err)
+			}
+		}}
+	})
+	w.message(riley, alerts, "@mdebot isolate web-01", "")
+	w.fromBot(riley, alerts, 2)
+	w.bot.tasks.wg.Wait()
+	for name, form := range map[string]string{"no form of ours": "x", "a form of another message": w.bot.forms.order[0]} {
+		a, err := w.sim.Activity(riley, alerts, "invoke")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a["name"], a["replyToId"] = "adaptiveCard/action", approval.MessageID
+		a["value"] = map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "request.deny", "data": map[string]any{
+			"action": "request.deny", "value": "r1.d1", "form": form,
+		}}}
+		if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 {
+			t.Errorf("%s: Deliver() = %+v, %v, want an answer to the one who clicked", name, reply, err)
+		}
+	}
+	w.bot.tasks.wg.Wait()
+	for _, m := range w.sim.Messages(alerts, avery) {
+		if m.ID == approval.MessageID && !strings.Contains(string(m.Card), "request.approve") {
+			t.Errorf("the approval card shows %s to everybody", m.Card)
+		}
+	}
+}
+
+func TestAttack_panicInAnAnswerEndsNothingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if !w.bot.tasks.start(func(context.Context) { panic("boom") }) {
+		t.Fatal("start() refused the work")
+	}
+	w.bot.tasks.wg.Wait()
+	w.message(riley, alerts, "@mdebot help", "")
+	w.until("the next message is answered", func() bool { return len(w.handler.invocations()) == 1 })
+}
+
+// Where a file was saved comes back from the client and becomes a link.
+func TestAttack_savedFileLinksElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	room := w.sim.PersonalChat(riley)
+	key, _ := w.bot.files.put(keptFile{file: chat.File{Name: "x.csv", Content: []byte("x")}, owner: rileyAs().Key()}, 1)
+	a, err := w.sim.Activity(riley, room, "invoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a["name"] = "fileConsent/invoke"
+	a["value"] = map[string]any{"action": "accept", "context": map[string]any{"file": key}, "uploadInfo": map[string]any{
+		"uploadUrl": "http://" + w.sim.Host() + "/files/upload/1", "contentUrl": "https://evil.example/x.csv",
+	}}
+	if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 {
+		t.Fatalf("Deliver() = %+v, %v", reply, err)
+	}
+	w.bot.tasks.wg.Wait()
+	for _, m := range w.sim.Messages(room, riley) {
+		if strings.Contains(fmt.Sprintf("%+v %s", m, m.Card), "evil.example") {
+			t.Errorf("message = %+v, want no link of the client's", m)
 		}
 	}
 }

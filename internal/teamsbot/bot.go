@@ -56,7 +56,7 @@ type Bot struct {
 	standings  *standings
 	tasks      *tasks
 	seen       *seen
-	forms      *shelf[chat.Form]
+	forms      *shelf[*keptForm]
 	files      *shelf[keptFile]
 }
 
@@ -101,9 +101,9 @@ func New(cfg Config, o Options) (*Bot, error) {
 		references: o.References,
 		known:      &learned{},
 		standings:  newStandings(o.Now),
-		tasks:      newTasks(maxTasks),
+		tasks:      newTasks(maxTasks, o.Logger),
 		seen:       newSeen(o.Now),
-		forms:      newShelf[chat.Form](maxForms, keepForms, o.Now),
+		forms:      newShelf[*keptForm](maxForms, keepForms, o.Now),
 		files:      newShelf[keptFile](maxKeptCSV, keepFiles, o.Now),
 	}
 	for _, t := range cfg.TenantIDs {

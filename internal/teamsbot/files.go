@@ -142,6 +142,11 @@ func (b *Bot) settleConsent(ctx context.Context, a activity, by identity.Princip
 			return errors.Join(err, err2)
 		}
 	}
+	// The file's address is shown as a link and comes from the client as well.
+	link, err := b.services.checkUpload(c.UploadInfo.ContentURL)
+	if c.Action == "accept" && err != nil {
+		return err
+	}
 	b.files.drop(c.Context.File)
 	if !a.source().IsZero() {
 		if err := b.remove(ctx, a.source()); err != nil {
@@ -151,8 +156,8 @@ func (b *Bot) settleConsent(ctx context.Context, a activity, by identity.Princip
 	if c.Action != "accept" {
 		return nil
 	}
-	_, err := b.sendAttachment(ctx, a.in(), kept.file.Name, object{
-		"contentType": infoContentType, "contentUrl": c.UploadInfo.ContentURL, "name": kept.file.Name,
+	_, err = b.sendAttachment(ctx, a.in(), kept.file.Name, object{
+		"contentType": infoContentType, "contentUrl": link.String(), "name": kept.file.Name,
 		"content": object{"uniqueId": c.UploadInfo.UniqueID, "fileType": c.UploadInfo.FileType},
 	})
 	return err

@@ -3,6 +3,7 @@ package teamsbot
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -159,7 +160,7 @@ func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp 
 			b.deliver(ctx, h, inv, resp, false)
 		}}
 	case inv.Kind == chat.Submit:
-		return b.answerForm(rs, inv, resp)
+		return b.answerForm(rs, inv, form, resp)
 	case resp.Replace != nil:
 		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
 	case resp.Message == nil && resp.Later == nil:
@@ -173,7 +174,10 @@ func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp 
 }
 
 // answerForm replaces a submitted form card, for everybody, by what came of it.
-func (b *Bot) answerForm(rs *replies, inv chat.Invocation, resp chat.Response) reply {
+// Which message that is must be known here: the client says where a form stood,
+// and could name any other message of the bot's.
+func (b *Bot) answerForm(rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
+	known := b.shownIn(form, inv.Source)
 	if resp.Message == nil {
 		resp.Message = resp.Replace
 	}
@@ -189,13 +193,14 @@ func (b *Bot) answerForm(rs *replies, inv chat.Invocation, resp chat.Response) r
 	}
 	drawn := card(m)
 	then := rs.later(resp)
-	if private {
+	switch {
+	case private:
 		then = rs.showThenLater(resp)
-	} else {
+	case known:
 		rs.ref = inv.Source
 	}
 	return reply{body: cardReplacement(drawn), then: func(ctx context.Context) {
-		if !inv.Source.IsZero() {
+		if known {
 			if err := b.edit(ctx, inv.Source, summary(m), drawn); err != nil {
 				b.log.WarnContext(ctx, "submitted form not replaced", "conversation_id", inv.Source.Conversation.ID, "message_id", inv.Source.MessageID, "error", err)
 			}
@@ -231,23 +236,39 @@ func (b *Bot) answerTask(_ chat.Handler, inv chat.Invocation, form string, resp 
 
 // dialog draws a form, and keeps it so that it can be drawn again with errors.
 func (b *Bot) dialog(f chat.Form, values, errors map[string]string) object {
-	return taskCard(f.Title, formCard{form: f, key: b.keepForm(f), values: values, errors: errors, dialog: true}.card())
+	return taskCard(f.Title, formCard{form: f, key: b.keepForm(&keptForm{form: f}), values: values, errors: errors, dialog: true}.card())
 }
 
-func (b *Bot) keepForm(f chat.Form) string {
+// keptForm is a form that was drawn.
+type keptForm struct {
+	form  chat.Form
+	shown atomic.Pointer[chat.Ref] // the message it stands in; nil in dialogs
+}
+
+func (b *Bot) keepForm(f *keptForm) string {
 	key, _ := b.forms.put(f, 1)
 	return key
+}
+
+// shownIn reports whether the form stands in that message.
+func (b *Bot) shownIn(key string, message chat.Ref) bool {
+	kept, ok := b.forms.get(key)
+	if !ok {
+		return false
+	}
+	at := kept.shown.Load()
+	return at != nil && !at.IsZero() && at.MessageID == message.MessageID && at.Conversation.ID == message.Conversation.ID
 }
 
 // formAgain shows the submitted form with errors and with what was typed. A form
 // that is not known any more, such as after a restart, leaves only the errors.
 func (b *Bot) formAgain(key string, values, errors map[string]string, dialog bool) object {
-	form, ok := b.forms.get(key)
+	kept, ok := b.forms.get(key)
 	switch {
 	case ok && dialog:
-		return b.dialog(form, values, errors)
+		return b.dialog(kept.form, values, errors)
 	case ok:
-		return cardReplacement(formCard{form: form, key: b.keepForm(form), values: values, errors: errors}.card())
+		return cardReplacement(formCard{form: kept.form, key: b.keepForm(kept), values: values, errors: errors}.card())
 	case dialog:
 		return taskNote(listed(errors))
 	default:

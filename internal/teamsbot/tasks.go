@@ -2,6 +2,8 @@ package teamsbot
 
 import (
 	"context"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -12,18 +14,19 @@ type tasks struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	slots  chan struct{}
+	log    *slog.Logger
 
 	mu     sync.Mutex
 	closed bool
 	wg     sync.WaitGroup
 }
 
-func newTasks(limit int) *tasks {
+func newTasks(limit int, log *slog.Logger) *tasks {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &tasks{ctx: ctx, cancel: cancel, slots: make(chan struct{}, limit)}
+	return &tasks{ctx: ctx, cancel: cancel, slots: make(chan struct{}, limit), log: log}
 }
 
-// start runs fn, or reports that there is no room or no more time for it.
+// start runs fn, whose panic ends nothing else, or reports that there is no room or no more time for it.
 func (t *tasks) start(fn func(ctx context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,6 +40,12 @@ func (t *tasks) start(fn func(ctx context.Context)) bool {
 	}
 	t.wg.Go(func() {
 		defer func() { <-t.slots }()
+		defer func() {
+			if recover() != nil {
+				// The value may hold what people typed.
+				t.log.ErrorContext(t.ctx, "panic while answering", "stack", string(debug.Stack()))
+			}
+		}()
 		fn(t.ctx)
 	})
 	return true
