@@ -81,7 +81,10 @@ func (x *Runner) actionsOf(ctx context.Context, machineID string) ([]defender.Ma
 		if err != nil {
 			return nil, err
 		}
-		actions = append(actions, a)
+		// An answer that ignores the filter must not pass for this machine's.
+		if strings.EqualFold(a.MachineID, machineID) {
+			actions = append(actions, a)
+		}
 	}
 	return actions, nil
 }

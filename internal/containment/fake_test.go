@@ -55,6 +55,8 @@ type fakeDefender struct {
 	readErr  error
 	// hideFor is how long an action is missing from the list.
 	hideFor time.Duration
+	// ignoresFilter lists the actions of every machine, whichever is asked about.
+	ignoresFilter bool
 	// onPost is called when a POST arrives.
 	onPost func(post)
 }
@@ -143,7 +145,7 @@ func (d *fakeDefender) MachineActions(_ context.Context, f defender.ActionFilter
 	err, now := d.readErr, d.clock.Now()
 	var found []defender.MachineAction
 	for _, a := range d.actions {
-		if a.MachineID == f.MachineID && slices.Contains(f.Types, a.Type) && now.Sub(a.Created) >= d.hideFor {
+		if (a.MachineID == f.MachineID || d.ignoresFilter) && slices.Contains(f.Types, a.Type) && now.Sub(a.Created) >= d.hideFor {
 			found = append(found, a)
 		}
 	}
