@@ -61,7 +61,7 @@ func ParseDestination(s string) (Destination, error) {
 			return "", fmt.Errorf("destination %q: a Teams channel ID looks like 19:…@thread.tacv2; copy it from the channel's link", s)
 		}
 	default:
-		return "", fmt.Errorf("destination %q: starts with neither slack: nor teams:", s)
+		return "", fmt.Errorf("destination %q: write slack: or teams: before the ID", s)
 	}
 	return d, nil
 }
