@@ -35,6 +35,7 @@ func (p *Policy) digest() string {
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
+		Retention                  Retention
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -49,6 +50,7 @@ func (p *Policy) digest() string {
 		LookBack:      int64(p.lookBack),
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,
+		Retention:     p.retention,
 	}
 	slices.SortFunc(content.People, func(a, b identity.Person) int {
 		return cmp.Compare(a.ID.String(), b.ID.String())

@@ -26,9 +26,15 @@ const (
 	defaultStormSize     = 20
 	defaultStormWithin   = time.Minute
 	maxStormWithin       = time.Hour
+	day                  = 24 * time.Hour
+	minKeepAudit         = 90 * day
+	minKeepAlerts        = 7 * day
+	maxKeep              = 3650 * day
 	maxApprovers         = 20
 	maxCount             = 10_000
 )
+
+var defaultRetention = Retention{Audit: 400 * day, Alerts: 90 * day}
 
 var defaultLimits = Limits{PerPersonPerHour: 5, PerTenantPerHour: 20, TierZeroPerDay: 3}
 
@@ -72,6 +78,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			lookBack:      defaultLookBack,
 			blindAfter:    defaultBlindAfter,
 			storm:         Storm{MoreThan: defaultStormSize, Within: defaultStormWithin},
+			retention:     defaultRetention,
 		},
 		personLine:  make(map[identity.PersonID]int),
 		accountLine: make(map[string]int),
@@ -83,6 +90,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"groups":    func(n ast.Node) { f.entries(n, "groups", f.group) },
 			"readers":   func(n ast.Node) { f.policy.readers = f.destinations(n, "readers", false) },
 			"notify":    f.notify,
+			"retention": f.retention,
 		})
 	}
 	f.checkNames()
@@ -398,6 +406,14 @@ func (f *fileReader) notify(n ast.Node) {
 				},
 			})
 		},
+	})
+}
+
+func (f *fileReader) retention(n ast.Node) {
+	p := f.policy
+	f.object(n, "retention", keys{
+		"audit":  func(n ast.Node) { p.retention.Audit = f.days(n, "audit", minKeepAudit, maxKeep) },
+		"alerts": func(n ast.Node) { p.retention.Alerts = f.days(n, "alerts", minKeepAlerts, maxKeep) },
 	})
 }
 

@@ -45,7 +45,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"key that is not text", "1: x\n", "mdebot.yaml:1: the file: a key must be plain text"},
 
 		// Keys.
-		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: approvals, groups, notify, people, readers"},
+		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: approvals, groups, notify, people, readers, retention"},
 		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules"},
 		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
@@ -71,6 +71,9 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"request that lives too long", "approvals:\n  expire_after: 61m\n", "mdebot.yaml:2: expire_after: 61m is not between 1s and 1h"},
 		{"request that lives for no time", "approvals:\n  expire_after: 0s\n", "mdebot.yaml:2: expire_after: 0s is not between 1s and 1h"},
 		{"approval that lasts too long", "approvals:\n  execute_within: 16m\n", "mdebot.yaml:2: execute_within: 16m is not between 1s and 15m"},
+		{"audit kept too short", "retention:\n  audit: 30d\n", "mdebot.yaml:2: audit: 30d is not between 90d and 3650d"},
+		{"retention in hours", "retention:\n  alerts: 90h\n", "mdebot.yaml:2: alerts: \"90h\" is not a number of days, such as 90d"},
+		{"retention as a number", "retention:\n  alerts: 90\n", "mdebot.yaml:2: alerts must be a number of days, such as 90d, not a number"},
 		{"negative look back", "notify:\n  look_back: -1m\n", "mdebot.yaml:2: look_back: -1m is not between 0s and 168h"},
 		{"silence that is announced too late", "notify:\n  blind_after: 2h\n", "mdebot.yaml:2: blind_after: 2h is not between 1s and 1h"},
 		{"limit of zero", "approvals:\n  limits: { per_person_per_hour: 0 }\n", "mdebot.yaml:2: per_person_per_hour: 0 is not between 1 and 10000"},
@@ -402,4 +405,14 @@ func FuzzParse(f *testing.F) {
 		}
 		p.Routes(Alert{Severity: "High"}, nil)
 	})
+}
+
+func TestParse_retention(t *testing.T) {
+	t.Parallel()
+	if got := mustParse(t, "").Retention(); got != (Retention{400 * 24 * time.Hour, 90 * 24 * time.Hour}) {
+		t.Errorf("Retention() = %v without the key", got)
+	}
+	if got := mustParse(t, "retention: { audit: 100d, alerts: 8d }").Retention(); got != (Retention{100 * 24 * time.Hour, 8 * 24 * time.Hour}) {
+		t.Errorf("Retention() = %v, want what the file says", got)
+	}
 }

@@ -34,6 +34,7 @@ type Policy struct {
 	blindAfter time.Duration
 	routes     []Route
 	storm      Storm
+	retention  Retention
 }
 
 // Options say what the file leaves to its surroundings.
@@ -63,6 +64,12 @@ type Limits struct {
 type Storm struct {
 	MoreThan int
 	Within   time.Duration
+}
+
+// Retention is how long what happened is kept.
+type Retention struct {
+	Audit  time.Duration // records of the audit log
+	Alerts time.Duration // alerts since they last changed, with their cards and notices
 }
 
 // maxFile bounds what is read; a file of thousands of people is a tenth of it.
@@ -141,3 +148,6 @@ func (p *Policy) AllRoutes() []Route { return slices.Clone(p.routes) }
 
 // Storm is the threshold from which alerts are counted instead of posted.
 func (p *Policy) Storm() Storm { return p.storm }
+
+// Retention is how long records and alerts are kept.
+func (p *Policy) Retention() Retention { return p.retention }

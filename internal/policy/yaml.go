@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -265,6 +266,27 @@ func (r *reader) duration(n ast.Node, what string, least, most time.Duration) ti
 	}
 	if d < least || d > most {
 		r.fault(lineOf(n), "%s: %s is not between %s and %s", what, s.Value, short(least), short(most))
+		return 0
+	}
+	return d
+}
+
+// days reads a number of days within bounds, such as 90d.
+func (r *reader) days(n ast.Node, what string, least, most time.Duration) time.Duration {
+	s, ok := n.(*ast.StringNode)
+	if !ok {
+		r.wrongType(n, what, "a number of days, such as 90d")
+		return 0
+	}
+	number, isDays := strings.CutSuffix(s.Value, "d")
+	count, err := strconv.ParseUint(number, 10, 16)
+	if err != nil || !isDays {
+		r.fault(lineOf(n), "%s: %q is not a number of days, such as 90d", what, s.Value)
+		return 0
+	}
+	d := time.Duration(count) * day
+	if d < least || d > most {
+		r.fault(lineOf(n), "%s: %s is not between %dd and %dd", what, s.Value, least/day, most/day)
 		return 0
 	}
 	return d
