@@ -16,7 +16,7 @@ import (
 
 // moves are the edges of the state graph drawn in the package comment.
 var moves = map[State][]State{
-	Pending:   {Approved, Denied, Withdrawn, Expired},
+	Pending:   {Approved, Denied, Withdrawn, Expired, Void},
 	Approved:  {Executing, Submitted, Succeeded, Denied, Withdrawn, Void},
 	Executing: {Submitted, Failed, Unknown, Approved},
 	Submitted: {Succeeded, Failed, Unknown},

@@ -18,7 +18,7 @@ import (
 // unfreeze ends it.
 type Freeze struct {
 	Tenant tenant.ID
-	By     identity.PersonID
+	By     identity.PersonID // zero: mdebot itself, on a database that was restored
 	ByName string
 	As     identity.Principal
 	Reason string
@@ -294,7 +294,7 @@ func freezeOf(ctx context.Context, db durable.DBTX, id tenant.ID) (Freeze, error
 	if errors.Is(err, durable.ErrNoRows) {
 		return Freeze{}, nil
 	}
-	if err == nil {
+	if err == nil && person != "" {
 		f.By, err = identity.ParsePersonID(person)
 	}
 	if err == nil {

@@ -18,12 +18,20 @@ func Frozen(f approvals.Freeze) chat.Message {
 		chat.Plain("Nothing is opened, approved or sent to Defender. What was approved and not sent is void; what was sent goes on."),
 		chat.Join(chat.Plain("Two people end it: "), chat.Bold("unfreeze <reason>"), chat.Plain(". What cannot wait is done in the Defender portal.")))
 	m.Facts = []chat.Fact{
-		{Label: "By", Value: person(f.ByName, f.By.String(), f.As.String())},
+		{Label: "By", Value: whoFroze(f)},
 		{Label: "Since", Value: when(f.Since)},
 		{Label: "Why, in their words", Value: outside(f.Reason)},
 	}
 	m.Note = chat.Join(chat.Plain("Tenant "), code(string(f.Tenant)))
 	return m
+}
+
+// whoFroze is a person with account, or mdebot itself.
+func whoFroze(f approvals.Freeze) chat.Text {
+	if f.By.IsZero() {
+		return chat.Plain("mdebot itself")
+	}
+	return person(f.ByName, f.By.String(), f.As.String())
 }
 
 // Unfrozen tells that a freeze is over, and who ended it.
