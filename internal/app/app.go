@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -21,6 +22,7 @@ import (
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/notify"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/slackbot"
 	"github.com/mdebot/mdebot/internal/store"
 	"github.com/mdebot/mdebot/internal/teamsbot"
@@ -49,6 +51,8 @@ type App struct {
 	slack       *slackbot.Bot
 	teams       *teamsbot.Bot
 	permissions *permissions
+	keys        seal.Keys
+	anchors     *anchor.Keeper
 	reload      *reloader
 	handler     chat.Handler
 
@@ -92,6 +96,9 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	if err := a.assemble(); err != nil {
 		return nil, err
 	}
+	if err := seal.Prepare(ctx, a.store, a.keys, sealedColumns()); err != nil {
+		return nil, err
+	}
 	if a.webhook, err = listen(ctx, cfg.Listen, cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
 		return nil, err
 	}
@@ -117,6 +124,9 @@ func (a *App) assemble() error {
 		return &ConfigError{Faults: []error{err}}
 	}
 	a.audit = audit.NewLog(a.now)
+	if a.keys, err = seal.ParseKeys(a.cfg.DataKey); err != nil {
+		return &ConfigError{Faults: []error{err}}
+	}
 	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log)); err != nil {
 		return err
 	}
@@ -144,7 +154,7 @@ func (a *App) assemble() error {
 	}
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
-			References: references{db: a.store, now: a.now}, Transport: transport, Logger: a.log,
+			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: transport, Logger: a.log,
 		}); err != nil {
 			return err
 		}
@@ -153,7 +163,7 @@ func (a *App) assemble() error {
 
 	requests := &requestSource{}
 	if a.notify, err = notify.New(notify.Config{
-		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Now: a.now, Logger: a.log,
+		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Now: a.now, Logger: a.log,
 		Tenants: []notify.Watched{{
 			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
 			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
@@ -169,6 +179,9 @@ func (a *App) assemble() error {
 	a.containment = containment.New(containment.Config{
 		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, Now: a.now, Logger: a.log,
 	})
+	if a.anchors, err = a.newKeeper(transport, posters); err != nil {
+		return err
+	}
 	a.handler = handler
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
@@ -177,7 +190,7 @@ func (a *App) assemble() error {
 	})
 
 	a.store.Handle(notify.JobDeliver, a.notify.Deliver, store.Workers(16))
-	a.store.Handle(approvals.KindExecute, a.containment.Execute, store.Workers(8))
+	a.store.Handle(approvals.KindExecute, a.execute, store.Workers(8))
 	a.store.Handle(approvals.KindFollow, a.containment.Follow, store.Workers(8))
 	a.store.Tick("requests", a.approvals.Sweep)
 	a.store.Tick("messages", a.notify.Sweep)
@@ -202,6 +215,8 @@ func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
 // flight, then the database. It may be called once.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
+	// Before anything is written: what is compared is the database as it was found.
+	a.anchors.Keep(ctx, false)
 	if err := a.record(ctx, "started", "ok", Version()); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
@@ -241,6 +256,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.notify.Poll(running) })
 	wg.Go(func() { a.reload.run(running) })
 	wg.Go(func() { a.permissions.run(running) })
+	wg.Go(func() { a.anchors.Run(running) })
+	wg.Go(func() { a.retain(running) })
 	a.ready.Store(true)
 	a.log.InfoContext(ctx, "ready", "version", Version(), "listen", a.Addr().String(), "admin", a.AdminAddr().String(),
 		"policy_hash", a.policy.Current().Hash(), "config", a.cfg)

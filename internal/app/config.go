@@ -10,7 +10,9 @@ import (
 
 	"github.com/sethvargo/go-envconfig"
 
+	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/slackbot"
 	"github.com/mdebot/mdebot/internal/teamsbot"
 )
@@ -32,6 +34,10 @@ type Config struct {
 	HTTPSProxy  string `env:"HTTPS_PROXY"`
 	NoProxy     string `env:"NO_PROXY"`
 	LogLevel    string `env:"MDEBOT_LOG_LEVEL, default=info"`
+
+	AuditAnchors string `env:"MDEBOT_AUDIT_ANCHORS"`
+	AuditKey     string `env:"MDEBOT_AUDIT_KEY"`
+	DataKey      string `env:"MDEBOT_DATA_KEY"`
 }
 
 // ConfigError joins every fault of the configuration. The process exits with
@@ -94,6 +100,12 @@ func (c Config) Validate() error {
 	if _, err := c.logLevel(); err != nil {
 		faults = append(faults, err)
 	}
+	if _, err := c.auditKey(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := seal.ParseKeys(c.DataKey); err != nil {
+		faults = append(faults, fmt.Errorf("MDEBOT_DATA_KEY: %w", err))
+	}
 	return errors.Join(faults...)
 }
 
@@ -103,6 +115,18 @@ func (c Config) logLevel() (slog.Level, error) {
 		return 0, fmt.Errorf("MDEBOT_LOG_LEVEL: %q is none of debug, info, warn, error", c.LogLevel)
 	}
 	return level, nil
+}
+
+// auditKey is nil when none is set.
+func (c Config) auditKey() (*audit.Key, error) {
+	if c.AuditKey == "" {
+		return nil, nil
+	}
+	key, err := audit.ParseKey(c.AuditKey)
+	if err != nil {
+		return nil, fmt.Errorf("MDEBOT_AUDIT_KEY: %w", err)
+	}
+	return key, nil
 }
 
 // LogValue lists what may be shown; a field added later is hidden until it is
@@ -118,6 +142,9 @@ func (c Config) LogValue() slog.Value {
 		slog.Bool("tls", c.TLSCertFile != ""),
 		slog.Bool("proxy", c.HTTPSProxy != ""),
 		slog.String("log_level", c.LogLevel),
+		slog.Bool("audit_anchors", c.AuditAnchors != ""),
+		slog.Bool("audit_key", c.AuditKey != ""),
+		slog.Bool("data_key", c.DataKey != ""),
 	)
 }
 

@@ -29,6 +29,7 @@ const (
 type cli struct {
 	Serve       serveCmd       `cmd:"" help:"Run the bot."`
 	Demo        demoCmd        `cmd:"" help:"Run everything on this machine, with simulated Slack, Teams, Entra and Defender and a page to use them. Needs no account."`
+	Audit       auditCmd       `cmd:"" help:"Verify, export and report the audit log; also while the bot runs."`
 	Config      configCmd      `cmd:"" help:"Check the configuration, or print a sample."`
 	DB          dbCmd          `cmd:"" name:"db" help:"Look after the database: migrate, status, backup, check, move."`
 	Policy      policyCmd      `cmd:"" help:"Say what mdebot.yaml decides, and test it."`
@@ -95,11 +96,6 @@ func (serveCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	// Migrations leave more garbage than all that stays. Unless it is given back
-	// now, the collector takes it for live and lets the heap grow to twice of it;
-	// what pools hold survives the first collection.
-	runtime.GC()
-	debug.FreeOSMemory()
 	// Migrations leave more garbage than all that stays. Unless it is given back
 	// now, the collector takes it for live and lets the heap grow to twice of it;
 	// what pools hold survives the first collection.

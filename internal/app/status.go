@@ -20,7 +20,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	default:
 		lines = append(lines, watchingLine(watching, a.now()))
 	}
-	lines = append(lines, a.freezeLine(ctx))
+	lines = append(lines, a.freezeLine(ctx), a.anchorLine())
 	if err := a.permissions.problem(); err != nil {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Detail: err.Error()})
 	} else {

@@ -42,4 +42,6 @@ type Record struct {
 	Seq  int64
 	Prev string // hex SHA-256 of the record before; "" for the first
 	Hash string // hex SHA-256 over the canonical encoding, which includes Prev
+
+	stored row
 }

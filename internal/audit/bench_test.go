@@ -24,7 +24,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	url := storetest.SQLiteURL(b)
 	fill(b, storetest.Open(b, url), records)
-	db, err := store.OpenReader(b.Context(), url)
+	db, err := store.OpenView(b.Context(), url)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func BenchmarkVerify(b *testing.B) {
 	peak := watchHeap(b)
 	b.ResetTimer()
 	for b.Loop() {
-		head, err := audit.Verify(b.Context(), db, contoso)
+		head, err := audit.Verify(b.Context(), db.Read(), contoso)
 		if err != nil || head.Seq != int64(records) {
 			b.Fatalf("Verify() = %d, %v, want %d records", head.Seq, err, records)
 		}

@@ -114,5 +114,5 @@ func (r row) record() (Record, error) {
 			return Record{}, fmt.Errorf("audit record %d: account: %w", r.seq, err)
 		}
 	}
-	return Record{Event: e, Seq: r.seq, Prev: r.prev, Hash: r.hash}, nil
+	return Record{Event: e, Seq: r.seq, Prev: r.prev, Hash: r.hash, stored: r}, nil
 }

@@ -48,6 +48,37 @@ func recordsOf(rows iter.Seq2[row, error]) iter.Seq2[Record, error] {
 	}
 }
 
+// Columns is a record exactly as it is stored, so that its hash can be computed
+// again by somebody else. Times are microseconds since 1970.
+type Columns struct {
+	Tenant       string `json:"tenant"`
+	Seq          int64  `json:"seq"`
+	At           int64  `json:"at"`
+	Kind         string `json:"kind"`
+	Person       string `json:"person"`
+	PersonName   string `json:"person_name"`
+	Account      string `json:"account"`
+	Conversation string `json:"conversation"`
+	Delivery     string `json:"delivery"`
+	Request      string `json:"request"`
+	Digest       string `json:"digest"`
+	PolicyHash   string `json:"policy_hash"`
+	Outcome      string `json:"outcome"`
+	Detail       string `json:"detail"`
+	Prev         string `json:"prev"`
+	Hash         string `json:"hash"`
+}
+
+// Columns returns r as stored.
+func (r Record) Columns() Columns {
+	s := r.stored
+	return Columns{
+		Tenant: s.tenant, Seq: s.seq, At: s.at, Kind: s.kind, Person: s.person, PersonName: s.personName, Account: s.account,
+		Conversation: s.conversation, Delivery: s.delivery, Request: s.request, Digest: s.digest, PolicyHash: s.policyHash,
+		Outcome: s.outcome, Detail: s.detail, Prev: s.prev, Hash: s.hash,
+	}
+}
+
 const pageSize = 500
 
 func rows(ctx context.Context, db durable.DBTX, id tenant.ID, from int64) iter.Seq2[row, error] {

@@ -178,9 +178,9 @@ func ReadHead(ctx context.Context, db durable.DBTX, id tenant.ID) (Head, error) 
 	return h, nil
 }
 
-// Tenants lists the tenants that have a chain.
+// Tenants lists the tenants that have a chain, or records without one.
 func Tenants(ctx context.Context, db durable.DBTX) ([]tenant.ID, error) {
-	found, err := db.Query(ctx, `SELECT tenant FROM audit_heads ORDER BY tenant`)
+	found, err := db.Query(ctx, `SELECT tenant FROM audit UNION SELECT tenant FROM audit_heads ORDER BY 1`)
 	if err != nil {
 		return nil, fmt.Errorf("list audit chains: %w", err)
 	}

@@ -116,7 +116,7 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 	if what == nothingNew {
 		return nil
 	}
-	body, err := json.Marshal(a)
+	body, err := n.sealJSON(alertBody, t, a.ID, a)
 	if err != nil {
 		return err
 	}
@@ -126,12 +126,12 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 		_, err = tx.Exec(ctx, `
 			UPDATE alerts SET fingerprint = $1, severity = $2, peak = $3, status = $4, incident = $5, machine = $6, body = $7, changed_at = $8
 			WHERE tenant = $9 AND id = $10`,
-			in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, string(body), now, string(t), a.ID)
+			in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, body, now, string(t), a.ID)
 	} else {
 		_, err = tx.Exec(ctx, `
 			INSERT INTO alerts (tenant, id, fingerprint, severity, peak, status, incident, machine, body, created_at, seen_at, changed_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)`,
-			string(t), a.ID, in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, string(body), durable.Micros(a.Created), now)
+			string(t), a.ID, in.fingerprint, string(a.Severity), peak, a.Status, a.IncidentID, a.MachineID, body, durable.Micros(a.Created), now)
 	}
 	if err != nil || in.quiet {
 		return err
@@ -250,13 +250,13 @@ func remembered(ctx context.Context, db durable.DBTX, t tenantID, id string) (s 
 	return s, err == nil, err
 }
 
-func storedAlert(ctx context.Context, db durable.DBTX, t tenantID, id string) (defender.Alert, error) {
+func (n *Notifier) storedAlert(ctx context.Context, t tenantID, id string) (defender.Alert, error) {
 	var body string
-	if err := db.QueryRow(ctx, `SELECT body FROM alerts WHERE tenant = $1 AND id = $2`, string(t), id).Scan(&body); err != nil {
+	if err := n.db.Read().QueryRow(ctx, `SELECT body FROM alerts WHERE tenant = $1 AND id = $2`, string(t), id).Scan(&body); err != nil {
 		return defender.Alert{}, fmt.Errorf("read stored alert %s: %w", id, err)
 	}
 	var a defender.Alert
-	if err := json.Unmarshal([]byte(body), &a); err != nil {
+	if err := n.openJSON(alertBody, t, id, body, &a); err != nil {
 		return defender.Alert{}, fmt.Errorf("read stored alert %s: %w", id, err)
 	}
 	a.Tenant = t
@@ -298,30 +298,13 @@ func threadHead(ctx context.Context, db durable.DBTX, t tenantID, topic string, 
 // threadAlerts are the alerts in the thread under c.
 func (n *Notifier) threadAlerts(ctx context.Context, c card) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
-		SELECT a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
+		SELECT a.id, a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
 		WHERE c.parent = $1 AND c.parent <> '' AND c.subject = 'alert' ORDER BY c.created_at, c.id LIMIT 500`, c.id)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	return scanAlerts(rows)
-}
-
-// scanAlerts reads stored alerts from rows of one column, their body.
-func scanAlerts(rows durable.Rows) ([]defender.Alert, error) {
-	var out []defender.Alert
-	for rows.Next() {
-		var body string
-		if err := rows.Scan(&body); err != nil {
-			return nil, err
-		}
-		var a defender.Alert
-		if err := json.Unmarshal([]byte(body), &a); err != nil {
-			return nil, fmt.Errorf("read stored alert: %w", err)
-		}
-		out = append(out, a)
-	}
-	return out, rows.Err()
+	return n.scanAlerts(rows, c.tenant)
 }
 
 func (n *Notifier) redrawCard(ctx context.Context, tx durable.Tx, id string, to chat.Destination) error {
@@ -355,6 +338,8 @@ const (
 func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alerts []defender.Alert) []arrival {
 	arrivals := make([]arrival, 0, len(alerts))
 	var wanted []int
+	// What retention has removed comes back when somebody changes it, and is no news.
+	forgotten := n.now().Add(-n.policy.Current().Retention().Alerts)
 	for _, a := range alerts {
 		fp, err := fingerprint(a)
 		if err != nil {
@@ -368,7 +353,7 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 		if judge(old, known, a, fp) == nothingNew {
 			continue
 		}
-		in := arrival{alert: a, fingerprint: fp, quiet: !known && a.Created.Before(began)}
+		in := arrival{alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten))}
 		if !in.quiet {
 			if n.policy.Current().RoutesReadMachine() {
 				in.machine = w.machineFacts(ctx, a.MachineID, n.now())

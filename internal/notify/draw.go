@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -126,7 +125,7 @@ func (n *Notifier) drawReply(ctx context.Context, c card) (drawing, error) {
 }
 
 func (n *Notifier) drawAlert(ctx context.Context, c card) (drawing, error) {
-	a, err := storedAlert(ctx, n.db.Read(), c.tenant, c.subjectID)
+	a, err := n.storedAlert(ctx, c.tenant, c.subjectID)
 	if err != nil {
 		return drawing{}, err
 	}
@@ -153,7 +152,7 @@ func (n *Notifier) drawAlert(ctx context.Context, c card) (drawing, error) {
 // drawRaised says that a severity rose: an edit alone would notify nobody.
 func (n *Notifier) drawRaised(ctx context.Context, c card) (drawing, error) {
 	id := c.subjectID[:strings.LastIndexByte(c.subjectID, '/')]
-	a, err := storedAlert(ctx, n.db.Read(), c.tenant, id)
+	a, err := n.storedAlert(ctx, c.tenant, id)
 	if err != nil {
 		return drawing{}, err
 	}
@@ -169,7 +168,7 @@ func (n *Notifier) drawNotice(ctx context.Context, c card) (drawing, error) {
 		return drawing{}, err
 	}
 	var m chat.Message
-	if err := json.Unmarshal([]byte(body), &m); err != nil {
+	if err := n.openJSON(noticeBody, c.tenant, c.subjectID, body, &m); err != nil {
 		return drawing{}, fmt.Errorf("read stored notice: %w", err)
 	}
 	return drawing{message: m, editOnly: true}, nil

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/mdebot/mdebot/internal/cards"
@@ -14,19 +15,18 @@ import (
 // notice stores a message under an ID and shows it at the destinations. The same
 // ID again redraws the cards that differ from what was stored.
 func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id string, m chat.Message, to ...chat.Destination) error {
-	body, err := json.Marshal(m)
+	same, err := n.sameNotice(ctx, tx, t, id, m)
+	if err != nil || same {
+		return err
+	}
+	body, err := n.sealJSON(noticeBody, t, id, m)
 	if err != nil {
 		return fmt.Errorf("store notice: %w", err)
 	}
-	changed, err := tx.Exec(ctx, `
+	if _, err := tx.Exec(ctx, `
 		INSERT INTO notices (tenant, id, body, created_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (tenant, id) DO UPDATE SET body = $3 WHERE notices.body <> $3`,
-		string(t), id, string(body), durable.Micros(n.now()))
-	if err != nil {
+		ON CONFLICT (tenant, id) DO UPDATE SET body = $3`, string(t), id, body, durable.Micros(n.now())); err != nil {
 		return fmt.Errorf("store notice: %w", err)
-	}
-	if changed == 0 {
-		return nil
 	}
 	for _, d := range to {
 		if _, err := n.want(ctx, tx, want{tenant: t, subject: subjectNotice, subjectID: id, destination: d, class: classNotice}); err != nil {
@@ -34,6 +34,25 @@ func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id st
 		}
 	}
 	return nil
+}
+
+// sameNotice reports whether the notice is stored as it is. The stored texts
+// cannot be compared: encrypted twice, one message makes two.
+func (n *Notifier) sameNotice(ctx context.Context, tx durable.Tx, t tenant.ID, id string, m chat.Message) (bool, error) {
+	var stored string
+	err := tx.QueryRow(ctx, `SELECT body FROM notices WHERE tenant = $1 AND id = $2`, string(t), id).Scan(&stored)
+	if errors.Is(err, durable.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read notice: %w", err)
+	}
+	body, err := n.keys.Open(noticeBody.Place(string(t), id), stored)
+	if err != nil {
+		return false, nil // replaced by what it should say
+	}
+	fresh, err := json.Marshal(m)
+	return body == string(fresh), err
 }
 
 // Announce posts a message about the bot itself to the ops channel. about names

@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -43,8 +44,10 @@ type Config struct {
 	Requests RequestSource
 	Policy   *policy.Source
 	Tenants  []Watched
-	Now      func() time.Time
-	Logger   *slog.Logger
+	// Keys encrypts what is stored of alerts and notices.
+	Keys   seal.Keys
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Notifier says what nobody asked for. It is safe for concurrent use.
@@ -54,6 +57,7 @@ type Notifier struct {
 	requests RequestSource
 	policy   *policy.Source
 	tenants  map[tenant.ID]*watch
+	keys     seal.Keys
 	now      func() time.Time
 	log      *slog.Logger
 }
@@ -66,7 +70,7 @@ func New(cfg Config) (*Notifier, error) {
 	}
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
-		tenants: map[tenant.ID]*watch{}, now: cfg.Now, log: cfg.Logger,
+		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, now: cfg.Now, log: cfg.Logger,
 	}
 	for _, w := range cfg.Tenants {
 		n.tenants[w.Tenant] = newWatch(w)

@@ -151,7 +151,7 @@ func (n *Notifier) drawStorm(ctx context.Context, c card) (drawing, error) {
 	if err := n.db.Read().QueryRow(ctx, `SELECT began_at, last_at, ended_at FROM storms WHERE id = $1`, c.subjectID).Scan(&s.began, &s.last, &s.ended); err != nil {
 		return drawing{}, err
 	}
-	alerts, err := n.heldAlerts(ctx, c.subjectID, 100_000, 0)
+	alerts, err := n.heldAlerts(ctx, c.tenant, c.subjectID, 100_000, 0)
 	if err != nil {
 		return drawing{}, err
 	}
@@ -173,7 +173,7 @@ func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 	if err != nil {
 		return drawing{}, err
 	}
-	alerts, err := n.heldAlerts(ctx, id, pageSize, page*pageSize)
+	alerts, err := n.heldAlerts(ctx, c.tenant, id, pageSize, page*pageSize)
 	if err != nil {
 		return drawing{}, err
 	}
@@ -181,13 +181,13 @@ func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 }
 
 // heldAlerts are the alerts a storm holds, in the order they came.
-func (n *Notifier) heldAlerts(ctx context.Context, storm string, most, from int) ([]defender.Alert, error) {
+func (n *Notifier) heldAlerts(ctx context.Context, t tenantID, storm string, most, from int) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
-		SELECT a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
+		SELECT a.id, a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
 		WHERE c.held = $1 ORDER BY c.created_at, c.id LIMIT $2 OFFSET $3`, storm, most, from)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	return scanAlerts(rows)
+	return n.scanAlerts(rows, t)
 }

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/durable"
+)
+
+// retainEvery is how often what is too old is removed.
+const retainEvery = time.Hour
+
+// retain removes what is too old until ctx ends.
+func (a *App) retain(ctx context.Context) {
+	tick := time.NewTicker(retainEvery)
+	defer tick.Stop()
+	for {
+		if err := a.purge(ctx); err != nil && ctx.Err() == nil {
+			a.log.ErrorContext(ctx, "old records not removed; it is tried again in an hour", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// purge removes what is older than mdebot.yaml keeps. A log that differs from its
+// anchor is evidence, and stays whole.
+func (a *App) purge(ctx context.Context) error {
+	keep := a.policy.Current().Retention()
+	var errs []error
+	if !a.anchors.Differs(a.tenant) {
+		errs = append(errs, a.purgeAudit(ctx, keep.Audit))
+	}
+	return errors.Join(append(errs, a.notify.Purge(ctx, a.tenant, keep.Alerts))...)
+}
+
+func (a *App) purgeAudit(ctx context.Context, keep time.Duration) error {
+	key, err := a.cfg.auditKey()
+	if err != nil {
+		return err
+	}
+	for {
+		var removed int64
+		err := a.store.InTx(ctx, func(tx durable.Tx) (err error) {
+			removed, err = a.audit.Purge(ctx, tx, a.tenant, keep, key)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("remove old audit records: %w", err)
+		}
+		if removed == 0 {
+			return nil
+		}
+		a.log.InfoContext(ctx, "removed old audit records", "tenant_id", a.tenant, "records", removed)
+	}
+}
