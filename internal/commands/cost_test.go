@@ -121,7 +121,7 @@ func (o *office) calls() map[string]int {
 func TestMachine_oneRoundOfCalls(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, 2)
-	o.ask(t, 0, "machine ws-042", "ws-042")
+	o.ask(t, 0, "machine ws-013", "ws-013")
 	for _, of := range []string{"machine", "users", "alerts", "actions"} {
 		if got := o.calls()[of]; got != 1 {
 			t.Errorf("%d calls for %s, want 1: %+v", got, of, o.defender.Calls(""))
@@ -135,14 +135,14 @@ func TestMachine_readsWhatGoesWithItAtOnce(t *testing.T) {
 	o.defender.Faults.Add(fault.Fault{Kind: fault.Hang, Skip: 1, Times: 3})
 	answered := make(chan bool)
 	go func() {
-		o.ask(t, 0, "machine ws-042", "ws-042")
+		o.ask(t, 0, "machine ws-013", "ws-013")
 		close(answered)
 	}()
 	// Three calls hang at the same time only if none waits for another.
 	for o.defender.Faults.Used(fault.Hang) < 3 {
 		select {
 		case <-answered:
-			t.Fatal("the answer came before three calls were under way")
+			t.Fatalf("the answer came before three calls were under way: %v", o.defender.Calls(""))
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -165,7 +165,7 @@ func TestMachine_fiftyPeopleInThirtySecondsCostTwoRounds(t *testing.T) {
 			o := newOffice(t, people)
 			var asked sync.WaitGroup
 			for who := range people {
-				asked.Go(func() { o.ask(t, who, "machine ws-042", "ws-042") })
+				asked.Go(func() { o.ask(t, who, "machine ws-013", "ws-013") })
 				if c.pause > 0 {
 					asked.Wait()
 					o.later(c.pause)
