@@ -2,9 +2,11 @@ package slackbot
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,7 +17,16 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(loadVariable); what != "" {
+		if err := load(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	testBotToken = "xoxb-1234567890-sandbox"

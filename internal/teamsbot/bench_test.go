@@ -1,0 +1,24 @@
+package teamsbot
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/mdebot/mdebot/internal/chat"
+)
+
+// BenchmarkRender draws cards as they are sent: a typical one, and one whose
+// every text is too long.
+func BenchmarkRender(b *testing.B) {
+	for name, m := range map[string]chat.Message{"typical": full("web-01"), "huge": full(strings.Repeat(strings.Join(hostile, " "), 50))} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := json.Marshal(card(m)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
