@@ -47,6 +47,7 @@ type App struct {
 	defender    *defender.Client
 	approvals   *approvals.Service
 	containment *containment.Runner
+	misuse      *containment.Watch
 	notify      *notify.Notifier
 	slack       *slackbot.Bot
 	teams       *teamsbot.Bot
@@ -182,6 +183,12 @@ func (a *App) assemble() error {
 	if a.anchors, err = a.newKeeper(transport, posters); err != nil {
 		return err
 	}
+	a.misuse = containment.NewWatch(containment.WatchConfig{
+		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: a.tenant,
+		Actions:      a.defender.For(defender.LaneAlerts),
+		Applications: []string{a.cfg.Defender.ClientID, a.cfg.Defender.Acting().ClientID},
+		Now:          a.now, Logger: a.log,
+	})
 	a.handler = handler
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
@@ -193,6 +200,7 @@ func (a *App) assemble() error {
 	a.store.Handle(approvals.KindExecute, a.execute, store.Workers(8))
 	a.store.Handle(approvals.KindFollow, a.containment.Follow, store.Workers(8))
 	a.store.Tick("requests", a.approvals.Sweep)
+	a.store.Tick("misuse", a.misuse.Look)
 	a.store.Tick("messages", a.notify.Sweep)
 
 	a.reload = &reloader{

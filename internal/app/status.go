@@ -26,7 +26,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	} else {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
 	}
-	lines = append(lines, a.actingLine())
+	lines = append(lines, a.actingLine(), a.misuseLine(ctx))
 	pending, err := a.notify.Pending(ctx)
 	if err != nil {
 		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})
@@ -55,6 +55,22 @@ func (a *App) actingLine() cards.StatusLine {
 	}
 	if excess := a.permissions.excess(); len(excess) > 0 {
 		l.Good, l.Detail = false, "granted without need: "+strings.Join(excess, ", ")
+	}
+	return l
+}
+
+// misuseLine says how long ago Defender's machine actions were compared with
+// those that were approved here.
+func (a *App) misuseLine(ctx context.Context) cards.StatusLine {
+	l := cards.StatusLine{Part: "Watch for foreign actions"}
+	last, err := a.misuse.LastLook(ctx)
+	switch ago := a.now().Sub(last); {
+	case err != nil:
+		l.Detail = "the database cannot be read"
+	case last.IsZero():
+		l.Detail = "not looked yet"
+	default:
+		l.Good, l.Detail = ago < 5*time.Minute, fmt.Sprintf("last good look %s ago", ago.Round(time.Second))
 	}
 	return l
 }

@@ -30,9 +30,8 @@ func TestStory_anyApproverFreezesAndTwoPeopleEndIt(t *testing.T) {
 		s.pressed(on, sandbox.Sam, end, "Approve", "Your approval counts")
 		s.sees(s.slack(), sandbox.Sam, sandbox.SlackOps, "Actions are no longer frozen", "Avery Stone", "Sam Okafor")
 
-		card = s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-031", "waits for approval")
 		s.eventually("the card without the freeze", func() string {
-			card = s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-031", "waits for approval")
+			card = s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-031", "waits for approval", "So far")
 			if containsAll(card.text, []string{"until two people end it"}) {
 				return card.text
 			}

@@ -171,6 +171,9 @@ func (n *Notifier) drawNotice(ctx context.Context, c card) (drawing, error) {
 	if err := n.openJSON(noticeBody, c.tenant, c.subjectID, body, &m); err != nil {
 		return drawing{}, fmt.Errorf("read stored notice: %w", err)
 	}
+	if strings.HasPrefix(c.subjectID, aboutForeign) {
+		m.Mentions = n.approverMentions(c.destination)
+	}
 	return drawing{message: m, editOnly: true}, nil
 }
 

@@ -8,8 +8,10 @@ import (
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // FreezeChanged tells the ops channel and everywhere that requests are decided.
@@ -20,6 +22,15 @@ func (n *Notifier) FreezeChanged(ctx context.Context, tx durable.Tx, f approvals
 		about, m = "unfreeze "+endedBy.ID, cards.Unfrozen(f, *endedBy)
 	}
 	return n.notice(ctx, tx, f.Tenant, about, m, alarmPlaces(n.policy.Current())...)
+}
+
+// aboutForeign begins the IDs of notices that mention the approvers.
+const aboutForeign = "foreign action "
+
+// ForeignAction raises the alarm in the ops channel and everywhere that requests
+// are decided. It runs inside the transaction that records the finding.
+func (n *Notifier) ForeignAction(ctx context.Context, tx durable.Tx, t tenant.ID, a defender.MachineAction) error {
+	return n.notice(ctx, tx, t, aboutForeign+a.ID, cards.ForeignAction(a, n.portal(t)), alarmPlaces(n.policy.Current())...)
 }
 
 // alarmPlaces are where what concerns everybody who decides is told.

@@ -28,7 +28,10 @@ CREATE TABLE foreign_actions (
 	PRIMARY KEY (tenant, id)
 );
 
+CREATE INDEX request_targets_action ON request_targets (tenant, machine_action) WHERE machine_action <> '';
+
 -- +goose Down
+DROP INDEX request_targets_action;
 DROP TABLE foreign_actions;
 DROP TABLE action_watches;
 DROP TABLE freezes;

@@ -1,0 +1,24 @@
+package cards
+
+import (
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+)
+
+// ForeignAction raises the alarm about a machine action that carries the bot's
+// identity and that it did not start.
+func ForeignAction(a defender.MachineAction, p Portal) chat.Message {
+	m := Notice(chat.Danger, "Somebody acts in Defender with mdebot's identity",
+		chat.Plain("mdebot did not start this machine action: no approved request stands behind it. Take its application's credential for stolen."),
+		chat.Plain("Now: remove the client secret in Entra (App registrations, Certificates & secrets), look at the machine, look for more in Defender's action center, then make a new secret."))
+	m.Preview = m.Title
+	m.Facts = []chat.Fact{
+		{Label: "Action", Value: dotted(chat.Untrusted(string(a.Type)), chat.Untrusted(string(a.Status)), code(a.ID))},
+		{Label: "Machine", Value: sentence(outside(a.MachineName), code(a.MachineID))},
+		{Label: "Requestor", Value: code(a.Requestor)},
+		{Label: "Started", Value: when(a.Created)},
+		{Label: "Comment", Value: outside(a.Comment)},
+	}
+	m.Buttons = openInDefender(machineURL(p, a.MachineID))
+	return m
+}
