@@ -3,6 +3,7 @@ package slackbot
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
 
 // crowded is a pending request for n machines whose facts, all of them chosen by
@@ -68,6 +70,45 @@ func TestAttack_longFactsHideNoMachineOfAnApproval(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// Every route there is refuses what Slack did not sign (threat-model W-03).
+func TestAttack_unsignedRequestOnEveryRoute(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	for path, contentType := range map[string]string{"/slack/commands": formType, "/slack/interactions": formType, "/slack/events": jsonType} {
+		body := map[string]string{"/slack/commands": goodSlash, "/slack/interactions": asForm(clickPayload("A0MDEBOT", "T0SOC")), "/slack/events": goodEvent}[path]
+		for name, change := range map[string]func(*http.Request){
+			"no signature":          func(r *http.Request) { r.Header.Del("X-Slack-Signature") },
+			"no headers of Slack's": func(r *http.Request) { r.Header.Del("X-Slack-Signature"); r.Header.Del("X-Slack-Request-Timestamp") },
+			"signed with no secret": func(r *http.Request) {
+				r.Header.Set("X-Slack-Signature", slacksim.Sign("", time.Now(), []byte(body)).Get("X-Slack-Signature"))
+			},
+			"signature of all zeros": func(r *http.Request) { r.Header.Set("X-Slack-Signature", "v0="+strings.Repeat("0", 64)) },
+		} {
+			if got, _ := w.post(t, path, contentType, body, change); got != http.StatusUnauthorized {
+				t.Errorf("%s, %s: status %d, want 401", path, name, got)
+			}
+		}
+	}
+	if n := w.handler.count(); n != 0 {
+		t.Errorf("handler was asked %d times by unsigned requests", n)
+	}
+}
+
+// A request is believed exactly while its stamp is within five minutes, before
+// or after, wherever the clock stands (threat-model S-02).
+func TestAttack_timestampAtTheEdges(t *testing.T) {
+	t.Parallel()
+	const secret = "8f742231b10e8888abcd99yyyzzz85a5"
+	now := time.Unix(1_700_000_000, 0)
+	for _, delta := range []int64{-1 << 40, -301, -300, -299, 0, 299, 300, 301, 1 << 40} {
+		header := slacksim.Sign(secret, time.Unix(now.Unix()+delta, 0), []byte("x"))
+		err := verify(header, []byte("x"), secret, now)
+		if accepted, want := err == nil, delta >= -300 && delta <= 300; accepted != want {
+			t.Errorf("stamp %d seconds off: accepted %t, want %t", delta, accepted, want)
 		}
 	}
 }

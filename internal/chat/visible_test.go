@@ -1,0 +1,51 @@
+package chat
+
+import (
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestVisible(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"ws-042":              "ws-042",
+		"two\nlines":          `two\u000alines`,
+		"a\ttab\rreturn":      `a\u0009tab\u000dreturn`,
+		"esc\x1b[31m":         `esc\u001b[31m`,
+		"right\u202eleft":     `right\u202eleft`,
+		"zero\u200bwidth":     `zero\u200bwidth`,
+		"hard\u00a0space":     `hard\u00a0space`,
+		"tag\U000e0041":       `tag\U000e0041`,
+		"filler\u3164":        `filler\u3164`,
+		"bad\xffbyte":         `bad\xffbyte`,
+		"line\u2028separator": `line\u2028separator`,
+		"Größe 漢字":            "Größe 漢字",
+	} {
+		if got := Visible(in, 0); got != want {
+			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := Visible("漢字漢字漢字", 4); got != "漢字漢字… (+2)" {
+		t.Errorf("Visible() of six runes in four = %q, want a counted cut", got)
+	}
+}
+
+// FuzzVisible: nothing that a reader cannot see comes through, whatever goes in.
+func FuzzVisible(f *testing.F) {
+	for _, s := range []string{"", "a\u202eb", "\xff\xfe", strings.Repeat("x", 300), "\U000e0001"} {
+		f.Add(s, 20)
+	}
+	f.Fuzz(func(t *testing.T, s string, max int) {
+		got := Visible(s, max)
+		if !utf8.ValidString(got) {
+			t.Errorf("Visible(%q) = %q, which is not UTF-8", s, got)
+		}
+		for _, r := range got {
+			if r != ' ' && !unicode.IsGraphic(r) && unicode.In(r, unicode.C, unicode.Z) {
+				t.Errorf("Visible(%q) = %q, which holds %U", s, got, r)
+			}
+		}
+	})
+}
