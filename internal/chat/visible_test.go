@@ -10,18 +10,24 @@ import (
 func TestVisible(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"ws-042":              "ws-042",
-		"two\nlines":          `two\u000alines`,
-		"a\ttab\rreturn":      `a\u0009tab\u000dreturn`,
-		"esc\x1b[31m":         `esc\u001b[31m`,
-		"right\u202eleft":     `right\u202eleft`,
-		"zero\u200bwidth":     `zero\u200bwidth`,
-		"hard\u00a0space":     `hard\u00a0space`,
-		"tag\U000e0041":       `tag\U000e0041`,
-		"filler\u3164":        `filler\u3164`,
-		"bad\xffbyte":         `bad\xffbyte`,
-		"line\u2028separator": `line\u2028separator`,
-		"Größe 漢字":            "Größe 漢字",
+		"ws-042":                                 "ws-042",
+		"two\nlines":                             `two\u000alines`,
+		"a\ttab\rreturn":                         `a\u0009tab\u000dreturn`,
+		"esc\x1b[31m":                            `esc\u001b[31m`,
+		"right\u202eleft":                        `right\u202eleft`,
+		"zero\u200bwidth":                        `zero\u200bwidth`,
+		"hard\u00a0space":                        `hard\u00a0space`,
+		"tag\U000e0041":                          `tag\U000e0041`,
+		"filler\u3164":                           `filler\u3164`,
+		"join\u034fer":                           `join\u034fer`,
+		"selector\u180b":                         `selector\u180b`,
+		"reserved\U000e0080":                     `reserved\U000e0080`,
+		"blank\u2800":                            `blank\u2800`,
+		"e\u0301 a\u0323\u0302":                  "e\u0301 a\u0323\u0302",
+		"z\u0301\u0302\u0303\u0304\u0305y\u0301": "z\u0301\u0302\u0303" + `\u0304\u0305` + "y\u0301",
+		"bad\xffbyte":                            `bad\xffbyte`,
+		"line\u2028separator":                    `line\u2028separator`,
+		"Größe 漢字":                               "Größe 漢字",
 	} {
 		if got := Visible(in, 0); got != want {
 			t.Errorf("Visible(%q) = %q, want %q", in, got, want)
@@ -43,7 +49,7 @@ func FuzzVisible(f *testing.F) {
 			t.Errorf("Visible(%q) = %q, which is not UTF-8", s, got)
 		}
 		for _, r := range got {
-			if r != ' ' && !unicode.IsGraphic(r) && unicode.In(r, unicode.C, unicode.Z) {
+			if r != ' ' && unicode.In(r, unicode.C, unicode.Z) {
 				t.Errorf("Visible(%q) = %q, which holds %U", s, got, r)
 			}
 		}
