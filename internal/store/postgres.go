@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,10 @@ const (
 	migrationLock = 0x6d646562
 
 	postgresConns = 16
+	// idleInTx is when the server ends a transaction whose process has gone quiet
+	// in the middle of it: stopped, or cut off. Until then the others wait for
+	// its locks.
+	idleInTx = 5 * time.Second
 	// maxTries is far above what contention between a few replicas needs, and
 	// keeps a transaction that can never succeed from going on.
 	maxTries = 50
@@ -43,6 +48,9 @@ func openPostgres(ctx context.Context, url string, config *river.Config) (engine
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		pc.MaxConns = postgresConns
+	}
+	if pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		pc.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleInTx.Milliseconds(), 10)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
