@@ -55,7 +55,7 @@ func TestStory_ambiguousNameOpensAChooser(t *testing.T) {
 		if n := len(s.world.Tenant.Actions()); n != 0 {
 			t.Fatalf("%d machine actions after an ambiguous name", n)
 		}
-		on.choose(sandbox.Riley, chooser, twins[1].ID)
+		on.choose(sandbox.Riley, chooser, "lt-007 "+twins[1].ID, twins[1].ID)
 		card := s.sees(on, sandbox.Avery, on.approvals(), "isolate lt-007", "waits for approval", "beaconing")
 		if !strings.Contains(card.text, twins[1].ID) || strings.Contains(card.text, twins[0].ID) {
 			t.Errorf("the request is not for the machine that was chosen: %s", card.text)
@@ -165,6 +165,7 @@ func TestStory_threadSaysWhichOneIsMeant(t *testing.T) {
 		s.watching()
 		a := s.raise("ws-016", "High", "Thread of its own")
 		card := s.sees(on, sandbox.Riley, on.soc(), a.Title)
+		s.recorded()
 
 		on.reply(sandbox.Riley, card, "machine")
 		s.told(on, sandbox.Riley, on.soc(), "Machine ws-016")
@@ -206,7 +207,7 @@ func TestStory_hunts(t *testing.T) {
 			},
 		})
 		on.write(sandbox.Riley, on.soc(), "hunt Wide | take 12")
-		s.told(on, sandbox.Riley, on.soc(), "Hunt: 12 rows", "9007199254740993", "Rows 1 to 10 of 12")
+		s.told(on, sandbox.Riley, on.soc(), "Hunt: 12 rows", "9007199254740993", "10", "of 12")
 		var file string
 		s.eventually("the file of the hunt", func() string {
 			for name, content := range on.files(sandbox.Riley) {

@@ -21,8 +21,8 @@ type hands interface {
 	open(who sandbox.Person, m seen, label string) form
 	// fill submits a form and returns the faults it then shows, or "".
 	fill(who sandbox.Person, f form, fields map[string]string) string
-	// choose picks an entry of a menu on a message.
-	choose(who sandbox.Person, m seen, value string)
+	// choose picks the entry of a menu on a message, by its label and value.
+	choose(who sandbox.Person, m seen, label, value string)
 	// files are the names and contents of the files who received from the bot.
 	files(who sandbox.Person) map[string]string
 }
@@ -84,7 +84,7 @@ func (p slackSide) fill(who sandbox.Person, _ form, fields map[string]string) st
 	return ""
 }
 
-func (p slackSide) choose(who sandbox.Person, m seen, value string) {
+func (p slackSide) choose(who sandbox.Person, m seen, _, value string) {
 	p.Helper()
 	if err := p.world.Slack.Choose(p.Context(), who.Slack, m.place, m.id, "", value); err != nil {
 		p.Fatalf("%s chooses %s: %v", who.Name, value, err)
@@ -152,11 +152,9 @@ func (p teamsSide) fill(who sandbox.Person, f form, fields map[string]string) st
 	return ""
 }
 
-func (p teamsSide) choose(who sandbox.Person, m seen, value string) {
+func (p teamsSide) choose(who sandbox.Person, m seen, label, _ string) {
 	p.Helper()
-	if _, err := p.world.Teams.Click(p.Context(), who.Object, m.id, teamssim.Choice{Title: "Choose"}, map[string]any{"menu.0": value}); err != nil {
-		p.Fatalf("%s chooses %s: %v", who.Name, value, err)
-	}
+	p.click(who, m, label)
 }
 
 // files accepts whatever the bot offers, as the person would.
@@ -253,6 +251,18 @@ func (s *story) watching() {
 	s.eventually("the first look at Defender", func() string {
 		if h, err := s.bot.notify.Health(s.Context(), s.bot.tenant); err != nil || h.LastGood.IsZero() {
 			return fmt.Sprint(h, err)
+		}
+		return ""
+	})
+}
+
+// recorded waits until the bot has written down what it posted, which takes less
+// time than a person needs to answer.
+func (s *story) recorded() {
+	s.Helper()
+	s.eventually("posts are recorded", func() string {
+		if p, err := s.bot.notify.Pending(s.Context()); err != nil || p.Count > 0 {
+			return fmt.Sprint(p, err)
 		}
 		return ""
 	})
