@@ -14,6 +14,9 @@ type WhoamiView struct {
 	// Person is nil when the account is not linked to one.
 	Person *identity.Person
 	Groups []string
+	// Link is how the account came to stand for a person; also when mdebot.yaml
+	// does not name that person.
+	Link *identity.Link
 	// ReadsHere says that full members may use reads in this conversation.
 	ReadsHere bool
 	// Problem says in a sentence why the account is not a person.
@@ -43,6 +46,7 @@ func Whoami(v WhoamiView) chat.Message {
 			chat.Fact{Label: "Groups", Value: list(v.Groups)},
 		)
 	}
+	m.Facts = append(m.Facts, linkFacts(v.Link)...)
 	if v.Problem != "" {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Plain(v.Problem)})
 	}

@@ -40,6 +40,12 @@ const (
 	// ActionMachineSearch suggests machines for a search field.
 	ActionMachineSearch = "machine.search"
 
+	// Values of these are Slack accounts, as in mdebot.yaml.
+	ActionLinkAccept  = "link.accept"
+	ActionLinkDecline = "link.decline"
+	// The value of this is a link's ID.
+	ActionLinkConfirm = "link.confirm"
+
 	// The value of this is a machine action ID.
 	ActionShowAction = "action.show"
 )

@@ -213,6 +213,10 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	}
 	person := identity.Person{ID: identity.PersonID{Tenant: "t", Object: "o"}, Name: "Riley Chen", Roles: []identity.Role{identity.Responder}}
 	account := identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: "U0RILEY", Name: "riley"}
+	linkView := LinkView{
+		ID: "0f6d2c51-7a3e-4b7c-9d14-0c5a3be1f001", Account: account, Person: person.ID, Name: person.Name,
+		How: identity.ByTeamsCode, At: noon, CountsFrom: noon.Add(24 * time.Hour), Replaces: identity.PersonID{Tenant: "t", Object: "before"},
+	}
 	entry := HelpEntry{
 		Usage: "/mde hunt <KQL>", Summary: "Run a hunting query.", Role: "hunter", Aliases: []string{"h"},
 		Flags: []HelpFlag{{Name: "--public", Summary: "post for all"}}, Examples: []string{"/mde hunt DeviceInfo"}, Missing: []string{"AdvancedQuery.Read.All"},
@@ -243,6 +247,13 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"help_command":           HelpCommand(entry),
 		"whoami":                 Whoami(WhoamiView{Account: account, Standing: identity.Member, Person: &person, Groups: []string{"soc"}, ReadsHere: true}),
 		"whoami_unlinked":        Whoami(WhoamiView{Account: account, StandingUnread: "timeout", Problem: "no entry of mdebot.yaml names this account", Lines: "people:\n  - slack: [T0SOC/U0RILEY]"}),
+		"whoami_linked":          Whoami(WhoamiView{Account: account, Standing: identity.Member, Person: &person, Link: &identity.Link{How: identity.BySignIn, Since: noon, CountsFrom: noon.Add(24 * time.Hour)}}),
+		"link_offer":             LinkOffer(account, "https://mdebot.example.com/link?t=K7QM", "link K7QM-2XHD", noon),
+		"link_proposal":          LinkProposal(account),
+		"link_made":              LinkMade(linkView),
+		"link_announced":         LinkAnnounced(linkView, true),
+		"link_confirmed":         LinkConfirmed(linkView),
+		"link_ended":             LinkEnded(linkView),
 		"unlinked":               Unlinked(account, "  - person: <object ID>\n    slack: [T0SOC/U0RILEY]\n", "/mde whoami"),
 		"status":                 Status([]StatusLine{{Part: "Defender", Good: true}, {Part: "Alert poller", Detail: "no good poll for 6 minutes"}}, []StatusLine{{Part: "isolate", Detail: "needs Machine.Isolate"}}),
 		"status_good":            Status([]StatusLine{{Part: "Defender", Good: true}}, nil),
@@ -288,6 +299,8 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		"hunt":   Hunt(HuntView{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}, Total: 1}),
 		"whoami": Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
 		"status": Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
+		"link":   LinkAnnounced(LinkView{Account: identity.Principal{Account: hostile, Name: hostile}, Name: hostile, How: identity.BySignIn}, true),
+		"yours?": LinkProposal(identity.Principal{Account: hostile, Name: hostile}),
 	} {
 		for _, text := range textsOf(m) {
 			for _, s := range text {

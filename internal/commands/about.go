@@ -42,20 +42,26 @@ func (r *Router) whoami(ctx context.Context, c *call) (chat.Message, error) {
 	}
 	v.Standing = standing
 	v.ReadsHere = v.ReadsHere && standing == identity.Member
-	person, err := current.Book().Resolve(c.inv.By)
+	link, err := r.Links.Who(ctx, c.inv.By)
+	v.Link = &link
 	switch {
 	case err == nil:
-		v.Person = &person
-		groups, err := current.Memberships(ctx, r.Groups, person)
+		v.Person = &link.Person
+		if err := r.activePerson(ctx, link.Person.ID); err != nil {
+			v.Problem = err.Error()
+		}
+		groups, err := current.Memberships(ctx, r.Groups, link.Person)
 		v.Groups = groups
 		if err != nil {
 			v.Problem = "Not every group could be read, so you count as no member of those."
 		}
 	case errors.Is(err, identity.ErrAmbiguous):
 		v.Problem = "More than one entry of mdebot.yaml names this account, so it counts as nobody."
+	case !errors.Is(err, identity.ErrUnlinked):
+		return chat.Message{}, err
 	default:
-		v.Problem = "No entry of mdebot.yaml names this account."
-		v.Lines = policy.PersonYAML(c.inv.By, c.inv.By.Name)
+		problem, account := whyNobody(c.inv, link, err)
+		v.Problem, v.Lines = problem, policy.PersonYAML(account, account.Name)
 	}
 	return cards.Whoami(v), nil
 }

@@ -57,7 +57,9 @@ func (r *Router) authorise(ctx context.Context, c *call) error {
 func (r *Router) mayUse(ctx context.Context, c *call) error {
 	if c.spec.Access == Anybody {
 		// Nobody is refused; the person is for limits and records alone.
-		c.who.Person, _ = r.Policy.Current().Book().Resolve(c.inv.By)
+		if link, err := r.Links.Who(ctx, c.inv.By); err == nil {
+			c.who.Person = link.Person
+		}
 		return nil
 	}
 	standing, err := r.Directory.Standing(ctx, c.inv.By)
@@ -68,18 +70,24 @@ func (r *Router) mayUse(ctx context.Context, c *call) error {
 	if standing != identity.Member {
 		return say("Only full members of this workspace can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
 	}
-	if err := r.mayByRole(c); err != nil {
+	if err := r.mayByRole(ctx, c); err != nil {
 		return err
 	}
 	return r.permitted(ctx, c.spec)
 }
 
-func (r *Router) mayByRole(c *call) error {
+func (r *Router) mayByRole(ctx context.Context, c *call) error {
 	current := r.Policy.Current()
-	person, err := current.Book().Resolve(c.inv.By)
+	link, err := r.Links.Who(ctx, c.inv.By)
+	person := link.Person
 	switch {
 	case err == nil:
+		if err := r.activePerson(ctx, person.ID); err != nil {
+			return err
+		}
 		c.who.Person = person
+	case !errors.Is(err, identity.ErrUnlinked) && !errors.Is(err, identity.ErrAmbiguous):
+		return err
 	case c.spec.Access == AnyMember:
 		return nil
 	case c.spec.Access == ReadersToo && readsHere(current, c.inv.In):
@@ -96,6 +104,23 @@ func (r *Router) mayByRole(c *call) error {
 		return nil
 	}
 	return say(c.spec.Name+" needs the role "+string(c.spec.Role)+", which you do not have.", "An admin adds it to your entry in mdebot.yaml; whoami shows what you have.")
+}
+
+// activePerson refuses people whom the directory has disabled or knows as guests,
+// whatever their chat account says (threat-model I-10).
+func (r *Router) activePerson(ctx context.Context, p identity.PersonID) error {
+	if r.People == nil {
+		return nil
+	}
+	standing, err := r.People.Standing(ctx, p)
+	if err != nil {
+		r.Logger.WarnContext(ctx, "standing in the directory not read", "person_id", p.String(), "error", err)
+		return say("The directory could not be asked about you, so nothing is done.", "Try again in a moment.")
+	}
+	if standing != identity.Member {
+		return say("The directory does not know you as an active member of the organisation; you are: "+string(standing)+".", "Ask whoever manages accounts in Entra.")
+	}
+	return nil
 }
 
 // readsHere reports whether full members may read in this conversation.

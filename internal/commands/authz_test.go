@@ -16,6 +16,7 @@ var callable = map[string]string{
 	"machines": "machines", "action": "action " + action1, "isolated": "isolated", "isolate": "isolate ws-042 because",
 	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "requests": "requests", "approve": "approve 1",
 	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "freeze": "freeze because", "unfreeze": "unfreeze because", "whoami": "whoami", "status": "status", "help": "help",
+	"link": "link", "unlink": "unlink", "confirm-link": "confirm-link id",
 }
 
 // may is who may use each command: v(iewer), r(esponder who hunts), a(pprover),
@@ -23,7 +24,7 @@ var callable = map[string]string{
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "isolated": "vraAc", "requests": "vraAc",
 	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r",
-	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "whoami": "vraAucg",
+	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "link": "vraAuc", "unlink": "vraAuc", "confirm-link": "a", "whoami": "vraAucg",
 }
 
 func TestSpecs_whoMayUseThem(t *testing.T) {

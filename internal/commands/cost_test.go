@@ -67,7 +67,7 @@ func newOffice(t *testing.T, people int) *office {
 		around.standing[one.Account] = identity.Member
 	}
 	o.Router = New(Config{
-		Tenant: thisTenant, Defender: client, Policy: policy.NewSource(p), Directory: around, Recorder: around, Subjects: around,
+		Tenant: thisTenant, Defender: client, Policy: policy.NewSource(p), Links: fileLinks{source: policy.NewSource(p)}, Directory: around, Recorder: around, Subjects: around,
 		Portal: client.Portal(), Now: o.now, Logger: slog.New(slog.DiscardHandler),
 	})
 	return o

@@ -37,6 +37,10 @@ var doors = map[string]door{
 	cards.ActionChooseIsolate:    {spec: approvals.Isolate, run: (*Router).chooseContain},
 	cards.ActionChooseRelease:    {spec: approvals.Release, run: (*Router).chooseContain},
 
+	cards.ActionLinkAccept:  {spec: "link", run: (*Router).acceptLink},
+	cards.ActionLinkDecline: {spec: "link", run: (*Router).declineLink},
+	cards.ActionLinkConfirm: {spec: "confirm-link"},
+
 	cards.ActionShowReq:    {spec: "requests", run: (*Router).clickRequest},
 	cards.ActionApprove:    {spec: "approve", run: (*Router).clickVote},
 	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},

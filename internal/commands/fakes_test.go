@@ -346,7 +346,7 @@ func newWorld(t *testing.T) *world {
 	})
 	w.Router = New(Config{
 		Tenant: thisTenant, Defender: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
-		Directory: w, Inbox: w, Recorder: w, Watcher: w, Subjects: w, Status: w, Now: now, Logger: logger,
+		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Subjects: w, Status: w, Now: now, Logger: logger,
 	})
 	return w
 }

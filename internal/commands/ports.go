@@ -9,6 +9,8 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -47,6 +49,19 @@ type Approvals interface {
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
 	ByNumber(ctx context.Context, t tenant.ID, number int64) (approvals.Request, error)
 	Live(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
+}
+
+// Links tells who is behind accounts and lets people link their own. Its refusals
+// are *[links.Refusal].
+type Links interface {
+	Who(ctx context.Context, account identity.Principal) (identity.Link, error)
+	Offer(ctx context.Context, in links.Asked) (links.Offer, error)
+	Complete(ctx context.Context, in links.Asked, code string) (links.Stored, error)
+	Propose(ctx context.Context, in links.Asked, code string) (links.Proposal, error)
+	Accept(ctx context.Context, in links.Asked, key string) (links.Stored, error)
+	Decline(ctx context.Context, in links.Asked, key string) error
+	Unlink(ctx context.Context, in links.Asked) (links.Stored, error)
+	Confirm(ctx context.Context, in links.Asked, id string) (links.Stored, error)
 }
 
 // Inbox remembers deliveries, so that a repeated one does nothing.

@@ -26,7 +26,8 @@ const (
 	workBudget = time.Minute
 )
 
-// Config is what a Router works with. Everything but Groups is required.
+// Config is what a Router works with. Everything but Groups and People is
+// required.
 type Config struct {
 	Tenant    tenant.ID
 	Defender  Defender
@@ -34,6 +35,9 @@ type Config struct {
 	Approvals Approvals
 	Policy    *policy.Source
 	Groups    policy.GroupSource
+	Links     Links
+	// People are asked beside the chat platforms; nil leaves it to those.
+	People    identity.People
 	Directory identity.Directory
 	Inbox     Inbox
 	Recorder  Recorder

@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/links"
 )
 
 // sorry is an error that is meant for the person who asked: what is not done,
@@ -81,6 +82,10 @@ func (r *Router) known(c *call, err error) *sorry {
 	var refusal *approvals.Refusal
 	if errors.As(err, &refusal) {
 		return r.refused(refusal)
+	}
+	var unlinked *links.Refusal
+	if errors.As(err, &unlinked) {
+		return plainSorry(unlinked.Sentence, unlinked.Next)
 	}
 	var throttled *defender.ThrottledError
 	var api *defender.APIError

@@ -27,11 +27,6 @@ const (
 	maxWrong = 5
 )
 
-// People tells whether a person is active in the directory.
-type People interface {
-	Standing(ctx context.Context, p identity.PersonID) (identity.Standing, error)
-}
-
 // Announcer tells people about a change of a link, everywhere where they can be
 // reached. It is called in the transaction of the change.
 type Announcer interface {
@@ -91,7 +86,7 @@ type Config struct {
 	DB        durable.DB
 	Audit     *audit.Log
 	Policy    *policy.Source
-	People    People
+	People    identity.People
 	Announcer Announcer
 	// SignIn is nil where no address for it is configured.
 	SignIn *SignIn
