@@ -20,6 +20,7 @@ import (
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/notify"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/seal"
@@ -51,6 +52,7 @@ type App struct {
 	notify      *notify.Notifier
 	slack       *slackbot.Bot
 	teams       *teamsbot.Bot
+	links       *links.Service
 	permissions *permissions
 	keys        seal.Keys
 	anchors     *anchor.Keeper
@@ -173,12 +175,16 @@ func (a *App) assemble() error {
 	}); err != nil {
 		return err
 	}
+	people := a.newDirectory()
+	if a.links, err = a.newLinks(transport, people); err != nil {
+		return err
+	}
 	a.approvals = approvals.New(approvals.Config{
-		DB: a.store, Audit: a.audit, Announcer: a.notify, Policy: a.policy, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
+		DB: a.store, Audit: a.audit, Announcer: a.notify, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
 	})
 	requests.Service = a.approvals
 	a.containment = containment.New(containment.Config{
-		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, Now: a.now, Logger: a.log,
+		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, People: people, Now: a.now, Logger: a.log,
 	})
 	if a.anchors, err = a.newKeeper(transport, posters); err != nil {
 		return err
@@ -192,7 +198,7 @@ func (a *App) assemble() error {
 	a.handler = handler
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
-		Approvals: a.approvals, Policy: a.policy, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
+		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
 		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log,
 	})
 
@@ -293,6 +299,10 @@ func (a *App) routes() http.Handler {
 	}
 	if a.teams != nil {
 		mux.Handle("/api/messages", a.teams.Endpoint(a.handler))
+	}
+	if a.cfg.SignIn.Enabled() {
+		mux.Handle("/link", a.links.Routes())
+		mux.Handle("/link/callback", a.links.Routes())
 	}
 	return mux
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/slackbot"
 	"github.com/mdebot/mdebot/internal/teamsbot"
@@ -23,6 +24,7 @@ type Config struct {
 	Defender defender.Config
 	Slack    slackbot.Config
 	Teams    teamsbot.Config
+	SignIn   links.SignInConfig
 
 	File        string `env:"MDEBOT_CONFIG, default=mdebot.yaml"`
 	DatabaseURL string `env:"MDEBOT_DATABASE_URL, default=sqlite:mdebot.db"`
@@ -80,6 +82,7 @@ func LoadConfig(ctx context.Context, environ []string) (Config, error) {
 func (c Config) Validate() error {
 	var faults []error
 	faults = appendFault(faults, c.Defender.Validate())
+	faults = appendFault(faults, c.SignIn.Validate())
 	if !c.Slack.Enabled() && !c.Teams.Enabled() {
 		faults = append(faults, errors.New("neither Slack nor Teams is configured: set SLACK_BOT_TOKEN or TEAMS_APP_ID, or both"))
 	}
@@ -136,6 +139,7 @@ func (c Config) LogValue() slog.Value {
 		slog.Any("defender", c.Defender),
 		slog.Any("slack", c.Slack),
 		slog.Any("teams", c.Teams),
+		slog.Any("sign_in", c.SignIn),
 		slog.String("config_file", c.File),
 		slog.String("listen", c.Listen),
 		slog.String("admin_listen", c.AdminListen),

@@ -25,6 +25,17 @@ func (x *Runner) barred(ctx context.Context, r approvals.Request) (map[identity.
 		}
 		if standing != identity.Member {
 			barred[person] = fmt.Sprintf("the account %s is now %s", account, standing)
+			return nil
+		}
+		if x.people == nil {
+			return nil
+		}
+		standing, err = x.people.Standing(ctx, person)
+		if err != nil {
+			return fmt.Errorf("look up person %s: %w", person, err)
+		}
+		if standing != identity.Member {
+			barred[person] = fmt.Sprintf("in the directory, %s is now %s", person, standing)
 		}
 		return nil
 	}

@@ -30,7 +30,7 @@ type Actor interface {
 	ReleaseMachine(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
 }
 
-// Config is what a Runner works with. Everything is required.
+// Config is what a Runner works with. Everything but People is required.
 type Config struct {
 	Approvals *approvals.Service
 	Reader    Reader
@@ -38,8 +38,11 @@ type Config struct {
 	// Directory tells whether requester and approvers are still full members
 	// where they asked and voted.
 	Directory identity.Directory
-	Now       func() time.Time
-	Logger    *slog.Logger
+	// People tells whether they are still active in the directory; nil leaves that
+	// to the chat platforms.
+	People identity.People
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Runner carries out approved targets. It is safe for concurrent use; several
@@ -49,6 +52,7 @@ type Runner struct {
 	reader    Reader
 	actor     Actor
 	directory identity.Directory
+	people    identity.People
 	now       func() time.Time
 	logger    *slog.Logger
 }
@@ -58,7 +62,7 @@ type Runner struct {
 func New(c Config) *Runner {
 	return &Runner{
 		approvals: c.Approvals, reader: c.Reader, actor: c.Actor,
-		directory: c.Directory, now: c.Now, logger: c.Logger,
+		directory: c.Directory, people: c.People, now: c.Now, logger: c.Logger,
 	}
 }
 
