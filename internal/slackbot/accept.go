@@ -20,8 +20,11 @@ var errBusy = errors.New("too much waits to be answered")
 // delivery is one thing a person did, authenticated and decoded.
 type delivery struct {
 	inv     chat.Invocation
-	trigger string // opens a form
+	trigger string // opens a form; "" where Slack gives none, as with events
 	at      place
+	// again repeats a typed command for the form that it lacked; nothing else may
+	// come of it.
+	again bool
 }
 
 // acceptSlash takes a slash command from the HTTP route.
@@ -118,6 +121,10 @@ func (b *Bot) takeClick(me installation, by identity.Principal, p interaction) e
 	}
 	d := delivery{inv: inv, trigger: p.TriggerID, at: b.responsePlace(p.ResponseURL, inv)}
 	d.at.clicked, d.at.source, d.at.ephemeralSource = true, p.Container.MessageTS, p.Container.IsEphemeral
+	if action == formAction {
+		d.again = true
+		d.inv.Kind, d.inv.Text, d.inv.Action, d.inv.Value = chat.Command, value, "", ""
+	}
 	return b.take(d)
 }
 

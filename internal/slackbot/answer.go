@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/slack-go/slack"
 
@@ -41,6 +42,9 @@ type place struct {
 	clicked         bool
 	source          string
 	ephemeralSource bool
+	// replaceable says that nobody misses the message source once there is an
+	// answer.
+	replaceable bool
 }
 
 // responsePlace is the place of something that brought a response address.
@@ -57,6 +61,7 @@ func (b *Bot) placeOf(from origin, inv chat.Invocation) place {
 	at := place{
 		channel: from.Channel, thread: from.Thread, user: inv.By.Account, direct: from.Direct,
 		until: time.Unix(from.Until, 0), clicked: from.Clicked, source: from.Source,
+		ephemeralSource: from.Ephemeral, replaceable: from.Replaceable,
 	}
 	if b.allowedResponse(from.ResponseURL) {
 		at.responseURL = from.ResponseURL
@@ -67,16 +72,25 @@ func (b *Bot) placeOf(from origin, inv chat.Invocation) place {
 // answer sends what the handler said.
 func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
 	out := &replier{b: b, at: d.at, everyone: resp.Audience == chat.Everyone}
+	if d.at.replaceable {
+		out.takeOver()
+	}
 	switch {
+	case resp.Form != nil && d.trigger == "":
+		out.say(ctx, formOffer(d.inv.Text, *resp.Form))
 	case resp.Form != nil:
 		if err := b.openForm(ctx, d, *resp.Form); err != nil {
 			b.logger.WarnContext(ctx, "form not opened", slog.Any("error", err))
 			out.say(ctx, chat.Message{Tone: chat.Warning, Title: chat.Plain("The form did not open in time"),
 				Sections: []chat.Section{{Lines: []chat.Text{chat.Plain("Slack allows three seconds for it. Please try again.")}}}})
 		}
+	case d.again && resp.Later != nil:
+		out.say(ctx, chat.Message{Tone: chat.Warning, Title: chat.Plain("There is no form for this any more"),
+			Note: chat.Plain("Nothing was done. Type the command again.")})
+		return
 	case resp.Replace != nil:
 		out.replace(ctx, *resp.Replace)
-	case resp.Message != nil:
+	case resp.Message != nil && (resp.Later == nil || out.replaceable()):
 		out.say(ctx, *resp.Message)
 	}
 	if resp.Later == nil {
@@ -92,6 +106,7 @@ func (b *Bot) openForm(ctx context.Context, d delivery, f chat.Form) error {
 	view, err := modal(f, origin{
 		Channel: d.inv.In.ID, Thread: d.inv.In.Thread, Source: d.inv.Source.MessageID, Direct: d.at.direct,
 		ResponseURL: d.at.responseURL, Until: d.at.until.Unix(), Clicked: d.at.clicked,
+		Ephemeral: d.again && d.at.ephemeralSource, Replaceable: d.again,
 	})
 	if err != nil {
 		return err
@@ -103,6 +118,26 @@ func (b *Bot) openForm(ctx context.Context, d delivery, f chat.Form) error {
 	}
 	return nil
 }
+
+// formOffer stands in for a form that cannot open by itself: Slack opens one only
+// after a click. The click asks for the form again in the words that asked for it
+// first, with the rights of whoever clicks.
+func formOffer(text string, f chat.Form) chat.Message {
+	m := chat.Message{
+		Title: chat.Plain(f.Title + ": something is missing"), Tone: chat.Notice,
+		Note: chat.Plain("Slack opens a form only after a click. You can also type all of it in one message; help and the name of the command shows how."),
+	}
+	if text != "" && utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxFormText {
+		m.Buttons = []chat.Button{{Label: "Open the form", Action: formAction, Value: text, Style: chat.StylePrimary, OpensForm: true}}
+	}
+	return m
+}
+
+// formAction is the button of formOffer. Its value is the text of the command.
+const formAction = "form"
+
+// maxFormText is what the value of a button holds.
+const maxFormText = 2_000
 
 // replier answers one delivery, as privately as was asked for. It implements
 // [chat.Replier].
@@ -130,6 +165,13 @@ func (r *replier) Progress(ctx context.Context, m chat.Message) {
 	if err := r.inPlace(ctx, m); err != nil {
 		r.b.logger.DebugContext(ctx, "progress not shown", slog.Any("error", err))
 	}
+}
+
+// replaceable reports whether the final answer takes the place of the first one.
+// Beside a clicked card there would be two; Slack itself shows that the click is
+// being worked on.
+func (r *replier) replaceable() bool {
+	return !r.at.clicked || r.at.direct || r.replaces
 }
 
 // editable reports whether progress can be shown without adding a message for
@@ -167,15 +209,21 @@ func (r *replier) say(ctx context.Context, m chat.Message) {
 // replace draws m over the clicked message where only the clicker sees it, and
 // says it otherwise: nobody rewrites a card for everyone by clicking.
 func (r *replier) replace(ctx context.Context, m chat.Message) {
+	r.takeOver()
+	r.say(ctx, m)
+}
+
+// takeOver lets answers take the place of the clicked message where only the
+// clicker sees it.
+func (r *replier) takeOver() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case r.at.direct && r.at.source != "":
 		r.posted = chat.Ref{Conversation: r.conversation(), MessageID: r.at.source}
 	case r.at.ephemeralSource:
 		r.replaces = true
 	}
-	r.mu.Unlock()
-	r.say(ctx, m)
 }
 
 // send shows m in place or, when that is impossible, in the direct chat, and

@@ -288,6 +288,111 @@ func TestForm_tooLate(t *testing.T) {
 	}
 }
 
+// Events bring nothing that opens a form.
+func TestForm_afterAnEventIsOffered(t *testing.T) {
+	t.Parallel()
+	o := worldOptions{respond: func(inv chat.Invocation) chat.Response {
+		if inv.Kind == chat.Submit {
+			return chat.Response{Message: say("asking"), Later: func(ctx context.Context, out chat.Replier) {
+				_ = out.Answer(ctx, *say("asked"))
+			}}
+		}
+		return chat.Response{Form: isolateForm()}
+	}}
+	for _, tt := range []struct {
+		name string
+		in   func(*world) string
+		ask  func(*world) error
+	}{
+		{"direct message", func(w *world) string { return w.sim.DirectChannel("U0RILEY") }, func(w *world) error { return w.sim.Direct(t.Context(), "U0RILEY", "isolate web-01") }},
+		{"mention", func(*world) string { return "C0SOC" }, func(w *world) error { return w.sim.Mention(t.Context(), "U0RILEY", "C0SOC", "", "isolate web-01") }},
+	} {
+		overBothTransports(t, o, func(t *testing.T, w *world) {
+			if err := tt.ask(w); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+			w.handler.next(t)
+			place := tt.in(w)
+			offer := w.message(t, place, "U0RILEY", 2)
+			if !strings.Contains(string(offer.Blocks), "Open the form") {
+				t.Fatalf("%s: answer = %s, want a button for the form", tt.name, offer.Blocks)
+			}
+			if err := w.sim.Click(t.Context(), "U0RILEY", place, offer.TS, slacksim.Press{Label: "Open the form"}); err != nil {
+				t.Fatalf("%s: Click() = %v", tt.name, err)
+			}
+			again := w.handler.next(t)
+			if again.Kind != chat.Command || again.Text != "isolate web-01" || again.Action != "" {
+				t.Errorf("%s: the click asks %+v, want the command once more", tt.name, again)
+			}
+			w.wait(t, "a dialog", func() bool { _, open := w.sim.Modal("U0RILEY"); return open })
+			if err := w.sim.SubmitView(t.Context(), "U0RILEY", map[string]string{"reason": "beacon", "kind": "full"}); err != nil {
+				t.Fatalf("%s: SubmitView() = %v", tt.name, err)
+			}
+			w.wait(t, "the answer in place of the button", func() bool {
+				list := w.sim.Messages(place, "U0RILEY")
+				return len(list) == 2 && list[1].Text == "asked"
+			})
+		})
+	}
+}
+
+// The value of the button comes back from Slack: an edited one may ask for a
+// form and for nothing else (threat-model S-17).
+func TestAttack_formOfferRunsNoCommand(t *testing.T) {
+	t.Parallel()
+	ran := make(chan struct{}, 1)
+	w := newWorld(t, worldOptions{respond: func(inv chat.Invocation) chat.Response {
+		if inv.Text == "isolate web-01" {
+			return chat.Response{Form: isolateForm()}
+		}
+		return chat.Response{Message: say("working"), Later: func(context.Context, chat.Replier) { ran <- struct{}{} }}
+	}})
+	card := chat.Message{Title: chat.Plain("x"), Buttons: []chat.Button{{Label: "Open the form", Action: formAction, Value: "isolate web-01 because"}}}
+	ref, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: card})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sim.Click(t.Context(), "U0RILEY", "C0SOC", ref.MessageID, slacksim.Press{}); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.message(t, "C0SOC", "U0RILEY", 2); !strings.Contains(m.Text, "no form") {
+		t.Errorf("answer = %q, want to hear that there is no form", m.Text)
+	}
+	select {
+	case <-ran:
+		t.Error("the button ran a command")
+	default:
+	}
+}
+
+func TestFormOffer_withoutButtonWhenTheWordsDoNotFit(t *testing.T) {
+	t.Parallel()
+	if m := formOffer(strings.Repeat("x", maxFormText+1), *isolateForm()); len(m.Buttons) != 0 || len(m.Note) == 0 {
+		t.Errorf("formOffer() = %+v, want words alone", m)
+	}
+}
+
+// Slack shows by itself that a click is being worked on, and nothing could take
+// the sentence away afterwards.
+func TestClick_hasOneAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{respond: func(chat.Invocation) chat.Response {
+		return chat.Response{Message: say("looking"), Later: func(ctx context.Context, out chat.Replier) {
+			_ = out.Answer(ctx, *say("found"))
+		}}
+	}})
+	ref, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: chat.Message{Title: chat.Plain("Card"), Buttons: []chat.Button{{Label: "Show", Action: "machine.show", Value: "1"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sim.Click(t.Context(), "U0RILEY", "C0SOC", ref.MessageID, slacksim.Press{}); err != nil {
+		t.Fatal(err)
+	}
+	if m := w.message(t, "C0SOC", "U0RILEY", 2); m.Text != "found" || m.OnlyFor != "U0RILEY" {
+		t.Errorf("answer = %+v, want the result alone", m)
+	}
+}
+
 func TestEventsThatAreNoCommands(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -23,6 +23,8 @@ type origin struct {
 	ResponseURL string `json:"r,omitempty"`
 	Until       int64  `json:"u,omitempty"` // seconds; when ResponseURL ends
 	Clicked     bool   `json:"k,omitempty"`
+	Ephemeral   bool   `json:"e,omitempty"` // Source is
+	Replaceable bool   `json:"x,omitempty"` // the answer may take Source's place
 }
 
 // inputAction is the action ID of every input that is no search field.
