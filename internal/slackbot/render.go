@@ -176,15 +176,12 @@ func (d *drawn) add(blocks ...slack.Block) {
 }
 
 // addNote ends the message with its small print, beside the tone's colour bar.
-// Only attachments have one; what is in an attachment may be folded by clients,
-// so nothing that matters to a decision is.
+// Only attachments have one, and none is made for the colour alone: the title has
+// the tone's sign. What is in an attachment may be folded by clients, so nothing
+// that matters to a decision is.
 func (d *drawn) addNote(r *renderer, m chat.Message) {
 	look, coloured := toneLooks[m.Tone]
-	note := m.Note
-	if coloured && len(note) == 0 {
-		note = chat.Plain(look.word)
-	}
-	block := r.context(note)
+	block := r.context(m.Note)
 	switch {
 	case block == nil:
 	case coloured:

@@ -346,3 +346,15 @@ func TestEscape(t *testing.T) {
 		})
 	}
 }
+
+func TestRender_withoutNoteHasNoSmallPrint(t *testing.T) {
+	t.Parallel()
+	m := chat.Message{Title: chat.Plain("#142 isolate ws-042: isolated"), Tone: chat.Good}
+	if d := render(m); len(d.attachments) != 0 || !strings.Contains(string(encode(t, d)), "✅") {
+		t.Errorf("render() = %s with %d attachments, want the sign in the title and nothing else", encode(t, d), len(d.attachments))
+	}
+	m.Note = chat.Plain("Machine action 1")
+	if d := render(m); len(d.attachments) != 1 || d.attachments[0].Color == "" {
+		t.Errorf("a note has %d attachments, want one with the tone's colour", len(d.attachments))
+	}
+}
