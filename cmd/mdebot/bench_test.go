@@ -62,16 +62,21 @@ type bot struct {
 // serve starts a world, and the bot in it on the database in dir.
 func serve(b *testing.B, dir string) *bot {
 	b.Helper()
+	return serveUnder(b, dir, sandbox.PolicyYAML(), sandbox.Options{})
+}
+
+func serveUnder(b *testing.B, dir, yaml string, o sandbox.Options) *bot {
+	b.Helper()
 	file, err := built()
 	if err != nil {
 		b.Fatal(err)
 	}
-	world, err := sandbox.New(b.Context(), sandbox.Options{})
+	world, err := sandbox.New(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
 	policy := filepath.Join(dir, "mdebot.yaml")
-	if err := os.WriteFile(policy, []byte(sandbox.PolicyYAML()), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte(yaml), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	webhook, admin := freeAddress(b), freeAddress(b)
@@ -283,6 +288,51 @@ func BenchmarkAckWhileDefenderHangs(b *testing.B) {
 	b.ReportMetric(milliseconds(took[len(took)-1]), "max-ms")
 	b.ReportMetric(float64(failed), "refused")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkRequestBehindAlerts is the time from the slash command until the
+// approval card stands in a channel for which 1,000 alerts wait, at the one
+// message a second that Slack allows.
+func BenchmarkRequestBehindAlerts(b *testing.B) {
+	yaml := strings.NewReplacer("post_to: [slack:C0APPROVE,", "post_to: [slack:C0SOC,", "more_than: 20", "more_than: 10000").Replace(sandbox.PolicyYAML())
+	var worst time.Duration
+	for b.Loop() {
+		s := serveUnder(b, b.TempDir(), yaml, sandbox.Options{Pace: true})
+		time.Sleep(5 * time.Second) // what is open already is taken in
+		machine := s.world.Tenant.Named("ws-013.corp.contoso.com")[0]
+		for i := range 1_000 {
+			if _, err := s.world.Tenant.RaiseAlert(machine.ID, "High", fmt.Sprintf("Flood %d", i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.sees(b, "Flood", 8)
+		began := time.Now()
+		if err := s.world.Slack.Slash(b.Context(), sandbox.Riley.Slack, sandbox.SlackOps, "isolate ws-011 beaconing"); err != nil {
+			b.Fatal(err)
+		}
+		s.sees(b, "waits for approval", 1)
+		worst = max(worst, time.Since(began))
+		s.stop()
+	}
+	b.ReportMetric(milliseconds(worst), "card-max-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// sees waits until n messages with words stand in the SOC's channel.
+func (s *bot) sees(b *testing.B, words string, n int) {
+	b.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(5 * time.Millisecond) {
+		found := 0
+		for _, m := range s.world.Slack.Messages(sandbox.SlackSOC, sandbox.Riley.Slack) {
+			if bytes.Contains(m.Payload, []byte(words)) {
+				found++
+			}
+		}
+		if found >= n {
+			return
+		}
+	}
+	b.Fatalf("%d messages with %q are not in the channel", n, words)
 }
 
 // memory is a value of the process's status, in MiB.
