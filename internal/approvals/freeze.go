@@ -219,7 +219,7 @@ func (s *Service) Unfreeze(ctx context.Context, in FreezeInput) (Opened, error) 
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
 	}
-	r.Rule = decide(p, action, r.Params, nil)
+	r.Rule = s.asked(link, decide(p, action, r.Params, nil))
 	return s.open(ctx, p, action, r, by)
 }
 

@@ -32,10 +32,53 @@ func tooNew(link identity.Link, now time.Time) *Refusal {
 		"Another approver can confirm the link, or approve instead. Your denial counts.")
 }
 
+// newLink is how long a link is new: whoever was led to make it, or sees it made,
+// has that long to notice.
+const newLink = 24 * time.Hour
+
+// asked is rule for a request through link. One person who got hold of another's
+// link could ask through it and approve as themselves, so a link whose approvals
+// do not count yet costs one more approver.
+func (s *Service) asked(link identity.Link, rule policy.Applied) policy.Applied {
+	if s.now().Before(link.CountsFrom) {
+		return rule.Raised("asked through a new link")
+	}
+	return rule
+}
+
+// tied says why requester and voter may be one person, or "": one of them has
+// made the other's new link count.
+func tied(r Request, asker identity.Link, voter identity.PersonID, through identity.Link, at time.Time) string {
+	switch {
+	case through.ConfirmedBy == r.Requester && at.Before(through.Since.Add(newLink)):
+		return "the requester confirmed the link of that account less than a day after it was made"
+	case asker.ConfirmedBy == voter && r.Opened.Before(asker.Since.Add(newLink)):
+		return "they confirmed the link that the request came through less than a day after it was made"
+	}
+	return ""
+}
+
+// tiedVote refuses an approval between people of whom one made the other's new
+// link count.
+func (s *Service) tiedVote(ctx context.Context, e *edit, p *policy.Policy, link identity.Link) (*Refusal, error) {
+	asker, _, err := s.changedHands(ctx, e.tx, p, e.r.Tenant, e.r.RequesterAs, e.r.Requester, e.r.Opened)
+	if err != nil {
+		return nil, err
+	}
+	if why := tied(e.r, asker, link.Person.ID, link, e.at); why != "" {
+		return refuse(ErrLinkTooNew, "Your approval would not count for this request: "+why+".", "Another approver must approve it. Your denial counts.").about(e.r), nil
+	}
+	return nil, nil
+}
+
 // voidUnlinked takes the right to approve from everyone whose approval came
 // through an account that stands for somebody else now, or for nobody, or was
 // linked anew since (threat-model I-08). Denials stand: they only stop.
 func (s *Service) voidUnlinked(ctx context.Context, db durable.DBTX, p *policy.Policy, r Request, rights map[identity.PersonID]Entitlement) error {
+	asker, _, err := s.changedHands(ctx, db, p, r.Tenant, r.RequesterAs, r.Requester, r.Opened)
+	if err != nil {
+		return err
+	}
 	for _, v := range r.Votes {
 		if v.Deny {
 			continue
@@ -46,6 +89,9 @@ func (s *Service) voidUnlinked(ctx context.Context, db durable.DBTX, p *policy.P
 		}
 		if why == "" && v.At.Before(link.CountsFrom) {
 			why = fmt.Sprintf("the account %s was linked too recently", v.As)
+		}
+		if why == "" {
+			why = tied(r, asker, v.By, link, v.At)
 		}
 		if why != "" {
 			rights[v.By] = Entitlement{Why: why, Deny: rights[v.By].Deny}

@@ -169,3 +169,73 @@ func TestLinks_unreadable(t *testing.T) {
 		t.Errorf("state = %s, want it left as it was", got)
 	}
 }
+
+// Whoever got hold of another's link must not be two people with it: not by
+// asking through it, and not by confirming it themselves.
+func TestAttack_onePersonWithAnotherOnesNewLink(t *testing.T) {
+	t.Parallel()
+	confirmedBy := func(l *linked, by identity.Principal) {
+		link := l.links[approvalstest.Stranger.Key()]
+		link.CountsFrom, link.ConfirmedBy = link.Since, approvalstest.ID(by)
+		l.links[approvalstest.Stranger.Key()] = link
+	}
+	t.Run("asks through it and approves", func(t *testing.T) {
+		t.Parallel()
+		w, l := newLinked(t)
+		l.link(w, approvalstest.Stranger, riley, w.Clock.Now(), 24*time.Hour)
+		r := mustOpen(t, w, approvalstest.Isolate(approvalstest.Stranger, approvalstest.Workstation("ws-1")))
+		if got := mustVote(t, w, r, avery, false).State; got != approvals.Pending {
+			t.Errorf("state = %s after one approval, want pending", got)
+		}
+		if r.Rule.Approvers != 2 || !strings.Contains(r.Rule.OverLimit, "new link") {
+			t.Errorf("rule = %+v, want one approver more because of the link", r.Rule)
+		}
+	})
+	t.Run("confirms it, asks through it and approves", func(t *testing.T) {
+		t.Parallel()
+		w, l := newLinked(t)
+		l.link(w, approvalstest.Stranger, riley, w.Clock.Now(), 24*time.Hour)
+		confirmedBy(l, avery)
+		r := mustOpen(t, w, approvalstest.Isolate(approvalstest.Stranger, approvalstest.Workstation("ws-1")))
+		_, err := w.Vote(t.Context(), approvalstest.Vote(r, avery, false))
+		wantRefusal(t, w, err, approvals.ErrLinkTooNew)
+		if got := mustVote(t, w, r, approvalstest.Sam, false).State; got != approvals.Approved {
+			t.Errorf("state = %s after somebody else's approval, want approved", got)
+		}
+	})
+	t.Run("confirms it, asks and approves through it", func(t *testing.T) {
+		t.Parallel()
+		w, l := newLinked(t)
+		l.link(w, approvalstest.Stranger, avery, w.Clock.Now(), 24*time.Hour)
+		confirmedBy(l, riley)
+		r := mustOpen(t, w, approvalstest.Isolate(riley, approvalstest.Workstation("ws-1")))
+		_, err := w.Vote(t.Context(), approvalstest.Vote(r, approvalstest.Stranger, false))
+		wantRefusal(t, w, err, approvals.ErrLinkTooNew)
+		if got := mustVote(t, w, r, approvalstest.Stranger, true).State; got != approvals.Denied {
+			t.Errorf("state = %s after a denial through the link, want denied", got)
+		}
+	})
+	t.Run("a day later a confirmed link is like any other", func(t *testing.T) {
+		t.Parallel()
+		w, l := newLinked(t)
+		l.link(w, approvalstest.Stranger, avery, w.Clock.Now().Add(-24*time.Hour), 24*time.Hour)
+		confirmedBy(l, riley)
+		r := mustOpen(t, w, approvalstest.Isolate(riley, approvalstest.Workstation("ws-1")))
+		if got := mustVote(t, w, r, approvalstest.Stranger, false).State; got != approvals.Approved {
+			t.Errorf("state = %s, want approved", got)
+		}
+	})
+	t.Run("confirmed between the vote and the claim", func(t *testing.T) {
+		t.Parallel()
+		w, l := newLinked(t)
+		r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
+		l.link(w, avery, avery, r.Opened.Add(-time.Hour), 0)
+		link := l.links[avery.Key()]
+		link.ConfirmedBy = approvalstest.ID(riley)
+		l.links[avery.Key()] = link
+		_, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+		if no := wantVoid(t, err); !strings.Contains(no.Sentence, "confirmed the link") {
+			t.Errorf("the refusal says %q, want who confirmed the link", no.Sentence)
+		}
+	})
+}

@@ -52,7 +52,7 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	for i, t := range in.Targets {
 		machines[i] = t.Machine
 	}
-	r.Rule = decide(p, action, r.Params, machines)
+	r.Rule = s.asked(link, decide(p, action, r.Params, machines))
 	return s.open(ctx, p, action, r, by)
 }
 

@@ -34,6 +34,7 @@ func (s *Service) Settle(ctx context.Context, in SettleInput) (Opened, error) {
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no.about(unclear))
 	}
+	r.Rule = s.asked(link, r.Rule)
 	return s.open(ctx, p, s.actions[Settle], r, by)
 }
 

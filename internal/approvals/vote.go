@@ -56,6 +56,11 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 			if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
 				no = tooNew(link, e.at).about(e.r)
 			}
+			if no == nil && !vote.Deny {
+				if no, err = s.tiedVote(ctx, e, p, link); err != nil {
+					return err
+				}
+			}
 			if no == nil && frozen != nil && !vote.Deny {
 				no = frozen.about(e.r)
 			}

@@ -168,7 +168,7 @@ func rule(r approvals.Request) chat.Text {
 		t = chat.Join(t, chat.Plain(" · applies because "), chat.Untrusted(within(r.Rule.Why, maxRuleWhy)))
 	}
 	if r.Rule.OverLimit != "" {
-		t = chat.Join(t, chat.Plain(" · one approver more, over the limit "), chat.Untrusted(within(r.Rule.OverLimit, maxRuleWhy)))
+		t = chat.Join(t, chat.Plain(" · one approver more: "), chat.Untrusted(within(r.Rule.OverLimit, maxRuleWhy)))
 	}
 	return t
 }
