@@ -36,7 +36,7 @@ lint: ## go vet and golangci-lint
 .PHONY: bench
 bench: ## the figures of docs/benchmarks.md
 	@scripts/setup go
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+	CGO_ENABLED=0 $(GO) test -p 1 -timeout 10m -run '^$$' -bench . -benchmem ./...
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
