@@ -207,7 +207,7 @@ func (s *Service) Accept(ctx context.Context, in Asked, key string) (Stored, err
 	return link, err
 }
 
-var errNotActive = &Refusal{"The directory does not know you as an active member of the organisation.", "Guests and disabled accounts cannot be linked."}
+var errNotActive = &Refusal{"The directory does not know you as an active member of the organisation.", "Nothing was linked: guests and disabled accounts cannot be."}
 
 func (s *Service) standing(ctx context.Context, account identity.Principal) (identity.Standing, error) {
 	person, no := teamsPerson(account)

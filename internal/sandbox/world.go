@@ -245,6 +245,16 @@ func (w *World) Environment() []string {
 	return append(env, "SLACK_SIGNING_SECRET="+slackSecret)
 }
 
+// SignInEnvironment are the settings that let people link their Slack account by
+// signing in to a bot that browsers reach at publicURL, a loopback address.
+func SignInEnvironment(publicURL string) []string {
+	return []string{
+		"MDEBOT_PUBLIC_URL=" + publicURL,
+		"MDEBOT_OIDC_CLIENT_ID=" + signInAppID,
+		"MDEBOT_OIDC_CLIENT_SECRET=" + signInAppSecret,
+	}
+}
+
 // Addresses names where the simulators listen.
 func (w *World) Addresses() map[string]string { return w.addresses }
 
