@@ -192,7 +192,7 @@ func TestStory_missingReasonOpensAForm(t *testing.T) {
 
 func TestStory_hunts(t *testing.T) {
 	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
-		s.world.Tenant.AddTable("Wide", defendersim.Table{
+		s.world.Tenant.AddTable("DeviceRegistryEvents", defendersim.Table{
 			Columns: []defendersim.Column{{Name: "N", Type: "Int64"}, {Name: "Name", Type: "String"}},
 			Rows: func(yield func([]any) bool) {
 				for n := range int64(11_000) {
@@ -206,7 +206,7 @@ func TestStory_hunts(t *testing.T) {
 				}
 			},
 		})
-		on.write(sandbox.Riley, on.soc(), "hunt Wide | take 12")
+		on.write(sandbox.Riley, on.soc(), "hunt DeviceRegistryEvents | take 12")
 		s.told(on, sandbox.Riley, on.soc(), "Hunt: 12 rows", "9007199254740993", "10", "of 12")
 		var file string
 		s.eventually("the file of the hunt", func() string {
@@ -232,12 +232,14 @@ func TestStory_hunts(t *testing.T) {
 			t.Error("others in the channel see what the hunt found")
 		}
 
-		s.ask(on, sandbox.Riley, "hunt Wide | where Name == 'nobody'", "Hunt: nothing found")
-		s.ask(on, sandbox.Riley, "hunt Wide | wher N == 1", "Defender refused the query.")
-		s.ask(on, sandbox.Riley, "hunt Wide | take 10500", "10000 rows that mdebot reads")
+		s.ask(on, sandbox.Riley, "hunt DeviceRegistryEvents | where Name == 'nobody'", "Hunt: nothing found")
+		s.ask(on, sandbox.Riley, "hunt DeviceRegistryEvents | where N == == 1", "Defender refused the query.")
+		s.ask(on, sandbox.Riley, "hunt DeviceRegistryEvents | wher N == 1", "The operator wher is not run from chat")
+		s.ask(on, sandbox.Riley, "hunt EmailEvents | take 1", "You may not read the table EmailEvents")
+		s.ask(on, sandbox.Riley, "hunt DeviceRegistryEvents | take 10500", "10000 rows that mdebot reads")
 		s.world.Defender.Faults.Add(defendersim.HuntQuota("POST /v1.0/security/runHuntingQuery", 0))
-		s.ask(on, sandbox.Riley, "hunt Wide | take 1", "hunting quota is used up")
-		s.ask(on, sandbox.Avery, "hunt Wide | take 1", "hunt needs the role hunter")
+		s.ask(on, sandbox.Riley, "hunt DeviceRegistryEvents | take 1", "hunting quota is used up")
+		s.ask(on, sandbox.Avery, "hunt DeviceRegistryEvents | take 1", "hunt needs the role hunter")
 	})
 }
 

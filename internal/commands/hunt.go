@@ -49,11 +49,15 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
+	tables, err := r.mayRead(ctx, c, query)
+	if err != nil {
+		return chat.Message{}, err
+	}
 	if wait, ok := r.hunts.allow(c.who.key()); !ok {
 		return chat.Message{}, say("Your hunts for this hour are used up: ten per person, so that quota is left for others.", "Try again in "+wait.String()+".")
 	}
 	sum := sha256.Sum256([]byte(query))
-	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{"query": query, "query_sha256": hex.EncodeToString(sum[:])}); err != nil {
+	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{"query": query, "query_sha256": hex.EncodeToString(sum[:]), "tables": strings.Join(tables, " ")}); err != nil {
 		return chat.Message{}, err
 	}
 	sink := &huntSink{}
@@ -80,6 +84,39 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 		v.CSV = &chat.File{Name: "hunt-" + r.Now().UTC().Format("20060102-150405") + ".csv", Type: "text/csv", Content: sink.file.Bytes()}
 	}
 	return cards.Hunt(v), nil
+}
+
+// mayRead resolves the tables of a query and refuses those that the asker has no
+// right to. The refusal is recorded with the query.
+func (r *Router) mayRead(ctx context.Context, c *call, query string) ([]string, error) {
+	tables, err := tablesOf(kqlWords(query))
+	if err == nil {
+		err = r.granted(ctx, c, tables)
+	}
+	if err == nil {
+		return tables, nil
+	}
+	var s *sorry
+	if !errors.As(err, &s) {
+		return nil, err
+	}
+	return nil, errors.Join(r.record(ctx, c, "hunt.refused", "refused", map[string]string{
+		"query": query, "tables": strings.Join(tables, " "), "why": s.sentence.String(),
+	}), err)
+}
+
+func (r *Router) granted(ctx context.Context, c *call, tables []string) error {
+	may, fault := r.Policy.Current().HuntTables(ctx, r.Groups, c.who.Person)
+	for _, t := range tables {
+		if may.Allows(t) {
+			continue
+		}
+		if fault != nil {
+			r.Logger.WarnContext(ctx, "group membership could not be read and counts as none", "error", fault)
+		}
+		return sayOf("You may not read the table ", t, " from chat.", "Hunters read the device tables; an admin grants more under hunting in mdebot.yaml.")
+	}
+	return nil
 }
 
 // recordHunt keeps how much was read. The hunt itself is recorded before it runs.

@@ -121,7 +121,14 @@ func isBounded(words []kqlWord) bool {
 type kqlWord struct {
 	text string
 	end  int
+	raw  string // of a string, as written
 }
+
+// stringWord is the text of every string.
+const stringWord = `""`
+
+// quoted is what a string says, as far as a name can be meant by it.
+func (w kqlWord) quoted() string { return strings.Trim(w.raw, "\"'`~@") }
 
 // kqlWords splits a query as far as its strings, comments and words go.
 func kqlWords(q string) []kqlWord {
@@ -137,11 +144,13 @@ func kqlWords(q string) []kqlWord {
 			}
 			i += end
 		case strings.HasPrefix(q[i:], "```"), strings.HasPrefix(q[i:], "~~~"):
+			start := i
 			i = endOf(q, i+3, q[i:i+3])
-			words = append(words, kqlWord{text: `""`, end: i})
+			words = append(words, kqlWord{text: stringWord, end: i, raw: q[start:i]})
 		case c == '"' || c == '\'':
+			start := i
 			i = endOfString(q, i, len(words) > 0 && words[len(words)-1].end == i && words[len(words)-1].text == "@")
-			words = append(words, kqlWord{text: `""`, end: i})
+			words = append(words, kqlWord{text: stringWord, end: i, raw: q[start:i]})
 		case isWordByte(c):
 			start := i
 			for i < len(q) && isWordByte(q[i]) {

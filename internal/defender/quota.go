@@ -77,7 +77,7 @@ func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
 	}
 	w, share := &q.general, lane.share()
 	if f == familyHunting {
-		w, share = &q.hunting, 100
+		w = &q.hunting
 	}
 	if wait := w.wait(now, share); wait > 0 {
 		return &ThrottledError{Op: op, RetryAfter: wait}

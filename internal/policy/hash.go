@@ -35,6 +35,7 @@ func (p *Policy) digest() string {
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
+		Hunting                    []HuntGrant
 		Retention                  Retention
 	}{
 		People:        p.book.People(),
@@ -50,6 +51,7 @@ func (p *Policy) digest() string {
 		LookBack:      int64(p.lookBack),
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,
+		Hunting:       p.hunting,
 		Retention:     p.retention,
 	}
 	slices.SortFunc(content.People, func(a, b identity.Person) int {

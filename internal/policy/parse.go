@@ -90,6 +90,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"groups":    func(n ast.Node) { f.entries(n, "groups", f.group) },
 			"readers":   func(n ast.Node) { f.policy.readers = f.destinations(n, "readers", false) },
 			"notify":    f.notify,
+			"hunting":   func(n ast.Node) { f.list(n, "hunting", f.huntGrant) },
 			"retention": f.retention,
 		})
 	}

@@ -34,6 +34,7 @@ type Policy struct {
 	blindAfter time.Duration
 	routes     []Route
 	storm      Storm
+	hunting    []HuntGrant
 	retention  Retention
 }
 
