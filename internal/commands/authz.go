@@ -65,15 +65,23 @@ func (r *Router) mayUse(ctx context.Context, c *call) error {
 	standing, err := r.Directory.Standing(ctx, c.inv.By)
 	if err != nil {
 		r.Logger.WarnContext(ctx, "standing not read", "platform", string(c.inv.By.Platform), "error", err)
-		return say("Your standing in this workspace could not be looked up, so nothing is done.", "Try again in a moment.")
+		return say("Your standing in this "+placeWord(c.inv.By.Platform)+" could not be looked up, so nothing is done.", "Try again in a moment.")
 	}
 	if standing != identity.Member {
-		return say("Only full members of this workspace can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
+		return say("Only full members of this "+placeWord(c.inv.By.Platform)+" can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
 	}
 	if err := r.mayByRole(ctx, c); err != nil {
 		return err
 	}
 	return r.permitted(ctx, c.spec)
+}
+
+// placeWord is what people call the place where a chat account has its standing.
+func placeWord(p identity.Platform) string {
+	if p == identity.Slack {
+		return "workspace"
+	}
+	return "organisation"
 }
 
 func (r *Router) mayByRole(ctx context.Context, c *call) error {

@@ -51,6 +51,15 @@ func TestSpecs_whoMayUseThem(t *testing.T) {
 	}
 }
 
+func TestGuest_isToldInThePlatformsWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inTeams := identity.Principal{Platform: identity.Teams, Workspace: home, Account: guest.Account, Name: "Gus"}
+	for want, by := range map[string]identity.Principal{"of this workspace": guest, "of this organisation": inTeams} {
+		mustSay(t, string(by.Platform), w.says(t, by, "help"), "Only full members "+want)
+	}
+}
+
 // Every button and form needs the rights of a command.
 func TestDoors_guardedLikeTheirCommand(t *testing.T) {
 	t.Parallel()
