@@ -45,7 +45,7 @@ var doors = map[string]door{
 	cards.ActionApprove:    {spec: "approve", run: (*Router).clickVote},
 	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},
 	cards.ActionDenyForm:   {spec: "deny", form: (*Router).clickDenyForm},
-	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote},
+	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote, required: []string{cards.FieldReason}},
 	cards.ActionWithdraw:   {spec: "withdraw", run: (*Router).clickWithdraw},
 	cards.ActionAskAgain:   {spec: approvals.Isolate, form: (*Router).clickAgain},
 	cards.ActionAgainSubmit: {

@@ -317,8 +317,20 @@ func TestDeny_withAReason(t *testing.T) {
 	if resp.Form == nil || resp.Form.Action != cards.ActionDenySubmit {
 		t.Fatalf("form = %+v", resp.Form)
 	}
+	for _, nothing := range []string{"", " \n"} {
+		_, again := w.submits(t, avery, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldReason: nothing})
+		if again.Errors[cards.FieldReason] == "" || resp.Form.Fields[0].Optional {
+			t.Errorf("without a reason: errors = %v, field = %+v, want the reason asked for", again.Errors, resp.Form.Fields[0])
+		}
+	}
+	if n := len(w.live(t)); n != 1 {
+		t.Fatalf("open requests = %d after forms without a reason, want 1", n)
+	}
 	m, _ := w.submits(t, avery, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldReason: "wrong machine"})
 	mustSay(t, "deny", m, "Your denial counts.", "denied")
+	if len(m.Facts) != 0 {
+		t.Errorf("facts = %v, want a sentence alone: the card has the rest", m.Facts)
+	}
 	got, err := w.service.Request(t.Context(), thisTenant, r.ID)
 	if err != nil || got.State != approvals.Denied || got.Votes[0].Reason != "wrong machine" {
 		t.Errorf("request = %+v, %v", got, err)

@@ -131,8 +131,9 @@ func (r *Router) clickVote(ctx context.Context, c *call) (chat.Message, error) {
 }
 
 func voted(v approvals.VoteResult, deny bool) chat.Message {
+	// The card has the rest, and whoever votes has it in front of them.
 	m := cards.RequestReply(v.Request)
-	m.Buttons = nil
+	m.Buttons, m.Facts = nil, nil
 	what := "Your approval counts. "
 	if deny {
 		what = "Your denial counts. "
@@ -152,7 +153,8 @@ func (r *Router) clickDenyForm(_ context.Context, c *call) (*chat.Form, error) {
 		Action: cards.ActionDenySubmit, Value: c.inv.Value, Title: "Deny request", Submit: "Deny",
 		Intro: chat.Plain("One denial ends the request. Your words are shown on its card."),
 		Fields: []chat.Field{{
-			ID: cards.FieldReason, Label: "Why", Kind: chat.FieldArea, Optional: true, MaxLength: approvals.MaxReason,
+			ID: cards.FieldReason, Label: "Why", Kind: chat.FieldArea, MaxLength: approvals.MaxReason,
+			Hint: "The requester reads this.",
 		}},
 	}, nil
 }
