@@ -243,14 +243,14 @@ func TestNewest_countsOnlyWhatTheKeySigned(t *testing.T) {
 		}
 		return &b
 	}
-	newest, err := anchor.Newest(file(signed, forged), key.Public())
+	newest, _, err := anchor.Newest(file(signed, forged), key.Public())
 	if err != nil || newest[contoso].Seq != 3 {
 		t.Errorf("Newest() = %+v, %v, want the signed one", newest, err)
 	}
-	if _, err := anchor.Newest(file(forged), key.Public()); !errors.Is(err, audit.ErrSignature) {
+	if _, _, err := anchor.Newest(file(forged), key.Public()); !errors.Is(err, audit.ErrSignature) {
 		t.Errorf("Newest() = %v for unsigned anchors alone, want %v", err, audit.ErrSignature)
 	}
-	if newest, err := anchor.Newest(file(signed, forged), ""); err != nil || newest[contoso].Seq != 9 {
+	if newest, _, err := anchor.Newest(file(signed, forged), ""); err != nil || newest[contoso].Seq != 9 {
 		t.Errorf("Newest() = %+v, %v without a key, want the last", newest, err)
 	}
 }

@@ -61,7 +61,7 @@ func (f file) Newest(_ context.Context, id tenant.ID, public string) (audit.Anch
 		return audit.Anchor{}, false, err
 	}
 	defer in.Close()
-	newest, err := Newest(in, public)
+	newest, _, err := Newest(in, public)
 	if err != nil {
 		return audit.Anchor{}, false, err
 	}
@@ -72,9 +72,10 @@ func (f file) Newest(_ context.Context, id tenant.ID, public string) (audit.Anch
 // Newest reads anchors as JSON lines and returns the last of each tenant that the
 // key signed; an empty key accepts every anchor. Lines that are no anchor are
 // passed over: a crash may have cut one. The error is [audit.ErrSignature] when a
-// tenant has anchors and none of them counts.
-func Newest(r io.Reader, public string) (map[tenant.ID]audit.Anchor, error) {
-	newest := map[tenant.ID]audit.Anchor{}
+// tenant has anchors and none of them counts. Restores are those that replace an
+// anchor because people accepted a database that had been put back.
+func Newest(r io.Reader, public string) (newest map[tenant.ID]audit.Anchor, restores []audit.Anchor, err error) {
+	newest = map[tenant.ID]audit.Anchor{}
 	refused := map[tenant.ID]error{}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -89,14 +90,17 @@ func Newest(r io.Reader, public string) (map[tenant.ID]audit.Anchor, error) {
 			}
 		}
 		newest[a.Tenant] = a
+		if a.Replaces != nil {
+			restores = append(restores, a)
+		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read anchors: %w", err)
+		return nil, nil, fmt.Errorf("read anchors: %w", err)
 	}
 	for id, err := range refused {
 		if _, ok := newest[id]; !ok {
-			return nil, fmt.Errorf("tenant %s: %w", id, err)
+			return nil, nil, fmt.Errorf("tenant %s: %w", id, err)
 		}
 	}
-	return newest, nil
+	return newest, restores, nil
 }

@@ -76,11 +76,20 @@ func (k *Keeper) Soon() {
 // retryEvery is how often destinations are looked at, also those that failed.
 const retryEvery = 30 * time.Second
 
+// Compare compares every chain with its newest anchor, before anything is added
+// to the chain.
+func (k *Keeper) Compare(ctx context.Context) {
+	for _, id := range k.cfg.Tenants {
+		k.compare(ctx, id)
+	}
+}
+
 // Run keeps until ctx ends, and then sends once more.
 func (k *Keeper) Run(ctx context.Context) {
 	if len(k.cfg.Destinations) == 0 {
 		return
 	}
+	k.Keep(ctx, false)
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for {

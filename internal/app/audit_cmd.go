@@ -77,9 +77,13 @@ func (c auditVerifyCmd) anchors(p *process) (map[tenant.ID]audit.Anchor, error) 
 		return nil, err
 	}
 	defer f.Close()
-	newest, err := anchor.Newest(f, public)
+	newest, restores, err := anchor.Newest(f, public)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Anchor, err)
+	}
+	for _, a := range restores {
+		fmt.Fprintf(p.stdout, "%s: at %s people accepted a restored database; it lacked what had been anchored up to %d\n",
+			a.Tenant, a.At.UTC().Format(time.RFC3339), a.Replaces.Seq)
 	}
 	if len(newest) == 0 {
 		return nil, fmt.Errorf("%s holds no anchor", c.Anchor)
@@ -100,9 +104,6 @@ func verifyChain(ctx context.Context, p *process, db durable.DBTX, id tenant.ID,
 	fmt.Fprintf(p.stdout, "%s: ok, %d records, head %s\n", id, head.Seq, head.Hash)
 	if anchored {
 		fmt.Fprintf(p.stdout, "%s: contains the anchor of %s at %d\n", id, a.At.UTC().Format(time.RFC3339), a.Seq)
-		if a.Replaces != nil {
-			fmt.Fprintf(p.stdout, "%s: people accepted a restored database; what was anchored up to %d before is not in it\n", id, a.Replaces.Seq)
-		}
 	}
 	return nil
 }

@@ -28,6 +28,8 @@
 //   - → withdrawn: the requester, as long as some target is not claimed.
 //   - pending → expired, approved → void: time, in [Service.Sweep] and again in
 //     the transaction that would go past it.
+//   - pending, approved → void: [Service.Restored], when the database is not the
+//     one that was anchored outside.
 //   - approved → executing: [Service.Claim], which judges everything once more:
 //     votes under the stored rule and the rule in force, current roles, expiry,
 //     the digest over the stored row, the facts of that moment. What does not

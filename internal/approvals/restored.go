@@ -89,17 +89,19 @@ func (s *Service) restored(ctx context.Context, tx durable.Tx, known audit.Head,
 
 // voidAll ends what has not been claimed.
 func (e *edit) voidAll(ctx context.Context, why string) error {
+	e.change = ChangeFreeze
+	open := 0
 	for _, t := range e.r.Targets {
 		if t.State != Pending && t.State != Approved {
 			continue
 		}
+		open++
 		if err := e.record(ctx, "target.void", "refused", actor{}, voidDetail{Target: t.ID, Why: why}); err != nil {
 			return err
 		}
 	}
-	e.stop(Void, why)
-	if e.change == "" {
-		e.change = ChangeFreeze
+	if open > 0 {
+		e.stop(Void, why)
 	}
 	return nil
 }

@@ -8,6 +8,9 @@
 // first sequence number that is wrong.
 //
 // The chain alone does not stop somebody who can write the database from
-// rewriting a tail with all its hashes. That is found by comparing the [Head]
-// with one kept elsewhere.
+// rewriting a tail with all its hashes. That is found by comparing it with an
+// [Anchor], a [Head] that was sent elsewhere: [Check] at every start, [Verify]
+// with everything else.
+//
+// [Log.Purge] removes old records and leaves one that vouches for them.
 package audit
