@@ -230,7 +230,7 @@ func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.close()) }()
 	// Before anything is written: what is compared is the database as it was found.
-	a.anchors.Keep(ctx, false)
+	a.anchors.Compare(ctx)
 	if err := a.record(ctx, "started", "ok", Version()); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
