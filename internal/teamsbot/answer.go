@@ -95,15 +95,19 @@ func (r *replies) showThenLater(resp chat.Response) func(context.Context) {
 }
 
 func (r *replies) finish(ctx context.Context, resp chat.Response) {
-	if resp.Later == nil {
-		return
+	if resp.Later != nil {
+		r.work(ctx, resp, r)
 	}
+}
+
+// work runs what follows the first answer, with a word to people if it panics.
+func (r *replies) work(ctx context.Context, resp chat.Response, out chat.Replier) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.report(ctx, r.Answer(ctx, *r.bot.failed(ctx, p)))
+			r.report(ctx, out.Answer(ctx, *r.bot.failed(ctx, p)))
 		}
 	}()
-	resp.Later(ctx, r)
+	resp.Later(ctx, out)
 }
 
 func (r *replies) report(ctx context.Context, err error) {

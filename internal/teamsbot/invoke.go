@@ -13,6 +13,9 @@ import (
 // two seconds for the whole of it.
 const invokeTime = 1700 * time.Millisecond
 
+// finalTime is how long a dialog waits for what came of it, within invokeTime.
+const finalTime = 1500 * time.Millisecond
+
 // Media types of answers to adaptiveCard/action.
 const (
 	answerCard    = "application/vnd.microsoft.card.adaptive"
@@ -24,6 +27,12 @@ const (
 type reply struct {
 	body object // nil: an empty body
 	then func(ctx context.Context)
+	// final does the work before the response, until the given moment, for a better
+	// one.
+	final func(ctx context.Context, until time.Time) reply
+	// late goes on when the response was too late and nobody saw it; nil delivers
+	// the handler's answer from the beginning.
+	late func(ctx context.Context)
 }
 
 // onInvoke answers in the response body.
@@ -73,16 +82,24 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 // takes too long. Work after the answer begins when the answer is on its way.
 func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) object, answer func(chat.Response) reply) object {
 	answered, gone := make(chan object), make(chan struct{})
+	until := time.Now().Add(finalTime)
 	accepted := b.tasks.start(func(ctx context.Context) {
 		resp := b.handle(ctx, h, inv)
 		rep := answer(resp)
+		if rep.final != nil && time.Now().Before(until) {
+			rep = rep.final(ctx, until)
+		}
 		select {
 		case answered <- rep.body:
 			if rep.then != nil {
 				rep.then(ctx)
 			}
 		case <-gone:
-			b.deliver(ctx, h, inv, resp, false)
+			if rep.late == nil {
+				b.deliver(ctx, h, inv, resp, false)
+				return
+			}
+			rep.late(ctx)
 		}
 	})
 	if !accepted {
@@ -96,7 +113,7 @@ func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) o
 		return body
 	case <-timer.C:
 		close(gone)
-		return say("Still working on it; the answer follows as a message.")
+		return say(wordStill)
 	}
 }
 
@@ -146,6 +163,7 @@ const (
 	wordWorking  = "Working on it…"
 	wordReceived = "Received."
 	wordFollows  = "The answer follows as a message."
+	wordStill    = "Still working on it; the answer follows as a message."
 	wordPersonal = "The answer is in our personal chat."
 )
 
@@ -223,6 +241,10 @@ func (b *Bot) answerTask(_ chat.Handler, inv chat.Invocation, form string, resp 
 		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, true)}
 	case resp.Form != nil:
 		return reply{body: b.dialog(*resp.Form, nil, nil)}
+	case inv.Kind == chat.Submit && resp.Later != nil:
+		return reply{body: taskNote(wordStill), then: rs.later(resp), final: func(ctx context.Context, until time.Time) reply {
+			return rs.lastWord(ctx, until, resp)
+		}}
 	case m == nil && resp.Later == nil:
 		return reply{body: taskNote(wordReceived)}
 	case m == nil:

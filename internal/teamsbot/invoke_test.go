@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -256,6 +257,99 @@ func TestDialog_errorsKeepValues(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"reason": "beaconing", "type": "full", "who": "p1"}, last.Fields); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+}
+
+func TestDialog_endsWithWhatCameOfIt(t *testing.T) {
+	t.Parallel()
+	long := chat.Message{Title: chat.Plain("Asked: #142"), Facts: []chat.Fact{{Label: "Needs", Value: chat.Plain("1 approval")}}}
+	for _, tc := range []struct {
+		name   string
+		later  func(ctx context.Context, out chat.Replier)
+		note   string
+		posted string
+	}{
+		{"in a sentence", func(ctx context.Context, out chat.Replier) {
+			out.Progress(ctx, *titled("halfway"))
+			if err := out.Answer(ctx, *titled("Your denial counts.")); err != nil {
+				t.Errorf("Answer() = %v", err)
+			}
+			if out.Answer(ctx, *titled("again")) == nil {
+				t.Error("a second Answer() was taken")
+			}
+		}, "Your denial counts.", ""},
+		{"in more than a sentence", func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, long) }, wordFollows, "Asked: #142"},
+		{"after a panic", func(context.Context, chat.Replier) { panic("boom") }, "Something went wrong (ref ", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			ref := w.posted()
+			w.handler.will(func(inv chat.Invocation) chat.Response {
+				switch inv.Kind {
+				case chat.Click:
+					return chat.Response{Form: &reasonForm}
+				case chat.Submit:
+					return chat.Response{Message: titled("Working on it …"), Later: tc.later}
+				}
+				return chat.Response{}
+			})
+			dialog, err := w.sim.OpenDialog(t.Context(), riley, ref.MessageID, teamssim.Choice{Title: "Request release"})
+			if err != nil {
+				t.Fatalf("OpenDialog() = %v", err)
+			}
+			out, err := w.sim.SubmitDialog(t.Context(), riley, dialog.ID, map[string]any{"field.reason": "wrong machine"})
+			if err != nil || !strings.HasPrefix(out.Note, tc.note) {
+				t.Errorf("SubmitDialog() = %+v, %v, want %q", out, err, tc.note)
+			}
+			if tc.posted != "" {
+				if got := w.fromBot(riley, alerts, 2)[1]; !strings.Contains(string(got.Card), tc.posted) {
+					t.Errorf("thread shows %s, want %q", got.Card, tc.posted)
+				}
+			}
+			w.bot.tasks.wg.Wait()
+			if got := len(w.fromBot(riley, alerts, 1)); tc.posted == "" && got != 1 {
+				t.Errorf("channel holds %d messages of the bot, want only the card", got)
+			}
+		})
+	}
+}
+
+// The work was begun before the response was found to be too late: it is not done
+// twice, and its answer still arrives.
+func TestLastWord_thatNobodySawIsAMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := chat.Invocation{Kind: chat.Submit, By: rileyAs(), In: chat.Conversation{Platform: identity.Teams, Workspace: home, ID: alerts}}
+	runs := 0
+	resp := chat.Response{Later: func(ctx context.Context, out chat.Replier) {
+		runs++
+		_ = out.Answer(ctx, *titled("Your denial counts."))
+	}}
+	rep := w.bot.replies(inv, chat.Asker, false).lastWord(t.Context(), time.Now().Add(time.Minute), resp)
+	rep.late(t.Context())
+	if got := w.fromBot(riley, alerts, 1)[0]; runs != 1 || !strings.Contains(string(got.Card), "Your denial counts.") {
+		t.Errorf("after %d runs the channel shows %s, want the answer of one", runs, got.Card)
+	}
+}
+
+func TestLastWord_thatIsTooLateForTheDialogIsAMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := chat.Invocation{Kind: chat.Submit, By: rileyAs(), In: chat.Conversation{Platform: identity.Teams, Workspace: home, ID: alerts}}
+	closed := make(chan struct{})
+	resp := chat.Response{Later: func(ctx context.Context, out chat.Replier) {
+		<-closed
+		_ = out.Answer(ctx, *titled("Your denial counts."))
+	}}
+	rep := w.bot.replies(inv, chat.Asker, false).lastWord(t.Context(), time.Now(), resp)
+	close(closed)
+	rep.then(t.Context())
+	if !strings.Contains(string(encode(rep.body)), wordStill) {
+		t.Errorf("dialog ends with %s, want %q", encode(rep.body), wordStill)
+	}
+	if got := w.fromBot(riley, alerts, 1)[0]; !strings.Contains(string(got.Card), "Your denial counts.") {
+		t.Errorf("channel shows %s, want the answer", got.Card)
 	}
 }
 
