@@ -54,6 +54,7 @@ type App struct {
 	teams       *teamsbot.Bot
 	links       *links.Service
 	permissions *permissions
+	metrics     *metrics
 	keys        seal.Keys
 	anchors     *anchor.Keeper
 	reload      *reloader
@@ -73,7 +74,7 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger) (*App, error) {
 // newAt is New with a clock, for tests: it decides when requests expire, jobs are
 // due and cards are sent, and has to move. Nil means the real one.
 func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time.Time) (_ *App, err error) {
-	a := &App{cfg: cfg, log: logger, now: now, tenant: cfg.Defender.TenantID}
+	a := &App{cfg: cfg, log: logger, now: now, tenant: cfg.Defender.TenantID, metrics: newMetrics()}
 	if now == nil {
 		a.now = time.Now
 	}
@@ -93,7 +94,7 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger, Now: now}); err != nil {
+	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger, Now: now, Metrics: a.metrics}); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := a.assemble(); err != nil {
@@ -130,7 +131,7 @@ func (a *App) assemble() error {
 	if a.keys, err = seal.ParseKeys(a.cfg.DataKey); err != nil {
 		return &ConfigError{Faults: []error{err}}
 	}
-	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log)); err != nil {
+	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log), defender.WithObserver(a.metrics.called)); err != nil {
 		return err
 	}
 	actor, err := defender.NewActor(a.cfg.Defender, a.defender)
@@ -166,7 +167,7 @@ func (a *App) assemble() error {
 
 	requests := &requestSource{}
 	if a.notify, err = notify.New(notify.Config{
-		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Now: a.now, Logger: a.log,
+		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Now: a.now, Logger: a.log, Metrics: a.metrics,
 		Tenants: []notify.Watched{{
 			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
 			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
@@ -180,7 +181,7 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.approvals = approvals.New(approvals.Config{
-		DB: a.store, Audit: a.audit, Announcer: a.notify, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
+		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
 	})
 	requests.Service = a.approvals
 	a.containment = containment.New(containment.Config{
@@ -199,7 +200,7 @@ func (a *App) assemble() error {
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log,
+		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log, Ran: a.metrics.ran,
 	})
 
 	a.store.Handle(notify.JobDeliver, a.notify.Deliver, store.Workers(16))
@@ -209,6 +210,7 @@ func (a *App) assemble() error {
 	a.store.Tick("misuse", a.misuse.Look)
 	a.store.Tick("messages", a.notify.Sweep)
 
+	a.metrics.registry.MustRegister(state{a})
 	a.reload = &reloader{
 		file: a.cfg.File, options: a.cfg.policyOptions(), source: a.policy, log: a.log, seen: stampOf(a.cfg.File),
 		announce: func(ctx context.Context, about string, m chat.Message) error {
@@ -244,7 +246,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	var wg sync.WaitGroup
 	failed := make(chan error, 4)
 	webhook := newServer(a.routes(), a.log)
-	admin := newServer(adminRoutes(&a.ready, a.degraded), a.log)
+	adminMux := adminRoutes(&a.ready, a.degraded)
+	adminMux.Handle("GET /metrics", a.metrics.handler())
+	admin := newServer(adminMux, a.log)
 	serve := func(srv *http.Server, l net.Listener) {
 		wg.Go(func() {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -295,10 +299,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
 	if a.slack != nil {
-		mux.Handle("/slack/", a.slack.Routes())
+		mux.Handle("/slack/", a.metrics.acknowledged("slack", a.slack.Routes()))
 	}
 	if a.teams != nil {
-		mux.Handle("/api/messages", a.teams.Endpoint(a.handler))
+		mux.Handle("/api/messages", a.metrics.acknowledged("teams", a.teams.Endpoint(a.handler)))
 	}
 	if a.cfg.SignIn.Enabled() {
 		mux.Handle("/link", a.links.Routes())

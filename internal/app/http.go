@@ -142,7 +142,7 @@ func listen(ctx context.Context, addr, certFile, keyFile string) (net.Listener, 
 
 // adminRoutes tell whether the process is up and whether it is ready, and no
 // more than that: the listener has no login (threat-model W-11).
-func adminRoutes(ready *atomic.Bool, degraded func() []string) http.Handler {
+func adminRoutes(ready *atomic.Bool, degraded func() []string) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "up")

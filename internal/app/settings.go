@@ -52,7 +52,7 @@ func Settings() []Setting {
 		{Name: "MDEBOT_OIDC_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDEBOT_TLS_CERT_FILE", Meaning: "Certificate chain for that listener; empty when a proxy in front ends TLS."},
 		{Name: "MDEBOT_TLS_KEY_FILE", Meaning: "Its private key."},
-		{Name: "MDEBOT_ADMIN_LISTEN", Default: "127.0.0.1:9090", Meaning: "Health and readiness."},
+		{Name: "MDEBOT_ADMIN_LISTEN", Default: "127.0.0.1:9090", Meaning: "Health, readiness and metrics."},
 		{Name: "MDEBOT_CA_FILE", Meaning: "PEM certificates trusted beside the system's, for a proxy that inspects TLS."},
 		{Name: "HTTPS_PROXY", Meaning: "Proxy for all outgoing calls, also the websocket and token calls."},
 		{Name: "NO_PROXY", Meaning: "Hosts reached without it."},

@@ -26,8 +26,8 @@ const (
 	workBudget = time.Minute
 )
 
-// Config is what a Router works with. Everything but Groups and People is
-// required.
+// Config is what a Router works with. Everything but Groups, People and
+// Ran is required.
 type Config struct {
 	Tenant    tenant.ID
 	Defender  Defender
@@ -47,6 +47,9 @@ type Config struct {
 	Portal    cards.Portal
 	Now       func() time.Time
 	Logger    *slog.Logger
+	// Ran is told the name of every command that was carried out and its outcome:
+	// answered, refused or failed. Nil means nobody.
+	Ran func(command, outcome string)
 }
 
 // Router answers invocations. It implements [chat.Handler].
@@ -161,8 +164,12 @@ func (r *Router) work(ctx context.Context, c *call, out chat.Replier) {
 	defer cancel()
 	c.out = out
 	m, err := r.carryOut(bounded, c)
+	outcome := "answered"
 	if err != nil {
-		m = r.explain(ctx, c, err)
+		m, outcome = r.explain(ctx, c, err), r.refusedOrFailed(c, err)
+	}
+	if r.Ran != nil {
+		r.Ran(c.spec.Name, outcome)
 	}
 	if err := out.Answer(ctx, m); err != nil {
 		r.Logger.WarnContext(ctx, "answer not delivered", "command", c.spec.Name, "error", err)
@@ -196,6 +203,15 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 		return chat.Message{}, say("This was delivered twice and is done once.", "See requests for what is open.")
 	}
 	return c.run(r, ctx, c)
+}
+
+// refusedOrFailed tells what people may be told from what only the log knows.
+func (r *Router) refusedOrFailed(c *call, err error) string {
+	var s *sorry
+	if errors.As(err, &s) || r.known(c, err) != nil {
+		return "refused"
+	}
+	return "failed"
 }
 
 // explain is the answer to err: its own sentence when it is meant for people,

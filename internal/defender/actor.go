@@ -144,6 +144,7 @@ func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
 		return MachineAction{}, err
 	}
 	if err := a.client.quota.admit(a.client.now(), a.client.lane, c.op, c.family); err != nil {
+		a.client.observe(c.op, http.StatusTooManyRequests)
 		return MachineAction{}, err
 	}
 	defer a.client.cache.forget()
@@ -179,6 +180,7 @@ func (a *Actor) post(ctx context.Context, c call, req *http.Request, token token
 	token.authorize(req)
 	resp, err := a.http.Do(req)
 	if err != nil {
+		a.client.observe(c.op, 0)
 		if !connected.Load() {
 			return nil, fmt.Errorf("%s: %w: %w", c.op, ErrUnavailable, withoutURL(err))
 		}
@@ -186,6 +188,7 @@ func (a *Actor) post(ctx context.Context, c call, req *http.Request, token token
 	}
 	defer resp.Body.Close()
 	body, err := readBody(resp.Body, maxErrorBody)
+	a.client.observe(c.op, resp.StatusCode)
 	a.client.logCall(ctx, c, resp)
 	if resp.StatusCode/100 == 2 {
 		if err != nil {

@@ -170,6 +170,7 @@ func (c *Client) once(ctx context.Context, r call, t token) (*http.Response, err
 		return nil, err
 	}
 	if err := c.quota.admit(c.now(), c.lane, r.op, r.family); err != nil {
+		c.observe(r.op, http.StatusTooManyRequests)
 		return nil, err
 	}
 	t.authorize(req)
@@ -178,8 +179,10 @@ func (c *Client) once(ctx context.Context, r call, t token) (*http.Response, err
 		return nil, fmt.Errorf("%s: %w", r.op, context.Canceled)
 	}
 	if err != nil {
+		c.observe(r.op, 0)
 		return nil, fmt.Errorf("%s: %w: %w", r.op, ErrUnavailable, withoutURL(err))
 	}
+	c.observe(r.op, resp.StatusCode)
 	c.logCall(ctx, r, resp)
 	if resp.StatusCode/100 == 2 {
 		c.quota.relax(r.family)
@@ -199,6 +202,10 @@ func (c *Client) baseOf(a api) *url.URL {
 }
 
 func (c *core) logCall(ctx context.Context, r call, resp *http.Response) {
+	// What a cache has kept is dated when it was made.
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && c.onDate != nil && resp.Header.Get("Age") == "" {
+		c.onDate(date)
+	}
 	c.logger.DebugContext(ctx, "defender call",
 		slog.String("op", r.op), slog.String("tenant_id", string(c.tenant)),
 		slog.Int("status_code", resp.StatusCode), slog.String("request_id", requestID(resp.Header)))

@@ -40,8 +40,10 @@ type core struct {
 	quota     *quota
 	cache     *cache
 	logger    *slog.Logger
+	onDate    func(time.Time)
 	now       func() time.Time
 	sleep     func(context.Context, time.Duration) error
+	observe   func(op string, status int)
 }
 
 // An Option changes what a Client is built from.
@@ -54,6 +56,17 @@ func WithTransport(t *http.Transport) Option { return func(c *core) { c.transpor
 
 // WithLogger sets where calls are logged; without it they are not.
 func WithLogger(l *slog.Logger) Option { return func(c *core) { c.logger = l } }
+
+// WithObserver sets who is told the outcome of every call to Defender or Graph:
+// its name, such as "list alerts", and the HTTP status, 0 without an answer and
+// 429 also for a call that was not made because the quota is used up.
+func WithObserver(f func(op string, status int)) Option {
+	return func(c *core) { c.observe = f }
+}
+
+// WithDates hands the time that each answer carries to fn, as it arrives. fn must
+// not block.
+func WithDates(fn func(time.Time)) Option { return func(c *core) { c.onDate = fn } }
 
 // WithCacheFor sets how long answers to people are reused; 20 s without it, and
 // 0 turns that off.
@@ -87,6 +100,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 		logger:    slog.New(slog.DiscardHandler),
 		now:       time.Now,
 		sleep:     sleep,
+		observe:   func(string, int) {},
 	}
 	c.cache = newCache(defaultKeep, func() time.Time { return c.now() })
 	for _, o := range opts {

@@ -86,6 +86,19 @@ func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
 	return nil
 }
 
+// QuotaLeft is how many calls c's lane may still make in this hour.
+func (c *Client) QuotaLeft() int {
+	q := c.quota
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w, share := &q.general, c.lane.share()
+	if c.lane == LaneHunt {
+		w, share = &q.hunting, 100
+	}
+	w.forget(c.now())
+	return max(w.perHour*share/100-len(w.calls), 0)
+}
+
 // block refuses further calls of a family for a while and returns how long. A
 // wait of 0 means that Defender did not say: then it grows with every refusal in
 // a row.
@@ -131,6 +144,15 @@ type window struct {
 // wait is how long it takes until a call keeps within share percent of both
 // limits, 0 when it does so now.
 func (w *window) wait(now time.Time, share int) time.Duration {
+	w.forget(now)
+	return max(
+		w.waitFor(now, max(w.perMinute*share/100, 1), time.Minute),
+		w.waitFor(now, max(w.perHour*share/100, 1), time.Hour),
+	)
+}
+
+// forget drops the calls that no limit counts any more.
+func (w *window) forget(now time.Time) {
 	hourAgo := now.Add(-time.Hour)
 	old, _ := slices.BinarySearchFunc(w.calls, hourAgo, func(t, target time.Time) int {
 		if t.After(target) {
@@ -139,10 +161,6 @@ func (w *window) wait(now time.Time, share int) time.Duration {
 		return -1
 	})
 	w.calls = slices.Delete(w.calls, 0, old)
-	return max(
-		w.waitFor(now, max(w.perMinute*share/100, 1), time.Minute),
-		w.waitFor(now, max(w.perHour*share/100, 1), time.Hour),
-	)
 }
 
 // waitFor is when the call that is limit calls back leaves the span.

@@ -169,6 +169,7 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 			return chat.Ref{}, fmt.Errorf("look for an earlier post: %w", err)
 		}
 		if found {
+			n.metrics.DuplicateAvoided()
 			return ref, poster.Edit(ctx, ref, drawn.message)
 		}
 	}
@@ -178,16 +179,25 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 // shown records success. The version drawn was the one read with the card, so a
 // change that came in between is sent next.
 func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
-	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		now := n.now().UnixMicro()
-		_, err := tx.Exec(ctx, `
+	var created, posted int64
+	now := n.now().UnixMicro()
+	err := n.db.InTx(ctx, func(tx durable.Tx) error {
+		return tx.QueryRow(ctx, `
 			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
 				attempts = 0, tried_at = 0, next_at = 0, problem = '',
 				posted_at = CASE WHEN posted_at = 0 AND $6 <> '' THEN $7 ELSE posted_at END
-			WHERE id = $8 AND shown < $1`,
-			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id)
-		return err
+			WHERE id = $8 AND shown < $1
+			RETURNING created_at, posted_at`,
+			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id).
+			Scan(&created, &posted)
 	})
+	if errors.Is(err, durable.ErrNoRows) {
+		return nil // another replica has shown this and more
+	}
+	if err == nil && c.subject == SubjectAlert && posted == now {
+		n.metrics.AlertPosted(time.Duration(posted-created) * time.Microsecond)
+	}
+	return err
 }
 
 // later puts a card off without counting a try.

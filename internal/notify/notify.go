@@ -48,7 +48,23 @@ type Config struct {
 	Keys   seal.Keys
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Metrics is told how posting goes; nil means nobody.
+	Metrics Metrics
 }
+
+// Metrics counts. Its methods must not block.
+type Metrics interface {
+	// AlertPosted is told how long after it was seen an alert was posted.
+	AlertPosted(lag time.Duration)
+	// DuplicateAvoided counts posts that had gone out before a crash or an
+	// unclear answer, and were found instead of repeated.
+	DuplicateAvoided()
+}
+
+type noMetrics struct{}
+
+func (noMetrics) AlertPosted(time.Duration) {}
+func (noMetrics) DuplicateAvoided()         {}
 
 // Notifier says what nobody asked for. It is safe for concurrent use.
 type Notifier struct {
@@ -60,6 +76,7 @@ type Notifier struct {
 	keys     seal.Keys
 	now      func() time.Time
 	log      *slog.Logger
+	metrics  Metrics
 }
 
 // New returns a Notifier. Give its Deliver to the job runner, and call Sweep
@@ -71,6 +88,9 @@ func New(cfg Config) (*Notifier, error) {
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
 		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, now: cfg.Now, log: cfg.Logger,
+	}
+	if n.metrics = cfg.Metrics; n.metrics == nil {
+		n.metrics = noMetrics{}
 	}
 	for _, w := range cfg.Tenants {
 		n.tenants[w.Tenant] = newWatch(w)

@@ -418,6 +418,28 @@ func (n *Notifier) Pending(ctx context.Context) (PendingMessages, error) {
 	return Waiting(ctx, n.db.Read())
 }
 
+// WaitingByClass counts the messages that wait: "decision", "notice" and "alert"
+// are to be posted, "edit" stand and are to be redrawn.
+func WaitingByClass(ctx context.Context, db durable.DBTX) (map[string]int, error) {
+	rows, err := db.Query(ctx, `
+		SELECT CASE WHEN message <> '' THEN 'edit' WHEN class = $1 THEN 'decision' WHEN class = $2 THEN 'notice' ELSE 'alert' END AS kind, COUNT(*)
+		FROM cards WHERE wanted > shown AND held = '' GROUP BY kind`, classDecision, classNotice)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]int{"decision": 0, "notice": 0, "alert": 0, "edit": 0}
+	for rows.Next() {
+		var kind string
+		var n int
+		if err := rows.Scan(&kind, &n); err != nil {
+			return nil, err
+		}
+		out[kind] = n
+	}
+	return out, rows.Err()
+}
+
 // Waiting is [Notifier.Pending] of any database.
 func Waiting(ctx context.Context, db durable.DBTX) (PendingMessages, error) {
 	var p PendingMessages

@@ -188,6 +188,7 @@ func (d *dispatcher) failed(ctx context.Context, rj *river.Job[jobArgs], err err
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err() // stopping: River puts the job back as it was
 	}
+	d.store.metrics.JobFailed(rj.Args.Worker)
 	attrs := []any{
 		slog.String("kind", rj.Args.Worker), slog.String("tenant_id", string(rj.Args.Tenant)),
 		slog.String("job_id", rj.Args.ID), slog.Int("attempt", rj.Attempt), slog.Any("error", err),

@@ -29,7 +29,21 @@ type Options struct {
 	// after a snooze, so it has to move. Nil means time.Now, and with PostgreSQL
 	// the database's clock where replicas have to agree.
 	Now func() time.Time
+	// Metrics is told how jobs and transactions go; nil means nobody.
+	Metrics Metrics
 }
+
+// Metrics counts. Its methods are called often and must not block.
+type Metrics interface {
+	JobFailed(kind string)
+	// Wrote is told how long a transaction took, waiting for its turn included.
+	Wrote(took time.Duration)
+}
+
+type noMetrics struct{}
+
+func (noMetrics) JobFailed(string)    {}
+func (noMetrics) Wrote(time.Duration) {}
 
 // Store is an open database with its job runner. It implements [durable.DB] and
 // is safe for concurrent use.
@@ -39,6 +53,7 @@ type Store struct {
 	logger  *slog.Logger
 	now     func() time.Time // nil outside tests
 	longTx  time.Duration
+	metrics Metrics
 
 	mu       sync.Mutex
 	handlers map[string]handler
@@ -93,10 +108,14 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		logger:   opts.Logger,
 		now:      opts.Now,
 		longTx:   longTx,
+		metrics:  opts.Metrics,
 		handlers: make(map[string]handler),
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
+	}
+	if s.metrics == nil {
+		s.metrics = noMetrics{}
 	}
 	var err error
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
@@ -128,6 +147,8 @@ func (s *Store) InTx(ctx context.Context, fn func(durable.Tx) error) error {
 			slog.String("caller", fmt.Sprintf("%s:%d", file, line)))
 	})
 	defer watchdog.Stop()
+	began := time.Now()
+	defer func() { s.metrics.Wrote(time.Since(began)) }()
 	return s.engine.inTx(ctx, func(t *tx) error {
 		t.now = s.clock
 		return fn(t)
