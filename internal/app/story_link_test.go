@@ -231,6 +231,15 @@ func TestStory_luredSignInLinksNothing(t *testing.T) {
 	other := s.visitor()
 	other.signIn(there, sandbox.Avery).says(t, "did not begin in this browser")
 
+	// So it is in a browser that began a sign-in of its own.
+	address, _ = s.offered(sandbox.Noor)
+	there = mine.goOn(mine.open(address))
+	address, _ = s.offered(sandbox.Avery)
+	own := other.goOn(other.open(address))
+	other.signIn(there, sandbox.Avery).says(t, "did not begin in this browser")
+	mine.signIn(there, sandbox.Avery).says(t, "not good any more")
+	other.signIn(own, sandbox.Avery).says(t, "did not begin in this browser") // the cookie was used up
+
 	// She swaps the state for one of her own sign-ins.
 	address, _ = s.offered(sandbox.Noor)
 	back := mine.goOn(mine.open(address))
