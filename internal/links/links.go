@@ -204,8 +204,8 @@ func (s *Service) Confirm(ctx context.Context, in Asked, id string) (Stored, err
 	return link, err
 }
 
-// make stores a link and ends the one before it. The attempt has been used up.
-func (s *Service) make(ctx context.Context, tx durable.Tx, in Asked, link Stored) (Stored, error) {
+// put stores a link and ends the one before it. The attempt has been used up.
+func (s *Service) put(ctx context.Context, tx durable.Tx, in Asked, link Stored) (Stored, error) {
 	before, had, err := live(ctx, tx, s.cfg.Tenant, link.Account)
 	if err != nil {
 		return Stored{}, err

@@ -112,7 +112,7 @@ func (s *Service) Complete(ctx context.Context, in Asked, code string) (Stored, 
 		if err := s.drop(ctx, tx, in.By); err != nil {
 			return err
 		}
-		link, err = s.make(ctx, tx, in, s.linkOf(a, identity.BySignIn, in.By))
+		link, err = s.put(ctx, tx, in, s.linkOf(a, identity.BySignIn, in.By))
 		return err
 	})
 	return link, err
@@ -201,7 +201,7 @@ func (s *Service) Accept(ctx context.Context, in Asked, key string) (Stored, err
 		if err := s.drop(ctx, tx, a.Account); err != nil {
 			return err
 		}
-		link, err = s.make(ctx, tx, in, s.linkOf(a, identity.ByTeamsCode, in.By))
+		link, err = s.put(ctx, tx, in, s.linkOf(a, identity.ByTeamsCode, in.By))
 		return err
 	})
 	return link, err
