@@ -49,6 +49,7 @@ type App struct {
 	approvals   *approvals.Service
 	containment *containment.Runner
 	misuse      *containment.Watch
+	skew        *clockSkew
 	notify      *notify.Notifier
 	slack       *slackbot.Bot
 	teams       *teamsbot.Bot
@@ -131,7 +132,9 @@ func (a *App) assemble() error {
 	if a.keys, err = seal.ParseKeys(a.cfg.DataKey); err != nil {
 		return &ConfigError{Faults: []error{err}}
 	}
-	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log), defender.WithObserver(a.metrics.called)); err != nil {
+	a.skew = &clockSkew{now: time.Now, log: a.log}
+	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log),
+		defender.WithObserver(a.metrics.called), defender.WithDates(a.skew.measure)); err != nil {
 		return err
 	}
 	actor, err := defender.NewActor(a.cfg.Defender, a.defender)
@@ -181,7 +184,7 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.approvals = approvals.New(approvals.Config{
-		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Logger: a.log,
+		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Skew: a.skew.ahead, Logger: a.log,
 	})
 	requests.Service = a.approvals
 	a.containment = containment.New(containment.Config{

@@ -26,7 +26,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	} else {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
 	}
-	lines = append(lines, a.actingLine(), a.misuseLine(ctx))
+	lines = append(lines, a.actingLine(), a.misuseLine(ctx), a.skew.line())
 	pending, err := a.notify.Pending(ctx)
 	if err != nil {
 		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})

@@ -125,6 +125,9 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if frozen != nil && why == "" {
 				why, kind = frozen.Sentence, "target.void"
 			}
+			if off := s.clockProblem(s.actions[e.r.Action]); off != "" && why == "" {
+				why, kind = off, "target.void"
+			}
 			if why == "" {
 				return pass(e, d)
 			}

@@ -26,7 +26,10 @@ type Config struct {
 	Links   Links
 	Actions Registry
 	Now     func() time.Time
-	Logger  *slog.Logger
+	// Skew is how far this machine's clock is ahead of others', and whether that
+	// is known. Nil leaves the clock unjudged.
+	Skew   func() (ahead time.Duration, known bool)
+	Logger *slog.Logger
 }
 
 // Service opens requests, takes votes and hands out the right to carry them out.
@@ -42,6 +45,7 @@ type Service struct {
 	links   Links
 	actions Registry
 	clock   func() time.Time
+	skew    func() (time.Duration, bool)
 	logger  *slog.Logger
 }
 
@@ -52,7 +56,7 @@ func New(c Config) *Service {
 	}
 	return &Service{
 		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups, links: c.Links,
-		actions: c.Actions, clock: c.Now, logger: c.Logger,
+		actions: c.Actions, clock: c.Now, skew: c.Skew, logger: c.Logger,
 	}
 }
 
