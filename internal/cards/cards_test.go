@@ -89,7 +89,7 @@ func sampleRequest(t *testing.T, state approvals.State, n int) approvals.Request
 func approvedBy(r *approvals.Request, name string, deny bool) {
 	r.Votes = append(r.Votes, approvals.Vote{
 		By: identity.PersonID{Tenant: "11111111-1111-1111-1111-111111111111", Object: "44444444-4444-4444-4444-444444444444"}, Name: name,
-		As: identity.Principal{Platform: identity.Teams, Workspace: "tenant", Account: "object"}, Deny: deny, Digest: r.Digest, At: noon.Add(2 * time.Minute),
+		As: identity.Principal{Platform: identity.Teams, Workspace: "11111111-1111-1111-1111-111111111111", Account: "44444444-4444-4444-4444-444444444444"}, Deny: deny, Digest: r.Digest, At: noon.Add(2 * time.Minute),
 	})
 }
 
@@ -136,7 +136,10 @@ func requestInEveryState(t *testing.T) map[string]approvals.Request {
 		r.DecidedAt, r.Closed, r.Why = noon.Add(2*time.Minute), noon.Add(2*time.Minute), "because"
 		if s == approvals.Denied {
 			approvedBy(&r, "Avery", true)
-			r.Votes[0].Reason = "wrong machine"
+			r.Votes[0].Reason, r.Why = "wrong machine", "Denied by Avery: wrong machine"
+		}
+		if s == approvals.Withdrawn {
+			r.Why = "Withdrawn by Riley Chen"
 		}
 		all[string(s)] = r
 	}
@@ -385,6 +388,54 @@ func TestAttack_factsOfOneMachineCannotImitateAnother(t *testing.T) {
 			if s.Kind == chat.SpanUntrusted && (strings.Contains(s.Value, "x · not") || strings.Contains(s.Value, "a · b") || len(s.Value) > 200) {
 				t.Errorf("outside text in a line = %q", s.Value)
 			}
+		}
+	}
+}
+
+func TestRequest_saysEachThingOnce(t *testing.T) {
+	t.Parallel()
+	all := requestInEveryState(t)
+	partly := all["denied"]
+	partly.Why = "Denied by Avery: wrong machine. 1 of 3 had already been sent."
+	for name, tc := range map[string]struct {
+		r    approvals.Request
+		once []string
+	}{
+		"denied":        {all["denied"], []string{"wrong machine", "44444444-4444-4444-4444-444444444444", "from Teams"}},
+		"denied partly": {partly, []string{"wrong machine", "1 of 3 had already been sent."}},
+		"withdrawn":     {all["withdrawn"], []string{"withdrawn by Riley Chen"}},
+	} {
+		var lines []string
+		m := Request(RequestView{Request: tc.r})
+		for _, s := range m.Sections {
+			for _, line := range s.Lines {
+				lines = append(lines, line.String())
+			}
+		}
+		for _, words := range tc.once {
+			if n := strings.Count(strings.Join(lines, "\n"), words); n != 1 {
+				t.Errorf("%s: the card says %q %d times, want once:\n%s", name, words, n, strings.Join(lines, "\n"))
+			}
+		}
+	}
+	for _, f := range RequestReply(all["denied"]).Facts {
+		if f.Label == "Why" {
+			t.Errorf("the reply repeats the denial: %s", f.Value)
+		}
+	}
+}
+
+// An account of another tenant, or of another platform, is another thing than the
+// person behind it (threat-model A-03).
+func TestPerson_showsAnAccountThatIsNotThePerson(t *testing.T) {
+	t.Parallel()
+	id := identity.PersonID{Tenant: "11111111-1111-1111-1111-111111111111", Object: "44444444-4444-4444-4444-444444444444"}
+	for _, account := range []identity.Principal{
+		{Platform: identity.Slack, Workspace: id.Tenant, Account: id.Object},
+		{Platform: identity.Teams, Workspace: "99999999-1111-1111-1111-111111111111", Account: id.Object},
+	} {
+		if got := person("Avery", id, account).String(); !strings.Contains(got, account.String()) || !strings.Contains(got, id.String()) {
+			t.Errorf("person() = %q, want %s and %s", got, id, account)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func whoFroze(f approvals.Freeze) chat.Text {
 	if f.By.IsZero() {
 		return chat.Plain("mdebot itself")
 	}
-	return person(f.ByName, f.By.String(), f.As.String())
+	return person(f.ByName, f.By, f.As)
 }
 
 // Unfrozen tells that a freeze is over, and who ended it.

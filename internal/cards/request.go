@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 // RequestView is what the approval card shows.
@@ -119,7 +120,7 @@ func requestTone(s approvals.State) chat.Tone {
 func requestFacts(r approvals.Request) []chat.Fact {
 	w := wordsOf(r.Action)
 	facts := []chat.Fact{
-		{Label: "Asked by", Value: person(r.RequesterName, r.Requester.String(), r.RequesterAs.String())},
+		{Label: "Asked by", Value: person(r.RequesterName, r.Requester, r.RequesterAs)},
 		{Label: "Why, in the requester's words", Value: outside(r.Reason)},
 		{Label: "What will run", Value: w.runs(r.Params)},
 		{Label: "Parameters", Value: parameters(r.Params)},
@@ -136,9 +137,14 @@ func requestFacts(r approvals.Request) []chat.Fact {
 	return append(facts, chat.Fact{Label: "Defender tenant", Value: code(string(r.Tenant))})
 }
 
-// person is a name with the directory ID that counts and the account used.
-func person(name, id, account string) chat.Text {
-	return dotted(outside(name), sentence(chat.Plain("person"), code(id)), sentence(chat.Plain("from"), code(account)))
+// person is a name with the directory ID that counts and the account used. A Teams
+// account that is the person has no other ID to show.
+func person(name string, id identity.PersonID, account identity.Principal) chat.Text {
+	from := code(account.String())
+	if account.Platform == identity.Teams && account.Key() == id.String() {
+		from = chat.Plain("Teams")
+	}
+	return dotted(outside(name), sentence(chat.Plain("person"), code(id.String())), sentence(chat.Plain("from"), from))
 }
 
 func parameters(params map[string]string) chat.Text {
@@ -201,7 +207,7 @@ func history(r approvals.Request) []chat.Text {
 		if v.Deny {
 			did = " denied by "
 		}
-		line := chat.Join(chat.At(v.At), chat.Plain(did), person(v.Name, v.By.String(), v.As.String()))
+		line := chat.Join(chat.At(v.At), chat.Plain(did), person(v.Name, v.By, v.As))
 		if v.Reason != "" {
 			line = chat.Join(line, chat.Plain(", in their words: "), chat.Untrusted(v.Reason))
 		}
@@ -210,21 +216,59 @@ func history(r approvals.Request) []chat.Text {
 		}
 		lines = append(lines, line)
 	}
-	if r.State.Resolved() {
-		at := r.Closed
-		if at.IsZero() {
-			at = r.DecidedAt
-		}
-		line := chat.Join(when(at), chat.Plain(" "+stateWord(r)))
-		if r.Why != "" {
-			line = chat.Join(line, chat.Plain(": "), chat.Untrusted(r.Why))
-		}
+	if line := closing(r); len(line) > 0 {
 		lines = append(lines, line)
 	}
 	if r.State == approvals.Unknown {
 		lines = append(lines, chat.Plain(fmt.Sprintf("Look at the machine in the Defender portal, then type settle %d done or settle %d not-done.", r.Number, r.Number)))
 	}
 	return lines
+}
+
+// closing says when and why the request ended, or nothing when the denial above it
+// has said so.
+func closing(r approvals.Request) chat.Text {
+	why := whyBeside(r)
+	if !r.State.Resolved() || r.State == approvals.Denied && len(denials(r)) > 0 && why == "" {
+		return nil
+	}
+	at := r.Closed
+	if at.IsZero() {
+		at = r.DecidedAt
+	}
+	line := chat.Join(when(at), chat.Plain(" "+stateWord(r)))
+	if r.State == approvals.Withdrawn {
+		line = chat.Join(line, chat.Plain(" by "), outside(r.RequesterName))
+	}
+	if why != "" {
+		line = chat.Join(line, chat.Plain(": "), chat.Untrusted(why))
+	}
+	return line
+}
+
+func denials(r approvals.Request) []approvals.Vote {
+	return slices.DeleteFunc(slices.Clone(r.Votes), func(v approvals.Vote) bool { return !v.Deny })
+}
+
+// whyBeside is why the request ended, without the words that only repeat who denied
+// or withdrew it and what they said.
+func whyBeside(r approvals.Request) string {
+	var known []string
+	switch r.State {
+	case approvals.Denied:
+		for _, v := range denials(r) {
+			known = append(known, "Denied by "+v.Name+": "+v.Reason, "Denied by "+v.Name)
+		}
+	case approvals.Withdrawn:
+		known = []string{"Withdrawn by " + r.RequesterName}
+	default:
+	}
+	for _, words := range known {
+		if rest, ok := strings.CutPrefix(r.Why, words); ok && (rest == "" || strings.HasPrefix(rest, ". ")) {
+			return strings.TrimPrefix(rest, ". ")
+		}
+	}
+	return r.Why
 }
 
 func requestButtons(r approvals.Request) []chat.Button {
@@ -286,15 +330,21 @@ func RequestReply(r approvals.Request) chat.Message {
 		Tone:  requestTone(r.State),
 	}
 	m.Preview = m.Title
-	if r.Why != "" {
-		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Untrusted(r.Why)})
+	if r.State == approvals.Withdrawn {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Withdrawn by", Value: outside(r.RequesterName)})
 	}
 	for _, v := range r.Votes {
-		did := "Approved by"
+		did, who := "Approved by", outside(v.Name)
 		if v.Deny {
 			did = "Denied by"
 		}
-		m.Facts = append(m.Facts, chat.Fact{Label: did, Value: outside(v.Name)})
+		if v.Reason != "" {
+			who = chat.Join(who, chat.Plain(", in their words: "), chat.Untrusted(v.Reason))
+		}
+		m.Facts = append(m.Facts, chat.Fact{Label: did, Value: who})
+	}
+	if why := whyBeside(r); why != "" {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Why", Value: chat.Untrusted(why)})
 	}
 	for _, t := range r.Targets {
 		if outcome := targetOutcome(r, t); len(outcome) > 0 {
