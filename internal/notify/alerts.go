@@ -333,9 +333,12 @@ const (
 	evidenceMost  = 100
 )
 
+// reading is what one pass may still ask of Defender beside the list itself.
+type reading struct{ evidence int }
+
 // prepare reads what the new alerts of a pass need before they are recorded:
 // evidence, most severe first, for those that some route wants.
-func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alerts []defender.Alert) []arrival {
+func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alerts []defender.Alert, left *reading) []arrival {
 	arrivals := make([]arrival, 0, len(alerts))
 	var wanted []int
 	// What retention has removed comes back when somebody changes it, and is no news.
@@ -353,21 +356,26 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 		if judge(old, known, a, fp) == nothingNew {
 			continue
 		}
-		in := arrival{alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten))}
-		if !in.quiet {
-			if n.policy.Current().RoutesReadMachine() {
-				in.machine = w.machineFacts(ctx, a.MachineID, n.now())
-			}
-			if len(n.destinations(a, in.machine)) > 0 {
-				wanted = append(wanted, len(arrivals))
-			}
+		arrivals = append(arrivals, arrival{
+			alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten)),
+		})
+	}
+	if n.policy.Current().RoutesReadMachine() {
+		w.learn(ctx, arrivals, n.now())
+	}
+	for i := range arrivals {
+		in := &arrivals[i]
+		in.machine = w.machineFacts(in.alert.MachineID, n.now())
+		if !in.quiet && len(n.destinations(in.alert, in.machine)) > 0 {
+			wanted = append(wanted, i)
 		}
-		arrivals = append(arrivals, in)
 	}
 	slices.SortStableFunc(wanted, func(i, j int) int {
 		return arrivals[j].alert.Severity.Rank() - arrivals[i].alert.Severity.Rank()
 	})
-	for batch := range slices.Chunk(wanted[:min(len(wanted), evidenceMost)], evidenceBatch) {
+	wanted = wanted[:min(len(wanted), left.evidence)]
+	left.evidence -= len(wanted)
+	for batch := range slices.Chunk(wanted, evidenceBatch) {
 		n.addEvidence(ctx, w, arrivals, batch)
 	}
 	return arrivals

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -183,6 +184,8 @@ type fakeDefender struct {
 	unreadable *defender.RecordError
 	asked      []defender.AlertFilter
 	evidence   int // calls for evidence
+	single     int // machines read by a call each
+	listed     int // lists of all machines
 }
 
 func (f *fakeDefender) put(a defender.Alert) {
@@ -230,10 +233,25 @@ func (f *fakeDefender) AlertsWithEvidence(_ context.Context, ids []string) ([]de
 func (f *fakeDefender) Machine(_ context.Context, id string) (defender.Machine, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.single++
 	if m, ok := f.machines[id]; ok {
 		return m, nil
 	}
 	return defender.Machine{}, defender.ErrNotFound
+}
+
+func (f *fakeDefender) Machines(context.Context, defender.MachineFilter) iter.Seq2[defender.Machine, error] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listed++
+	machines := slices.Collect(maps.Values(f.machines))
+	return func(yield func(defender.Machine, error) bool) {
+		for _, m := range machines {
+			if !yield(m, nil) {
+				return
+			}
+		}
+	}
 }
 
 // fakeRequests serves approval requests from a map.

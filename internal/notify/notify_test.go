@@ -641,3 +641,21 @@ func TestPoller_unreadableAlertIsNamedAndDelaysNoOther(t *testing.T) {
 		t.Errorf("posted:\n%swant the alert, and a word about the other one", all)
 	}
 }
+
+// A flood of alerts must leave the quota to those who act on it.
+func TestPoller_floodCostsFewCallsBesideTheList(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	for i := range 1000 {
+		id := fmt.Sprintf("m%03d", i%300)
+		f.defender.machines[id] = defender.Machine{ID: id, Name: "ws-" + id}
+		f.alert(fmt.Sprintf("f%04d", i), func(a *defender.Alert) { a.MachineID = id })
+	}
+	f.clock.add(16 * time.Second)
+	f.poll()
+	if f.defender.evidence > evidenceMost/evidenceBatch*2 || f.defender.single > 0 || f.defender.listed > len(passes) {
+		t.Errorf("%d calls for evidence, %d for single machines, %d for all machines; want a handful in all",
+			f.defender.evidence, f.defender.single, f.defender.listed)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type AlertSource interface {
 	Alerts(ctx context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error]
 	AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error)
 	Machine(ctx context.Context, id string) (defender.Machine, error)
+	Machines(ctx context.Context, f defender.MachineFilter) iter.Seq2[defender.Machine, error]
 }
 
 // pass is one way of looking at the alerts: how often, and how far back beyond
@@ -42,6 +44,7 @@ const (
 	batchSize = 250
 	factsLife = 10 * time.Minute // of machine facts that routes ask for
 	factsMiss = time.Minute      // of the knowledge that they could not be read
+	factsMost = 50_000           // machines kept in memory
 )
 
 // watch is one tenant being watched.
@@ -61,31 +64,59 @@ func newWatch(w Watched) *watch {
 	return &watch{Watched: w, facts: map[string]machineFact{}}
 }
 
-// machineFacts are the facts that routes may ask for, from a cache. nil means
-// unknown, which counts as matching.
-func (w *watch) machineFacts(ctx context.Context, id string, now time.Time) *policy.Machine {
-	if id == "" {
-		return nil
-	}
+// machineFacts are the facts that routes may ask for, as far as they have been
+// learnt. nil means unknown, which counts as matching.
+func (w *watch) machineFacts(id string, now time.Time) *policy.Machine {
 	w.mu.Lock()
-	f, ok := w.facts[id]
-	w.mu.Unlock()
-	if ok && now.Before(f.until) {
+	defer w.mu.Unlock()
+	if f := w.facts[id]; now.Before(f.until) {
 		return f.machine
 	}
-	m, err := w.Source.Machine(ctx, id)
-	if err == nil {
-		f = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
+	return nil
+}
+
+// askOneByOne is up to how many machines are read by a call each. More come from
+// the list of all machines, which is one call for ten thousand.
+const askOneByOne = 10
+
+// learn reads the machines of the arrivals that are not known yet.
+func (w *watch) learn(ctx context.Context, arrivals []arrival, now time.Time) {
+	missing := map[string]bool{}
+	w.mu.Lock()
+	for _, in := range arrivals {
+		if id := in.alert.MachineID; id != "" && !in.quiet && !now.Before(w.facts[id].until) {
+			missing[id] = true
+		}
+	}
+	w.mu.Unlock()
+	learnt := map[string]machineFact{}
+	for id := range missing {
+		learnt[id] = machineFact{until: now.Add(factsMiss)}
+	}
+	if len(missing) > askOneByOne {
+		for m, err := range w.Source.Machines(ctx, defender.MachineFilter{}) {
+			var unreadable *defender.RecordError
+			if errors.As(err, &unreadable) {
+				continue
+			}
+			if err != nil {
+				break // what was not reached stays unknown for a minute
+			}
+			learnt[m.ID] = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
+		}
 	} else {
-		f = machineFact{until: now.Add(factsMiss)}
+		for id := range missing {
+			if m, err := w.Source.Machine(ctx, id); err == nil {
+				learnt[id] = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
+			}
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.facts) > 10_000 {
+	if len(w.facts)+len(learnt) > factsMost {
 		clear(w.facts)
 	}
-	w.facts[id] = f
-	return f.machine
+	maps.Copy(w.facts, learnt)
 }
 
 // Poll runs the passes that are due for every tenant, until ctx ends. Each
@@ -224,12 +255,13 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 	if state.settled {
 		began = time.Time{} // whatever was not seen by now has arrived since
 	}
+	left := reading{evidence: evidenceMost}
 	batch := make([]defender.Alert, 0, batchSize)
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := n.takeIn(ctx, w, n.prepare(ctx, w, began, batch)); err != nil {
+		if err := n.takeIn(ctx, w, n.prepare(ctx, w, began, batch, &left)); err != nil {
 			return err
 		}
 		batch = batch[:0]
