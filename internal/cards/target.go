@@ -152,7 +152,7 @@ func targetLine(r approvals.Request, t approvals.Target) chat.Text {
 			own = append(own, v.label+within(strings.ReplaceAll(v.value, "·", "."), roomForFact))
 		}
 	}
-	return dotted(line, chat.Plain(strings.Join([]string{state, seen, alerts}, " · ")), optional(strings.Join(own, " · ")))
+	return dotted(line, chat.Plain(strings.Join([]string{state, seen, alerts}, " · ")), Doubts(r, t), optional(strings.Join(own, " · ")))
 }
 
 // targetSection is everything about one target, one labelled line per value.
@@ -163,6 +163,9 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 		labelled("ID", code(t.ID)),
 	)
 	if t.Kind == approvals.TargetMachine {
+		if beware := Doubts(r, t); len(beware) > 0 && !r.State.Resolved() {
+			s.Lines = append(s.Lines, beware)
+		}
 		s.Lines = append(s.Lines, machineFactLines(r, t, p)...)
 	}
 	if outcome := targetOutcome(r, t); len(outcome) > 0 {

@@ -384,13 +384,22 @@ func openedMessage(o approvals.Opened) chat.Message {
 		if t.Kind != approvals.TargetMachine {
 			continue
 		}
-		m.Facts = append(m.Facts, chat.Fact{Label: "Machine", Value: chat.Join(chat.Untrusted(t.Name), chat.Plain(" "), chat.Code(t.ID))})
+		m.Facts = append(m.Facts, chat.Fact{Label: "Machine", Value: machineAndDoubts(q, t)})
 	}
 	if o.Shortfall != "" {
 		m.Tone = chat.Warning
 		m.Facts = append(m.Facts, chat.Fact{Label: "Problem", Value: chat.Untrusted(o.Shortfall)})
 	}
 	return m
+}
+
+// machineAndDoubts names a target, and what its facts say against the action.
+func machineAndDoubts(q approvals.Request, t approvals.Target) chat.Text {
+	line := chat.Join(chat.Untrusted(t.Name), chat.Plain(" "), chat.Code(t.ID))
+	if doubts := cards.Doubts(q, t); len(doubts) > 0 {
+		line = chat.Join(line, chat.Plain(" · "), doubts)
+	}
+	return line
 }
 
 // namesShown is how many people an answer names.

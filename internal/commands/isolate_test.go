@@ -43,6 +43,18 @@ func TestIsolate_factsThatCannotBeReadAreNamed(t *testing.T) {
 	mustSay(t, "the card", card, "not permitted: User.Read.All", "Defender's quota is used up")
 }
 
+func TestIsolate_warnsOfWhatTheFactsSayAgainstIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.estate.machines[0].LastSeen, w.estate.machines[0].Health = noon.Add(-10*24*time.Hour), "Inactive"
+	m := w.says(t, riley, "isolate ws-042 because")
+	mustSay(t, "isolate", m, "#1", "Beware: It is probably offline", "sensor is inactive")
+	mustSay(t, "the card", cards.Request(cards.RequestView{Request: w.live(t)[0]}), "Beware: It is probably offline")
+	if text := textOf(w.says(t, riley, "isolate ws-043 because")); strings.Contains(text, "Beware") {
+		t.Errorf("a healthy machine is answered with %s", text)
+	}
+}
+
 func TestIsolate_refusals(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
