@@ -152,7 +152,11 @@ func targetLine(r approvals.Request, t approvals.Target) chat.Text {
 			own = append(own, v.label+within(strings.ReplaceAll(v.value, "·", "."), roomForFact))
 		}
 	}
-	return dotted(line, chat.Plain(strings.Join([]string{state, seen, alerts}, " · ")), Doubts(r, t), optional(strings.Join(own, " · ")))
+	ours := []string{state, seen, alerts}
+	if beware := Doubts(r, t); len(beware) > 0 {
+		ours = append(ours, beware.String())
+	}
+	return dotted(line, chat.Plain(strings.Join(ours, " · ")), optional(strings.Join(own, " · ")))
 }
 
 // targetSection is everything about one target, one labelled line per value.

@@ -20,8 +20,12 @@ import (
 func crowded(t *testing.T, n, length int) approvals.Request {
 	t.Helper()
 	long := strings.Repeat("x", length)
+	os, health := long, long
+	if length > 1_000 { // the longest warnings instead, of a machine never seen
+		os, health = "WindowsServer2008R2", "NoSensorData"
+	}
 	facts, err := json.Marshal(cards.TargetFacts{
-		OS: long, Health: long, Group: long, Tags: []string{long, long, long, long}, Users: []string{long, long, long},
+		OS: os, Health: health, Group: long, Tags: []string{long, long, long, long}, Users: []string{long, long, long},
 		Pending: []string{long}, OpenAlerts: 3, WorstTitle: long, WorstID: "da1_2", ReadAt: time.Now(),
 	})
 	if err != nil {
