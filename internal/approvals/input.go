@@ -75,12 +75,16 @@ type WithdrawInput struct {
 	Request string // ID
 }
 
-// SettleInput proposes what became of the unclear targets of a request. It opens
-// a request of its own, which needs a second person.
+// SettleInput proposes what became of one unclear target of a request: each has
+// an outcome of its own. It opens a request of its own, which needs a second
+// person.
 type SettleInput struct {
 	Asked
 	Tenant  tenant.ID
 	Request string // ID of the request with unclear targets
+	// Target is the ID or name of the one meant; it may be empty when only one is
+	// unclear.
+	Target  string
 	Outcome string // SettleDone or SettleNotDone
 	Reason  string // what was seen, and where
 }

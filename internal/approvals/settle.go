@@ -51,39 +51,53 @@ func (s *Service) draftSettlement(person identity.Person, unclear Request, in Se
 	if no != nil {
 		return Request{}, no
 	}
-	targets, no := s.unclearTargets(unclear)
+	target, no := s.unclearTarget(unclear, in.Target)
 	if no != nil {
 		return Request{}, no
 	}
 	return Request{
-		Tenant: in.Tenant, Action: Settle, Params: params, Targets: targets,
+		Tenant: in.Tenant, Action: Settle, Params: params, Targets: []Target{target},
 		Requester: person.ID, RequesterName: storable(person.Name), RequesterAs: storableAccount(in.By),
 		Origin: storable(in.Conversation), OriginThread: storable(in.Thread), Reason: reason,
 		Rule: unclear.Rule,
 	}, nil
 }
 
-func (s *Service) unclearTargets(unclear Request) ([]Target, *Refusal) {
-	now := s.now()
-	verb := s.actions[unclear.Action].Verb
-	var targets []Target
+// unclearTarget is the target that is settled. Several unclear ones may have gone
+// different ways, so each is named and settled by itself (threat-model A-29).
+func (s *Service) unclearTarget(unclear Request, named string) (Target, *Refusal) {
+	var open, meant []Target
 	for _, t := range unclear.Targets {
 		if t.State != Unknown {
 			continue
 		}
-		if wait := t.UnclearAt.Add(LookFor).Sub(now); wait > 0 {
-			return nil, refuse(ErrNotUnclear, fmt.Sprintf("mdebot is still looking at Defender for what became of #%d.", unclear.Number),
-				fmt.Sprintf("Settle it in %s if it is still unknown then.", wait.Round(time.Second)))
+		open = append(open, t)
+		if strings.EqualFold(t.ID, named) || strings.EqualFold(t.Name, named) {
+			meant = append(meant, t)
 		}
-		targets = append(targets, Target{
-			Index: len(targets), Kind: TargetRequest, ID: refOf(unclear, t).String(),
-			Name: fmt.Sprintf("#%d: %s %s", unclear.Number, verb, t.label()), State: Pending,
-		})
 	}
-	if len(targets) == 0 {
-		return nil, refuse(ErrNotUnclear, fmt.Sprintf("Nothing about request #%d is unclear: it is %s.", unclear.Number, unclear.State), "")
+	switch {
+	case len(open) == 0:
+		return Target{}, refuse(ErrNotUnclear, fmt.Sprintf("Nothing about request #%d is unclear: it is %s.", unclear.Number, unclear.State), "")
+	case named == "" && len(open) == 1:
+		meant = open
+	case len(meant) != 1:
+		labels := make([]string, len(open))
+		for i, t := range open {
+			labels[i] = t.label()
+		}
+		return Target{}, refuse(ErrTargets, fmt.Sprintf("%d machines of #%d are unclear: %s.", len(open), unclear.Number, strings.Join(labels, ", ")),
+			fmt.Sprintf("Settle each by itself, such as: settle %d done %s seen in the portal.", unclear.Number, open[0].ID))
 	}
-	return targets, nil
+	t := meant[0]
+	if wait := t.UnclearAt.Add(LookFor).Sub(s.now()); wait > 0 {
+		return Target{}, refuse(ErrNotUnclear, fmt.Sprintf("mdebot is still looking at Defender for what became of #%d.", unclear.Number),
+			fmt.Sprintf("Settle it in %s if it is still unknown then.", wait.Round(time.Second)))
+	}
+	return Target{
+		Kind: TargetRequest, ID: refOf(unclear, t).String(),
+		Name: fmt.Sprintf("#%d: %s %s", unclear.Number, s.actions[unclear.Action].Verb, t.label()), State: Pending,
+	}, nil
 }
 
 // Apply carries out an approved target of a [Service.Local] action. It calls

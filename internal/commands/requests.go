@@ -35,7 +35,7 @@ func requestSpecs() []Spec {
 			run: (*Router).withdraw,
 		},
 		{
-			Name: "settle", Usage: "settle <number> <done|not-done> <what you saw>",
+			Name: "settle", Usage: "settle <number> <done|not-done> [machine] <what you saw>",
 			Summary: "Say what became of a request whose outcome is unclear; a second person must approve.",
 			Role:    identity.Responder, Changes: true, SecondPerson: true,
 			Examples: []string{"settle 142 not-done the portal shows no isolation"},
@@ -197,12 +197,22 @@ func (r *Router) settle(ctx context.Context, c *call) (chat.Message, error) {
 	if outcome != approvals.SettleDone && outcome != approvals.SettleNotDone {
 		return chat.Message{}, usageError(c, "Say done or not-done, as the Defender portal shows it.")
 	}
-	saw := strings.TrimSpace(c.words(rest + 1))
+	rest++
+	target := ""
+	for _, t := range q.Targets {
+		if word := c.arg(rest); t.State == approvals.Unknown && (strings.EqualFold(word, t.ID) || strings.EqualFold(word, t.Name)) {
+			target = t.ID
+		}
+	}
+	if target != "" {
+		rest++
+	}
+	saw := strings.TrimSpace(c.words(rest))
 	if saw == "" {
 		return chat.Message{}, usageError(c, "Say in a few words what you saw, and where: the second person decides by it.")
 	}
 	opened, err := r.Approvals.Settle(ctx, approvals.SettleInput{
-		Asked: c.asked(), Tenant: r.Tenant, Request: q.ID, Outcome: outcome, Reason: saw,
+		Asked: c.asked(), Tenant: r.Tenant, Request: q.ID, Target: target, Outcome: outcome, Reason: saw,
 	})
 	if err != nil {
 		return chat.Message{}, err

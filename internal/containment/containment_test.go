@@ -322,6 +322,32 @@ func TestSettle(t *testing.T) {
 		return s, r
 	}
 
+	t.Run("each of several unclear machines by itself", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		s.defender.answers = []answer{onlySilent, onlySilent}
+		r := s.approve(t, approvalstest.Isolate(approvalstest.Riley, s.target("ws-1"), s.target("ws-2")))
+		s.run(t, 3*time.Minute)
+		in := approvals.SettleInput{
+			Asked: approvals.Asked{By: approvalstest.Riley}, Tenant: r.Tenant, Request: r.ID, Outcome: approvals.SettleDone, Reason: "seen",
+		}
+		if _, err := s.Settle(t.Context(), in); !errors.Is(err, approvals.ErrTargets) {
+			t.Errorf("Settle() of two machines at once = %v, want %v", err, approvals.ErrTargets)
+		}
+		in.Target = "ws-2"
+		out, err := s.Settle(t.Context(), in)
+		if err != nil {
+			t.Fatalf("Settle(ws-2) = %v", err)
+		}
+		if _, err := s.Vote(t.Context(), approvalstest.Vote(out.Request, approvalstest.Sam, false)); err != nil {
+			t.Fatalf("Vote: %v", err)
+		}
+		s.work(t)
+		r = s.now(t, r)
+		if r.Targets[0].State != approvals.Unknown || r.Targets[1].State != approvals.Succeeded {
+			t.Errorf("states are %s and %s, want the first still unknown and the second settled", r.Targets[0].State, r.Targets[1].State)
+		}
+	})
 	t.Run("done", func(t *testing.T) {
 		t.Parallel()
 		s, r := unclear(t)

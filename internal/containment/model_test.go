@@ -190,18 +190,24 @@ func (m *model) withdraw(t *rapid.T) {
 	}
 }
 
-// settle has two people settle a request truthfully: not-done only when nothing
-// took effect.
+// settle has two people settle an unclear target truthfully: not-done only when
+// nothing took effect.
 func (m *model) settle(t *rapid.T) {
 	r := m.pick(t)
+	current, err := m.Request(context.Background(), r.r.Tenant, r.r.ID)
+	if err != nil {
+		t.Fatalf("Request: %v", err)
+	}
+	i := slices.IndexFunc(current.Targets, func(target approvals.Target) bool { return target.State == approvals.Unknown })
+	if i < 0 {
+		return
+	}
 	outcome := approvals.SettleNotDone
-	for _, n := range r.effects {
-		if n > 0 {
-			outcome = approvals.SettleDone
-		}
+	if r.effects[current.Targets[i].ID] > 0 {
+		outcome = approvals.SettleDone
 	}
 	out, err := m.Settle(context.Background(), approvals.SettleInput{
-		Asked: approvals.Asked{By: approvalstest.Riley}, Tenant: r.r.Tenant, Request: r.r.ID, Outcome: outcome, Reason: "looked",
+		Asked: approvals.Asked{By: approvalstest.Riley}, Tenant: r.r.Tenant, Request: r.r.ID, Target: current.Targets[i].ID, Outcome: outcome, Reason: "looked",
 	})
 	if err != nil {
 		if !isRefusal(err) {
