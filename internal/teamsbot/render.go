@@ -214,20 +214,47 @@ func (k look) apply(o object) object {
 }
 
 // line draws t, or nil when it is empty. Lines of our own words alone become a
-// TextBlock, where mentions and the reader's time zone work; with text from
-// outside it is a RichTextBlock, which knows no Markdown.
+// TextBlock, where mentions and the reader's time zone work; text from outside
+// stands in a RichTextBlock, which knows no Markdown, and a moment behind it is in
+// UTC and says so.
 func (d *drawing) line(t chat.Text, k look) object {
 	if t = slices.DeleteFunc(slices.Clone(t), blank); len(t) == 0 {
 		return nil
 	}
-	if slices.ContainsFunc(t, outside) {
+	first := slices.IndexFunc(t, outside)
+	if first < 0 {
+		return d.ownLine(t, k)
+	}
+	own := untilTime(t[:first])
+	if own == 0 {
 		return object{"type": "RichTextBlock", "inlines": d.runs(t, k)}
 	}
+	rest := slices.Clone(t[own:])
+	rest[0].Value = strings.TrimLeft(rest[0].Value, " ") // the columns are apart already
+	return object{"type": "ColumnSet", "columns": []object{
+		{"type": "Column", "width": "auto", "items": []object{d.ownLine(t[:own], k)}},
+		{"type": "Column", "width": "stretch", "spacing": "Small", "items": []object{{"type": "RichTextBlock", "inlines": d.runs(rest, k)}}},
+	}}
+}
+
+// ownLine draws our own words.
+func (d *drawing) ownLine(t chat.Text, k look) object {
 	var b strings.Builder
 	for _, s := range t {
 		b.WriteString(d.span(s))
 	}
 	return k.apply(object{"type": "TextBlock", "text": b.String(), "wrap": true})
+}
+
+// untilTime is how many spans end with the last moment in t: a line that begins
+// with one shows it in the reader's zone, as the lines beside it do.
+func untilTime(t chat.Text) int {
+	for i := len(t); i > 0; i-- {
+		if t[i-1].Kind == chat.SpanTime {
+			return i
+		}
+	}
+	return 0
 }
 
 func blank(s chat.Span) bool {

@@ -337,3 +337,28 @@ func TestNote_isPlain(t *testing.T) {
 		}
 	}
 }
+
+func TestLine_showsMomentsAsItsNeighboursDo(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	const local = "{{DATE(2026-11-21T12:00:00Z, SHORT)}} {{TIME(2026-11-21T12:00:00Z)}}"
+	for name, tc := range map[string]struct {
+		line chat.Text
+		want []string
+	}{
+		"our own words":         {chat.Join(chat.Plain("Decide by "), chat.At(at)), []string{`"text":"Decide by ` + local}},
+		"before outside text":   {chat.Join(chat.At(at), chat.Plain(" approved by "), chat.Untrusted("**Avery** {{DATE(x)}}")), []string{`"text":"` + local + `"`, `"text":"approved by "`, `"text":"**Avery** { {DATE(x)}}"`}},
+		"behind outside text":   {chat.Join(chat.Untrusted("ws-042"), chat.Plain(" last seen "), chat.At(at)), []string{`"text":"2026-11-21 12:00 UTC"`}},
+		"outside text, no time": {chat.Untrusted("ws-042"), []string{`{"inlines":[{"text":"ws-042","type":"TextRun"}],"type":"RichTextBlock"}`}},
+	} {
+		got := string(encode(newDrawing(steps[0]).line(tc.line, look{})))
+		for _, want := range tc.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: line = %s, want %s", name, got, want)
+			}
+		}
+		if strings.Contains(got, "{{DATE(x)}}") {
+			t.Errorf("%s: line = %s expands outside text", name, got)
+		}
+	}
+}
