@@ -20,7 +20,7 @@ func Notice(tone chat.Tone, title string, lines ...chat.Text) chat.Message {
 func RequestReminder(r approvals.Request, now time.Time) chat.Message {
 	waited := now.Sub(r.Opened).Round(time.Minute)
 	m := chat.Message{
-		Title: chat.Join(chat.Plain(fmt.Sprintf("#%d still waits after %d minutes: ", r.Number, int(waited.Minutes()))), requestSubject(r)),
+		Title: chat.Join(chat.Plain(fmt.Sprintf("#%d still waits after %s: ", r.Number, plural(int(waited.Minutes()), "minute", "minutes"))), requestSubject(r)),
 		Tone:  chat.Notice,
 		Facts: []chat.Fact{
 			{Label: "Asked by", Value: outside(r.RequesterName)},
@@ -142,6 +142,9 @@ func Storm(v StormView) chat.Message {
 // StormPage names alerts that a storm holds; first is the number of the first.
 func StormPage(alerts []defender.Alert, first int, p Portal) chat.Message {
 	m := chat.Message{Title: chat.Plain(fmt.Sprintf("Alerts %d to %d of this storm", first, first+len(alerts)-1))}
+	if len(alerts) == 1 {
+		m.Title = chat.Plain(fmt.Sprintf("Alert %d of this storm", first))
+	}
 	var lines []chat.Text
 	for i, a := range alerts {
 		line := sentence(chat.Plain(fmt.Sprintf("%d.", first+i)), severityWord(a.Severity), outside(a.MachineName), outside(a.Title))

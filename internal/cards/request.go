@@ -220,7 +220,7 @@ func history(r approvals.Request) []chat.Text {
 		lines = append(lines, line)
 	}
 	if r.State == approvals.Unknown {
-		lines = append(lines, chat.Plain(fmt.Sprintf("Look at the machine in the Defender portal, then type settle %d done or settle %d not-done.", r.Number, r.Number)))
+		lines = append(lines, chat.Plain(fmt.Sprintf("Look at the machine in the Defender portal, then type settle %d done <what you saw>, or settle %d not-done <what you saw>.", r.Number, r.Number)))
 	}
 	return lines
 }

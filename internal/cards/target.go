@@ -277,7 +277,7 @@ func deviceValue(v string) chat.Text {
 	if v == "" || v == "Normal" {
 		return nil
 	}
-	return sentence(chat.Plain("device value"), chat.Untrusted(v))
+	return sentence(chat.Plain("value in Defender"), chat.Untrusted(v))
 }
 
 func machineLink(p Portal, id string) chat.Text {

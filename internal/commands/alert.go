@@ -253,7 +253,7 @@ func (r *Router) ackAlert(ctx context.Context, c *call, id string) (chat.Message
 	}
 	switch {
 	case a.Status == "Resolved":
-		return chat.Message{}, say("That alert is resolved already.", "")
+		return chat.Message{}, say("That alert is resolved already.", "Another classification: alert <id> resolve <classification>. To open it again, use the Defender portal.")
 	case a.Status == "InProgress" && a.AssignedTo != "":
 		return chat.Message{}, sayOf("That alert is in progress already, with ", a.AssignedTo, ".", "To take it over: alert <id> assign me.")
 	}

@@ -91,7 +91,7 @@ func TestAlertUpdate_refusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.estate.faults["update"] = &defender.ThrottledError{RetryAfter: 5 * time.Second}
-	mustSay(t, "throttled", w.says(t, riley, "ack "+alert1), "Try again in 5s.")
+	mustSay(t, "throttled", w.says(t, riley, "ack "+alert1), "Try again in 5 seconds.")
 	if w.kinds() != "alert.updating alert.updated" || w.recorded[1].Outcome != "failed" || len(w.changed) != 0 {
 		t.Errorf("recorded %s, told of %v", w.kinds(), w.changed)
 	}

@@ -54,7 +54,7 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 		return chat.Message{}, err
 	}
 	if wait, ok := r.hunts.allow(c.who.key()); !ok {
-		return chat.Message{}, say("Your hunts for this hour are used up: ten per person, so that quota is left for others.", "Try again in "+wait.String()+".")
+		return chat.Message{}, say("Your hunts for this hour are used up: ten per person, so that quota is left for others.", again(wait))
 	}
 	sum := sha256.Sum256([]byte(query))
 	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{"query": query, "query_sha256": hex.EncodeToString(sum[:]), "tables": strings.Join(tables, " ")}); err != nil {
@@ -191,7 +191,10 @@ func huntSorry(c *call, err error) error {
 	var throttled *defender.ThrottledError
 	switch {
 	case errors.Is(err, defender.ErrQuerySyntax):
-		s := &sorry{sentence: chat.Plain("Defender refused the query."), next: chat.Untrusted(message)}
+		s := &sorry{sentence: chat.Plain("Defender refused the query."), next: chat.Plain("Try it in the Defender portal, which marks the fault.")}
+		if message != "" {
+			s.next = chat.Join(chat.Plain("It says: "), chat.Untrusted(message))
+		}
 		if strings.ContainsAny(c.text, "“”‘’") {
 			s.next = chat.Join(chat.Plain("It holds curly quotation marks; KQL needs straight ones. "), s.next)
 		}
@@ -201,9 +204,9 @@ func huntSorry(c *call, err error) error {
 	case errors.Is(err, defender.ErrQueryTimedOut), errors.Is(err, context.DeadlineExceeded):
 		return say("The query ran too long and was stopped.", "Narrow it: a shorter time first, then the rarest condition.")
 	case errors.Is(err, defender.ErrQueryQuota):
-		next := "Try again in some minutes; the quota is shared by the whole tenant."
+		next := "Try again in some minutes. The quota is shared by the whole tenant."
 		if errors.As(err, &throttled) {
-			next = "Try again in " + throttled.RetryAfter.Round(time.Second).String() + "; the quota is shared by the whole tenant."
+			next = again(throttled.RetryAfter) + " The quota is shared by the whole tenant."
 		}
 		return say("The tenant's hunting quota is used up.", next)
 	}

@@ -71,7 +71,7 @@ func TestIsolate_refusals(t *testing.T) {
 		"protected":                           {text: "isolate dc-01 because", want: []string{"never-isolate"}},
 		"isolated already":                    {text: "isolate ws-099 because", want: []string{"is isolated already", action1}},
 		"Defender down":                       {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = defender.ErrUnavailable }, want: []string{"Defender cannot be reached."}},
-		"throttled":                           {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = &defender.ThrottledError{RetryAfter: 30 * time.Second} }, want: []string{"Try again in 30s."}},
+		"throttled":                           {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = &defender.ThrottledError{RetryAfter: 30 * time.Second} }, want: []string{"Try again in 30 seconds."}},
 		"forbidden":                           {text: "isolate ws-042 because", setup: func(w *world) { w.estate.faults["find"] = defender.ErrForbidden }, want: []string{"isolate needs Machine.Isolate"}},
 		"too many machines":                   {text: "isolate " + strings.Repeat("ws-042,", 25) + "ws-042 because", want: []string{"26 machines; one request takes 25"}},
 		"being isolated": {text: "isolate ws-042 because", setup: func(w *world) {

@@ -26,7 +26,7 @@ func boundKQL(query string) (bounded string, limit int, err error) {
 	}
 	words := kqlWords(query)
 	if len(words) == 0 {
-		return "", 0, say("The query is empty.", "")
+		return "", 0, say("The query is empty.", "Ask one over a table, such as DeviceInfo | take 10.")
 	}
 	if words[0].text == "." {
 		return "", 0, say("Management commands, which begin with a dot, are not run from chat.", "Ask a query over a table, such as DeviceInfo | take 10.")

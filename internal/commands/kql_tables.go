@@ -91,7 +91,7 @@ func tablesOf(words []kqlWord) ([]string, error) {
 		i = next
 	}
 	if len(r.levels) != 1 {
-		return nil, say("A bracket of the query is not closed.", "")
+		return nil, say("A bracket of the query is not closed.", "Close it and send the query again.")
 	}
 	return r.tables, nil
 }
@@ -144,7 +144,7 @@ func (r *kqlReader) step(i int) (int, error) {
 		return i + 1, r.quotedTable(i)
 	case ")", "}", "]":
 		if len(r.levels) == 1 {
-			return 0, say("A bracket of the query closes nothing.", "")
+			return 0, say("A bracket of the query closes nothing.", "Take it out and send the query again.")
 		}
 		r.levels = r.levels[:len(r.levels)-1]
 		return i + 1, nil
@@ -209,7 +209,7 @@ func (r *kqlReader) word(i int) (int, error) {
 		case "let":
 			return r.let(i)
 		case "set", "declare", "alias", "restrict", "pattern":
-			return 0, sayOf("Statements with ", w, " are not run from chat.", "")
+			return 0, sayOf("Statements with ", w, " are not run from chat.", "Leave it out, or run the query in the Defender portal.")
 		}
 	}
 	if next == "(" && !kqlFunctions[w] && !r.known(w) && !kqlBefore[w] && !kqlOperators[w] {
@@ -272,7 +272,7 @@ func (r *kqlReader) known(name string) bool { return r.bound[name] || r.params[n
 func (r *kqlReader) let(i int) (int, error) {
 	name := r.text(i + 1)
 	if name == "" || !isWordByte(name[0]) || r.text(i+2) != "=" {
-		return 0, say("A let of the query has no name.", "")
+		return 0, say("A let of the query has no name.", "Write it as let name = …; before the query.")
 	}
 	if policy.KnownTable(name) != "" || kqlFunctions[name] {
 		return 0, sayOf("The query calls something ", name, ", which is a name of Defender's.", "Choose another name.")

@@ -110,7 +110,7 @@ func (r *Router) clickRequest(ctx context.Context, c *call) (chat.Message, error
 	return r.requestCard(ctx, q)
 }
 
-var errOldButton = say("This button is from another version of mdebot.", "Find the request with requests.")
+var errOldButton = say("This button is from another version of mdebot.", "Type requests to list what is open.")
 
 // clickVote takes the vote of a button or of the denial form, for exactly what
 // the card showed.

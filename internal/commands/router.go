@@ -191,7 +191,7 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 	}
 	if !c.spec.Changes {
 		if wait, ok := r.reads.allow(c.who.key()); !ok {
-			return chat.Message{}, say("That is a lot of questions in a minute.", "Try again in "+wait.String()+".")
+			return chat.Message{}, say("That is a lot of questions in a minute.", again(wait))
 		}
 		return c.run(r, ctx, c)
 	}

@@ -91,7 +91,7 @@ func (r *Router) known(c *call, err error) *sorry {
 	var api *defender.APIError
 	switch {
 	case errors.As(err, &throttled):
-		return plainSorry("Defender's quota for this is used up.", "Try again in "+throttled.RetryAfter.Round(time.Second).String()+".")
+		return plainSorry("Defender's quota for this is used up.", again(throttled.RetryAfter))
 	case errors.Is(err, defender.ErrForbidden):
 		return forbidden(c, err)
 	case errors.Is(err, defender.ErrUnauthorized):
@@ -114,6 +114,18 @@ func (r *Router) known(c *call, err error) *sorry {
 
 func plainSorry(sentence, next string) *sorry {
 	return &sorry{sentence: chat.Plain(sentence), next: chat.Plain(next)}
+}
+
+// again says when to try again, never too early.
+func again(after time.Duration) string {
+	n, unit := max(int64((after+time.Second-1)/time.Second), 1), "second"
+	if n >= 60 {
+		n, unit = (n+59)/60, "minute"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("Try again in %d %s.", n, unit)
 }
 
 // refused shows a refusal of the approvals side with the request as it is now.

@@ -3,8 +3,11 @@ package commands
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mdebot/mdebot/internal/chat"
 )
 
 func TestWithoutPrefix(t *testing.T) {
@@ -126,4 +129,34 @@ func FuzzWithoutPrefix(f *testing.F) {
 			t.Errorf("withoutPrefix(%q) = %q, which was not typed", s, got)
 		}
 	})
+}
+
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]string{
+		0: "Try again in 1 second.", 300 * time.Millisecond: "Try again in 1 second.", 30 * time.Second: "Try again in 30 seconds.",
+		time.Minute: "Try again in 1 minute.", 6*time.Minute + time.Second: "Try again in 7 minutes.",
+	} {
+		if got := again(after); got != want {
+			t.Errorf("again(%s) = %q, want %q", after, got, want)
+		}
+	}
+}
+
+// Whoever is refused is told what to do instead.
+func TestRefusals_sayTheNextStep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.estate.alerts[0].Status = "Resolved"
+	for _, text := range []string{
+		"ack " + alert1, "hunt // nothing", "hunt T | where (a", "hunt T | where a)", "hunt set x = 1; T", "hunt .show tables",
+		"machine nowhere", "isolate", "isolate ws-099 because", "alert foo", "nonsense", "approve", "isolated x",
+	} {
+		inv := w.invocation(chat.Command, riley)
+		inv.Text = text
+		m, resp := w.ask(t, inv)
+		if resp.Form == nil && strings.TrimSpace(m.Note.String()) == "" {
+			t.Errorf("%q is refused without a next step: %s", text, textOf(m))
+		}
+	}
 }

@@ -359,6 +359,14 @@ func (r *renderer) sections(list []chat.Section) []slack.Block {
 	return out
 }
 
+// more is "1 more line" or "3 more lines".
+func more(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d more %s", n, what)
+}
+
 func (r *renderer) section(s chat.Section) slack.Block {
 	var elements []slack.RichTextSectionElement
 	if s.Heading != "" {
@@ -367,7 +375,7 @@ func (r *renderer) section(s chat.Section) slack.Block {
 	for i, line := range s.Lines {
 		if i == maxLines || r.elements > maxElements {
 			r.cut = true
-			elements = append(elements, own(fmt.Sprintf("\n… and %d more lines", len(s.Lines)-i), nil))
+			elements = append(elements, own("\n… and "+more(len(s.Lines)-i, "line"), nil))
 			break
 		}
 		if len(elements) > 0 {

@@ -143,6 +143,14 @@ func cutLine(format string, args ...any) object {
 	return object{"type": "TextBlock", "text": markdown(fmt.Sprintf(format, args...)), "isSubtle": true, "wrap": true, "size": "Small"}
 }
 
+// more is "1 more line" or "3 more lines".
+func more(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d more %s", n, what)
+}
+
 func (d *drawing) card() object {
 	teams := object{"width": "Full"}
 	if len(d.mentions) > 0 {
@@ -356,7 +364,7 @@ func (d *drawing) facts(facts []chat.Fact) {
 	for i, f := range facts {
 		if i == d.limit.facts {
 			d.missing = true
-			d.cut("… %d more values left out", len(facts)-i)
+			d.cut("… %s left out", more(len(facts)-i, "value"))
 			return
 		}
 		value := d.line(f.Value, look{})
@@ -396,7 +404,7 @@ func (d *drawing) sections(sections []chat.Section) {
 	}
 	if hidden > 0 {
 		d.missing = true
-		d.cut("… %d more lines left out", hidden)
+		d.cut("… %s left out", more(hidden, "line"))
 	}
 }
 
@@ -444,9 +452,9 @@ func (d *drawing) table(t *chat.Table) {
 	if total := max(t.Total, len(t.Rows)); total > rows {
 		d.cut("Rows 1 to %d of %d", rows, total)
 	}
-	if more := t.Columns[columns:]; len(more) > 0 {
+	if left := t.Columns[columns:]; len(left) > 0 {
 		d.add(object{"type": "RichTextBlock", "inlines": d.runs(chat.Join(
-			chat.Plain(fmt.Sprintf("%d more columns: ", len(more))), chat.Untrusted(strings.Join(more, ", ")),
+			chat.Plain(more(len(left), "column")+": "), chat.Untrusted(strings.Join(left, ", ")),
 		), look{subtle: true, size: "Small"})})
 	}
 }
@@ -530,7 +538,7 @@ func (d *drawing) choices(options []chat.Option) []object {
 func (d *drawing) buttons(buttons []chat.Button) {
 	for i, b := range buttons {
 		if i == maxButtons {
-			d.cut("… %d more buttons left out", len(buttons)-i)
+			d.cut("… %s left out", more(len(buttons)-i, "button"))
 			return
 		}
 		if b.Whole && (d.missing || !d.limit.whole) {
