@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -293,11 +294,11 @@ func TestRender_cutsAreVisibleAndFit(t *testing.T) {
 			return
 		}
 		for part, cut := range map[string]bool{
-			"more values left out":        strings.Count(drawn, `"text":"Label"`) < facts,
-			"more lines left out":         !s.Folded && strings.Count(drawn, "Monospace") < lines,
+			`more values? left out`:       strings.Count(drawn, `"text":"Label"`) < facts,
+			`more lines? left out`:        !s.Folded && strings.Count(drawn, "Monospace") < lines,
 			fmt.Sprintf(" of %d\"", rows): strings.Count(drawn, `"TableRow"`)-1 < rows,
 		} {
-			if cut && !strings.Contains(drawn, part) {
+			if cut && !regexp.MustCompile(part).MatchString(drawn) {
 				rt.Fatalf("something was left out without %q", part)
 			}
 		}
