@@ -127,7 +127,7 @@ func freeAddress(b *testing.B) string {
 }
 
 func answers(url string) bool {
-	resp, err := http.Get(url) //nolint:noctx // of loopback
+	resp, err := http.Get(url)
 	if err != nil {
 		return false
 	}

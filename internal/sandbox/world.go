@@ -23,13 +23,13 @@ const (
 	TenantID = "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001"
 
 	defenderAppID     = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"
-	defenderAppSecret = "sandbox-defender-secret-7Qk2" //nolint:gosec // opens nothing but the simulator
+	defenderAppSecret = "sandbox-defender-secret-7Qk2"
 	signInAppID       = "4c8f5ba1-2d4e-4f60-8b7c-8d9e0f1a2b03"
-	signInAppSecret   = "sandbox-sign-in-secret-5Lp1" //nolint:gosec // opens nothing but the simulator
+	signInAppSecret   = "sandbox-sign-in-secret-5Lp1"
 	actingAppID       = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a03"
-	actingAppSecret   = "sandbox-acting-secret-4Lm8" //nolint:gosec // opens nothing but the simulator
+	actingAppSecret   = "sandbox-acting-secret-4Lm8"
 	teamsAppID        = "2b7e4a90-1c3d-4e5f-9a6b-7c8d9e0f1a02"
-	teamsAppSecret    = "sandbox-teams-secret-9Xw4" //nolint:gosec // opens nothing but the simulator
+	teamsAppSecret    = "sandbox-teams-secret-9Xw4"
 	slackBotToken     = "xoxb-sandbox-1111-2222"
 	slackAppToken     = "xapp-sandbox-3333-4444"
 	slackSecret       = "5a1e0c7b9d2f4e6a8c0b1d3f5e7a9c2b"
