@@ -108,6 +108,11 @@ func newEnvironment(environ []string) (*environment, error) {
 			faults = append(faults, fmt.Errorf("%s is no setting of mdebot; did you mean %s?", name, nearest(name, env.known)))
 		}
 	}
+	for _, setting := range Settings() {
+		if setting.Secret && isPlaceholder(env.values[setting.Name]) {
+			faults = append(faults, fmt.Errorf("%s: is a placeholder; give the real value", setting.Name))
+		}
+	}
 	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
 		if lower := given[strings.ToLower(name)]; env.values[name] == "" && lower != "" {
 			env.values[name] = lower
@@ -121,6 +126,16 @@ func newEnvironment(environ []string) (*environment, error) {
 func (e *environment) Lookup(name string) (string, bool) {
 	v := e.values[name]
 	return v, v != ""
+}
+
+// isPlaceholder finds what sample files put in place of a secret: whoever forgets
+// to replace it must not run with a secret that everybody knows (threat-model
+// W-08).
+func isPlaceholder(value string) bool {
+	lower := strings.ToLower(value)
+	return slices.ContainsFunc([]string{"changeme", "change-me", "placeholder", "your-", "your_", "<", "${"}, func(sample string) bool {
+		return strings.Contains(lower, sample)
+	})
 }
 
 // nearest is the known name with the smallest edit distance.
