@@ -211,45 +211,36 @@ func TestRoutes_machineThatCannotBeReadCountsAsMatching(t *testing.T) {
 	wantPosts(t, f.chat.at(fin), 1)
 }
 
-func TestPost_withAnswerLostIsFoundAndNotRepeated(t *testing.T) {
+func TestPost_withAnswerLost(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	f.settle()
-	lost := false
-	f.chat.lose = func(to chat.Destination) error {
-		if lost || to != soc {
-			return nil
-		}
-		lost = true
-		return chat.ErrUnclear
+	for name, c := range map[string]struct {
+		forgets bool
+		want    int
+	}{
+		"is found and not repeated":                       {forgets: false, want: 1},
+		"is repeated once where the platform cannot tell": {forgets: true, want: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.chat.forgets = c.forgets
+			f.settle()
+			lost := false
+			f.chat.lose = func(to chat.Destination) error {
+				if lost || to != soc {
+					return nil
+				}
+				lost = true
+				return chat.ErrUnclear
+			}
+			f.alert("a1", nil)
+			f.clock.add(16 * time.Second)
+			f.settle()
+			f.clock.add(time.Minute)
+			f.deliver()
+			wantPosts(t, f.chat.at(soc), c.want)
+		})
 	}
-	f.alert("a1", nil)
-	f.clock.add(16 * time.Second)
-	f.settle()
-	f.clock.add(time.Minute)
-	f.deliver()
-	wantPosts(t, f.chat.at(soc), 1)
-}
-
-func TestPost_withAnswerLostIsRepeatedOnceWherePlatformCannotTell(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.chat.forgets = true
-	f.settle()
-	lost := false
-	f.chat.lose = func(to chat.Destination) error {
-		if lost || to != soc {
-			return nil
-		}
-		lost = true
-		return chat.ErrUnclear
-	}
-	f.alert("a1", nil)
-	f.clock.add(16 * time.Second)
-	f.settle()
-	f.clock.add(time.Minute)
-	f.deliver()
-	wantPosts(t, f.chat.at(soc), 2)
 }
 
 func TestCrash_betweenPostAndRecordIsFoundAndNotRepeated(t *testing.T) {
