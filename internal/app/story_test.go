@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // patience is how long a story waits for what must come. It is far more than it
 // takes, because tests share two cores.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // story is the whole bot in a simulated world, used over HTTP.
 type story struct {
