@@ -105,5 +105,5 @@ func parse(text string, outside Outside) (Destination, error) {
 		}
 		return conversation{to: to, poster: poster}, nil
 	}
-	return nil, fmt.Errorf("anchor %q: starts with none of file:, syslog:, https:, slack: and teams:", kind)
+	return nil, fmt.Errorf("anchor %q: is not file:…, syslog:…, https://…, slack:… or teams:…", kind)
 }

@@ -286,8 +286,14 @@ func printFigures(p *process, id tenant.ID, month string, f approvals.Figures, d
 		what string
 		n    int
 	}{
-		{"alerts posted", len(delays)}, {"requests opened", f.Opened}, {"requests over a limit", f.OverLimit}, {"targets done", f.Succeeded},
-		{"denied", f.Denied}, {"withdrawn", f.Withdrawn}, {"expired", f.Expired}, {"refused self-approvals", f.SelfApproved},
+		{"alerts posted", len(delays)},
+		{"requests opened", f.Opened},
+		{"requests over a limit", f.OverLimit},
+		{"targets done", f.Succeeded},
+		{"denied", f.Denied},
+		{"withdrawn", f.Withdrawn},
+		{"expired", f.Expired},
+		{"refused self-approvals", f.SelfApproved},
 	} {
 		fmt.Fprintf(w, "%s\t%d\n", line.what, line.n)
 	}
@@ -295,8 +301,10 @@ func printFigures(p *process, id tenant.ID, month string, f approvals.Figures, d
 		what string
 		d    time.Duration
 	}{
-		{"median alert to post", approvals.Median(delays)}, {"median ask to approve", f.AskToApprove},
-		{"median approve to isolated", f.ApproveToDone}, {"median ask to isolated", f.AskToDone},
+		{"median alert to post", approvals.Median(delays)},
+		{"median ask to approve", f.AskToApprove},
+		{"median approve to isolated", f.ApproveToDone},
+		{"median ask to isolated", f.AskToDone},
 	} {
 		text := "–"
 		if line.d != 0 {

@@ -41,7 +41,12 @@ func (c demoCmd) Run(ctx context.Context, p *process) (err error) {
 	srv := &http.Server{Handler: world.Page(), ReadHeaderTimeout: headerTimeout}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(page) }()
-	defer func() { err = errors.Join(err, srv.Close()); <-served }()
+	defer func() {
+		err = errors.Join(err, srv.Close())
+		if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+			err = errors.Join(err, end)
+		}
+	}()
 
 	dir, err := os.MkdirTemp("", "mdebot-demo-")
 	if err != nil {

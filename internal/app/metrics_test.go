@@ -47,7 +47,7 @@ func TestStory_metrics(t *testing.T) {
 	s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "isolate ws-030.corp.contoso.com – isolated")
 	s.raise("ws-031", "High", "Counted alert")
 	s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "Counted alert")
-	resp, err := http.Post("http://"+s.bot.Addr().String()+"/slack/commands", "application/x-www-form-urlencoded", strings.NewReader("a=b")) //nolint:noctx // of loopback
+	resp, err := http.Post("http://"+s.bot.Addr().String()+"/slack/commands", "application/x-www-form-urlencoded", strings.NewReader("a=b"))
 	if err != nil {
 		t.Fatal(err)
 	}

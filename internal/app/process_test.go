@@ -118,7 +118,7 @@ func freeAddress(t *testing.T) string {
 // serve starts the process and waits until it is ready.
 func (p *outside) serve() {
 	p.Helper()
-	p.cmd = exec.Command(binary(p.T), "serve") //nolint:noctx // it is killed or asked to stop
+	p.cmd = exec.Command(binary(p.T), "serve")
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = p.env, p.log, p.log
 	p.launch(p.cmd)
 }
@@ -162,7 +162,7 @@ func (p *outside) kill() {
 
 func TestProcess_survivesKillsWhileApprovingAndExecuting(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any bits will do
+	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("MDEBOT_TEST_SEED"); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -170,7 +170,7 @@ func TestProcess_survivesKillsWhileApprovingAndExecuting(t *testing.T) {
 		}
 	}
 	t.Logf("MDEBOT_TEST_SEED=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not for secrets
+	random := rand.New(rand.NewPCG(seed, 1))
 
 	p := newOutside(t, sandbox.Options{Timing: defendersim.Timing{Start: 50 * time.Millisecond, Run: 50 * time.Millisecond}})
 	p.serve()

@@ -251,7 +251,7 @@ func TestStory_aboutTheBotAndThePerson(t *testing.T) {
 		s.ask(on, sandbox.Riley, "help isolate", "--selective")
 		s.ask(on, sandbox.Riley, "status", "status needs the role admin")
 		s.ask(on, sandbox.Sam, "status", "Defender")
-		s.ask(on, sandbox.Riley, "isloate ws-001 because", "There is no command isloate", "Did you mean", "isolate <machine>")
+		s.ask(on, sandbox.Riley, "isolaet ws-001 because", "There is no command isolaet", "Did you mean", "isolate <machine>")
 		s.ask(on, sandbox.Riley, "frobnicate", "There is no command frobnicate", "help")
 		s.ask(on, sandbox.Riley, `machine "ws-001`, "quot")
 		s.ask(on, sandbox.Riley, "MACHINE “ws-001”", "Machine ws-001")

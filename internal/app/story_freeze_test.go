@@ -8,7 +8,7 @@ import (
 
 func TestStory_anyApproverFreezesAndTwoPeopleEndIt(t *testing.T) {
 	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
-		card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-031", "beaconing")
+		s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-031", "beaconing")
 		s.ask(on, sandbox.Noor, "freeze I am nobody", "not linked")
 		s.ask(on, sandbox.Avery, "freeze somebody approves what nobody asked for", "All actions are frozen", "Avery Stone")
 
@@ -18,7 +18,7 @@ func TestStory_anyApproverFreezesAndTwoPeopleEndIt(t *testing.T) {
 		}{{s.slack(), sandbox.SlackOps}, {s.slack(), sandbox.SlackApprovals}, {s.teams(), sandbox.TeamsApprovals}} {
 			s.sees(place.side, sandbox.Sam, place.where, "All actions are frozen", "Avery Stone", "somebody approves what nobody asked for")
 		}
-		card = s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-031", "waits for approval", "Frozen", "until two people end it")
+		card := s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-031", "waits for approval", "Frozen", "until two people end it")
 		s.pressed(on, sandbox.Avery, card, "Approve", "Avery Stone has frozen all actions")
 		s.ask(on, sandbox.Riley, "isolate ws-032 beaconing", "Avery Stone has frozen all actions", "portal")
 		s.ask(on, sandbox.Sam, "status", "frozen by Avery Stone")

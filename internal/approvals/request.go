@@ -32,6 +32,7 @@ func (s State) Resolved() bool {
 	switch s {
 	case Succeeded, Failed, Denied, Withdrawn, Expired, Void:
 		return true
+	case Pending, Approved, Executing, Submitted, Unknown:
 	}
 	return false
 }

@@ -222,6 +222,7 @@ func decided(r Request, now time.Time) *Refusal {
 		return refuse(ErrExpired, fmt.Sprintf("Request #%d has expired %s.", r.Number, when), "Ask again.").about(r)
 	case Void:
 		return refuse(ErrDecided, fmt.Sprintf("Request #%d is void: %s", r.Number, r.Why), "Ask again.").about(r)
+	case Pending, Approved, Executing, Submitted, Unknown, Succeeded, Failed:
 	}
 	var names []string
 	for _, v := range r.Votes {

@@ -105,7 +105,7 @@ func newWays(t *testing.T) (*world, *ways) {
 	t.Helper()
 	w := newWorld(t)
 	l := &ways{fileLinks: fileLinks{source: w.Policy, linked: map[string]identity.PersonID{}}}
-	w.Router.Links = l
+	w.Links = l
 	return w, l
 }
 

@@ -31,6 +31,7 @@ var effects = map[string]effect{
 				return "The machine is isolated already: " + describe(i.Action) + "."
 			case defender.Isolating, defender.Releasing:
 				return "Nothing was added, because " + describe(i.Action) + "."
+			case defender.NotIsolated:
 			}
 			return ""
 		},

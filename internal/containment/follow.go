@@ -111,6 +111,7 @@ func ending(a defender.MachineAction) string {
 		if a.CancelComment != "" {
 			text += ": " + clean(a.CancelComment, 200)
 		}
+	default: // its name says it all
 	}
 	if a.HResult != 0 {
 		text += fmt.Sprintf(" (error 0x%08X)", uint32(a.HResult))

@@ -329,7 +329,6 @@ func TestModel(t *testing.T) {
 	t.Parallel()
 
 	rapid.Check(t, func(rt *rapid.T) {
-
 		m := &model{site: newSite(t), byID: make(map[string]*modelRequest)}
 		for i := range 3 {
 			m.machines = append(m.machines, fmt.Sprintf("ws-%d", i))

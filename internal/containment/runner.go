@@ -96,6 +96,7 @@ func (x *Runner) Execute(ctx context.Context, job durable.Job) error {
 		err = x.start(ctx, ref, r, t)
 	case approvals.Unknown:
 		err = x.look(ctx, ref, r, t)
+	default: // followed, or over: nothing to send and nothing to look for
 	}
 	return x.ended(ctx, ref, err)
 }

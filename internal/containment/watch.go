@@ -2,7 +2,6 @@ package containment
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -173,7 +172,7 @@ func (w *Watch) raise(ctx context.Context, a defender.MachineAction) error {
 			return err
 		}
 		if _, err := w.Audit.Append(ctx, tx, audit.Event{
-			Tenant: w.Tenant, At: w.Now(), Kind: "action.foreign", Outcome: "failed", Detail: json.RawMessage(detail(a, nil)),
+			Tenant: w.Tenant, At: w.Now(), Kind: "action.foreign", Outcome: "failed", Detail: detail(a, nil),
 		}); err != nil {
 			return err
 		}

@@ -146,7 +146,7 @@ func (s *Service) Who(ctx context.Context, account identity.Principal) (identity
 // Unlink ends the link that somebody made for their account.
 func (s *Service) Unlink(ctx context.Context, in Asked) (Stored, error) {
 	var ended Stored
-	err := s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err := s.change(ctx, in, func(tx durable.Tx) error {
 		link, ok, err := live(ctx, tx, s.cfg.Tenant, in.By)
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ func (s *Service) Unlink(ctx context.Context, in Asked) (Stored, error) {
 // that, through an account whose own approvals count.
 func (s *Service) Confirm(ctx context.Context, in Asked, id string) (Stored, error) {
 	var link Stored
-	err := s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err := s.change(ctx, in, func(tx durable.Tx) error {
 		by, err := s.Resolve(ctx, tx, s.cfg.Tenant, s.cfg.Policy.Current().Book(), in.By)
 		if err != nil {
 			return err
@@ -263,13 +263,13 @@ func (s *Service) announce(ctx context.Context, tx durable.Tx, in Asked, by iden
 
 // change runs fn in a transaction. A *Refusal undoes nothing that fn did before:
 // it is recorded in the same transaction.
-func (s *Service) change(ctx context.Context, in Asked, refused string, fn func(durable.Tx) error) error {
+func (s *Service) change(ctx context.Context, in Asked, fn func(durable.Tx) error) error {
 	var no *Refusal
 	err := s.cfg.DB.InTx(ctx, func(tx durable.Tx) error {
 		no = nil
 		err := fn(tx)
 		if errors.As(err, &no) {
-			return s.record(ctx, tx, in, identity.Person{}, refused, "refused", map[string]string{"why": no.Sentence})
+			return s.record(ctx, tx, in, identity.Person{}, "link.refused", "refused", map[string]string{"why": no.Sentence})
 		}
 		return err
 	})

@@ -30,7 +30,7 @@ var errNoWay = &Refusal{"Linking by yourself is not set up here.", "An admin add
 // worthless from then on.
 func (s *Service) Offer(ctx context.Context, in Asked) (Offer, error) {
 	var o Offer
-	err := s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err := s.change(ctx, in, func(tx durable.Tx) error {
 		o = Offer{Expires: s.now().Add(OfferFor)}
 		if no, err := s.linkable(ctx, tx, in.By); err != nil || no != nil {
 			return errors.Join(err, asError(no))
@@ -95,7 +95,7 @@ func asError(no *Refusal) error {
 // account that began.
 func (s *Service) Complete(ctx context.Context, in Asked, code string) (Stored, error) {
 	var link Stored
-	err := s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err := s.change(ctx, in, func(tx durable.Tx) error {
 		a, ok, err := s.attemptBy(ctx, tx, "account", in.By.String())
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ type Proposal struct {
 // linked before the same account accepts.
 func (s *Service) Propose(ctx context.Context, in Asked, code string) (Proposal, error) {
 	var p Proposal
-	err := s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err := s.change(ctx, in, func(tx durable.Tx) error {
 		person, no := teamsPerson(in.By)
 		if no != nil {
 			return no
@@ -187,7 +187,7 @@ func (s *Service) Accept(ctx context.Context, in Asked, key string) (Stored, err
 		return Stored{}, err
 	}
 	var link Stored
-	err = s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	err = s.change(ctx, in, func(tx durable.Tx) error {
 		a, err := s.proposal(ctx, tx, in, key)
 		if err != nil {
 			return err
@@ -219,7 +219,7 @@ func (s *Service) standing(ctx context.Context, account identity.Principal) (ide
 
 // Decline ends a proposal.
 func (s *Service) Decline(ctx context.Context, in Asked, key string) error {
-	return s.change(ctx, in, "link.refused", func(tx durable.Tx) error {
+	return s.change(ctx, in, func(tx durable.Tx) error {
 		a, err := s.proposal(ctx, tx, in, key)
 		if err != nil {
 			return err

@@ -90,7 +90,10 @@ func (s *Service) offer(ctx context.Context, token string) (attempt, error) {
 // start uses the address up and sends the browser to sign in.
 func (s *Service) start(w http.ResponseWriter, r *http.Request) error {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	a, err := s.offer(r.Context(), r.PostFormValue("t"))
+	if err := r.ParseForm(); err != nil {
+		return errOldAddress
+	}
+	a, err := s.offer(r.Context(), r.PostForm.Get("t"))
 	if err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (s *Service) start(w http.ResponseWriter, r *http.Request) error {
 
 // cookie is sent back on the top-level redirect from the authority, hence Lax.
 func (s *Service) cookie(value string, age int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // not Secure only where the public address is a loopback one
 		Name: cookie, Value: value, Path: "/link", MaxAge: age,
 		HttpOnly: true, Secure: s.cfg.SignIn.secure(), SameSite: http.SameSiteLaxMode,
 	}
@@ -203,7 +206,7 @@ func (s *Service) showCode(w http.ResponseWriter, r *http.Request, a attempt, pe
 
 // refuse ends an attempt for good and records why.
 func (s *Service) refuse(ctx context.Context, a attempt, no *Refusal) error {
-	return s.change(ctx, Asked{By: a.Account}, "link.refused", func(tx durable.Tx) error {
+	return s.change(ctx, Asked{By: a.Account}, func(tx durable.Tx) error {
 		return errors.Join(s.drop(ctx, tx, a.Account), no)
 	})
 }

@@ -187,7 +187,7 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defen
 			return err
 		}
 	}
-	if _, err := n.want(ctx, tx, w); err != nil {
+	if err := n.want(ctx, tx, w); err != nil {
 		return err
 	}
 	if w.parent != "" {
@@ -209,7 +209,7 @@ func (n *Notifier) postRaised(ctx context.Context, tx durable.Tx, t tenantID, a 
 		}
 		parent = head.id
 	}
-	_, err := n.want(ctx, tx, want{
+	err := n.want(ctx, tx, want{
 		tenant: t, subject: subjectRaised, subjectID: a.ID + "/" + string(a.Severity), destination: existing.destination,
 		class: alertClass(a), parent: parent,
 	})

@@ -108,28 +108,26 @@ type want struct {
 }
 
 // want makes the card exist and its current state wanted, and wakes the
-// destination. It returns the card's ID.
-func (n *Notifier) want(ctx context.Context, tx durable.Tx, w want) (string, error) {
+// destination.
+func (n *Notifier) want(ctx context.Context, tx durable.Tx, w want) error {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return "", err
+		return err
 	}
-	var got string
-	err = tx.QueryRow(ctx, `
+	_, err = tx.Exec(ctx, `
 		INSERT INTO cards (id, tenant, subject, subject_id, destination, class, topic, parent, wanted, shown,
 			platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, held, created_at, posted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, '', '', '', '', '', 0, 0, 0, '', $9, $10, 0)
-		ON CONFLICT (tenant, subject, subject_id, destination) DO UPDATE SET wanted = cards.wanted + 1
-		RETURNING id`,
+		ON CONFLICT (tenant, subject, subject_id, destination) DO UPDATE SET wanted = cards.wanted + 1`,
 		id.String(), string(w.tenant), string(w.subject), w.subjectID, string(w.destination), w.class, w.topic, w.parent, w.held,
-		durable.Micros(n.now())).Scan(&got)
+		durable.Micros(n.now()))
 	if err != nil {
-		return "", fmt.Errorf("want %s card: %w", w.subject, err)
+		return fmt.Errorf("want %s card: %w", w.subject, err)
 	}
 	if w.held != "" {
-		return got, nil // the storm's own cards name it
+		return nil // the storm's own cards name it
 	}
-	return got, n.wake(ctx, tx, w.destination)
+	return n.wake(ctx, tx, w.destination)
 }
 
 // wake plans a delivery run for a destination.

@@ -258,7 +258,7 @@ func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause erro
 	}
 	p := n.policy.Current()
 	if fallback := chat.Destination(p.Fallback()); fallback != "" && fallback != c.destination && c.subject == SubjectAlert {
-		if _, err := n.want(ctx, tx, want{tenant: c.tenant, subject: c.subject, subjectID: c.subjectID, destination: fallback, class: c.class}); err != nil {
+		if err := n.want(ctx, tx, want{tenant: c.tenant, subject: c.subject, subjectID: c.subjectID, destination: fallback, class: c.class}); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id st
 		return fmt.Errorf("store notice: %w", err)
 	}
 	for _, d := range to {
-		if _, err := n.want(ctx, tx, want{tenant: t, subject: subjectNotice, subjectID: id, destination: d, class: classNotice}); err != nil {
+		if err := n.want(ctx, tx, want{tenant: t, subject: subjectNotice, subjectID: id, destination: d, class: classNotice}); err != nil {
 			return err
 		}
 	}

@@ -358,7 +358,7 @@ func TestOrder_decisionsThenAlertsBySeverityThenEdits(t *testing.T) {
 	f.poll()
 	f.requests.all["r1"] = approvals.Request{ID: "r1", Number: 1, Tenant: contoso, State: approvals.Pending, Action: approvals.Isolate}
 	f.inTx(func(tx durable.Tx) error {
-		_, err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: "r1", destination: fin, class: classDecision})
+		err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: "r1", destination: fin, class: classDecision})
 		return err
 	})
 	f.deliver()

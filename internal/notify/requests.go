@@ -52,7 +52,7 @@ func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals
 		if r.OriginThread != "" {
 			asked.parent = threadPrefix + r.OriginThread
 		}
-		if _, err := n.want(ctx, tx, asked); err != nil {
+		if err := n.want(ctx, tx, asked); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals
 			continue // the card in the asking conversation is it
 		}
 		w.destination = d
-		if _, err := n.want(ctx, tx, w); err != nil {
+		if err := n.want(ctx, tx, w); err != nil {
 			return err
 		}
 	}
@@ -80,7 +80,7 @@ func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request
 		if ok {
 			w.parent = head.id
 		}
-		if _, err := n.want(ctx, tx, w); err != nil {
+		if err := n.want(ctx, tx, w); err != nil {
 			return err
 		}
 	}

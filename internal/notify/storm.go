@@ -59,7 +59,7 @@ func (n *Notifier) storm(ctx context.Context, tx *batch, t tenantID, to chat.Des
 		return "", err
 	}
 	tx.storms[to] = id
-	_, err = n.want(ctx, tx, want{tenant: t, subject: subjectStorm, subjectID: id, destination: to, class: classNotice})
+	err = n.want(ctx, tx, want{tenant: t, subject: subjectStorm, subjectID: id, destination: to, class: classNotice})
 	return id, err
 }
 
@@ -136,7 +136,7 @@ func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bo
 		return err
 	}
 	for page := paged; page < full; page++ {
-		if _, err := n.want(ctx, tx, want{
+		if err := n.want(ctx, tx, want{
 			tenant: s.tenant, subject: subjectPage, subjectID: s.id + "/" + strconv.Itoa(page), destination: s.destination,
 			class: classAlert, parent: head.id,
 		}); err != nil {

@@ -196,8 +196,10 @@ func (w *World) populate() {
 		w.Slack.AddUserGroup(g)
 	}
 	for _, c := range []slacksim.Channel{
-		{ID: SlackSOC, Name: "soc"}, {ID: SlackApprovals, Name: "soc-approvals"},
-		{ID: SlackFinance, Name: "finance-security"}, {ID: SlackOps, Name: "mdebot-ops"},
+		{ID: SlackSOC, Name: "soc"},
+		{ID: SlackApprovals, Name: "soc-approvals"},
+		{ID: SlackFinance, Name: "finance-security"},
+		{ID: SlackOps, Name: "mdebot-ops"},
 		{ID: SlackPartner, Name: "ext-partner", Shared: true},
 	} {
 		c.BotIn, c.Members = true, slackMembers

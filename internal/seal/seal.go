@@ -143,7 +143,7 @@ func parse(stored string) (id, body string, sealed bool) {
 func (p Place) bound(id string) []byte {
 	var b []byte
 	for _, part := range []string{"mdebot/seal/v1", id, p.Column, p.Tenant, p.Row} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // parts are short
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
 	return b

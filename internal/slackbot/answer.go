@@ -81,12 +81,16 @@ func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
 	case resp.Form != nil:
 		if err := b.openForm(ctx, d, *resp.Form); err != nil {
 			b.logger.WarnContext(ctx, "form not opened", slog.Any("error", err))
-			out.say(ctx, chat.Message{Tone: chat.Warning, Title: chat.Plain("The form did not open in time"),
-				Sections: []chat.Section{{Lines: []chat.Text{chat.Plain("Slack allows three seconds for it. Please try again.")}}}})
+			out.say(ctx, chat.Message{
+				Tone: chat.Warning, Title: chat.Plain("The form did not open in time"),
+				Sections: []chat.Section{{Lines: []chat.Text{chat.Plain("Slack allows three seconds for it. Please try again.")}}},
+			})
 		}
 	case d.again && resp.Later != nil:
-		out.say(ctx, chat.Message{Tone: chat.Warning, Title: chat.Plain("There is no form for this any more"),
-			Note: chat.Plain("Nothing was done. Type the command again.")})
+		out.say(ctx, chat.Message{
+			Tone: chat.Warning, Title: chat.Plain("There is no form for this any more"),
+			Note: chat.Plain("Nothing was done. Type the command again."),
+		})
 		return
 	case resp.Replace != nil:
 		out.replace(ctx, *resp.Replace)
@@ -97,8 +101,10 @@ func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
 		return
 	}
 	if !b.runLater(ctx, func(ctx context.Context) { resp.Later(ctx, out) }) {
-		out.say(ctx, chat.Message{Tone: chat.Warning, Title: chat.Plain("There is too much to do right now"),
-			Sections: []chat.Section{{Lines: []chat.Text{chat.Plain("Nothing was done. Please try again in a minute.")}}}})
+		out.say(ctx, chat.Message{
+			Tone: chat.Warning, Title: chat.Plain("There is too much to do right now"),
+			Sections: []chat.Section{{Lines: []chat.Text{chat.Plain("Nothing was done. Please try again in a minute.")}}},
+		})
 	}
 }
 

@@ -113,7 +113,7 @@ func load(what string) error {
 }
 
 func sendSlash(client *http.Client, address, body string) error {
-	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(body)) //nolint:noctx // ends with the process
+	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -65,8 +65,8 @@ func (c *limitCheck) length(what, s string, least, most int) int {
 	return n
 }
 
-func (c *limitCheck) count(what string, n, least, most int) {
-	if n < least || n > most {
+func (c *limitCheck) count(what string, n, most int) {
+	if n < 1 || n > most {
 		c.fail(what, n)
 	}
 }
@@ -92,14 +92,14 @@ func (c *limitCheck) block(b slack.Block) {
 	case *slack.RichTextBlock:
 		c.richText(b)
 	case *slack.ContextBlock:
-		c.count("context elements", len(b.ContextElements.Elements), 1, 10)
+		c.count("context elements", len(b.ContextElements.Elements), 10)
 		for _, e := range b.ContextElements.Elements {
 			if t, ok := e.(*slack.TextBlockObject); ok {
 				c.object("context text", t, 3_000)
 			}
 		}
 	case *slack.ActionBlock:
-		c.count("actions", len(b.Elements.ElementSet), 1, 25)
+		c.count("actions", len(b.Elements.ElementSet), 25)
 		seen := map[string]bool{}
 		for _, e := range b.Elements.ElementSet {
 			c.element(e, seen)
@@ -110,7 +110,7 @@ func (c *limitCheck) block(b slack.Block) {
 		if !c.view {
 			c.fail("input in a message", 1)
 		}
-		c.count("input block ID", len(b.BlockID), 1, 255)
+		c.count("input block ID", len(b.BlockID), 255)
 		c.object("label", b.Label, 2_000)
 		if b.Hint != nil {
 			c.object("hint", b.Hint, 2_000)
@@ -122,7 +122,7 @@ func (c *limitCheck) block(b slack.Block) {
 }
 
 func (c *limitCheck) richText(b *slack.RichTextBlock) {
-	c.count("rich text elements", len(b.Elements), 1, 1_000)
+	c.count("rich text elements", len(b.Elements), 1_000)
 	for _, e := range b.Elements {
 		section, ok := e.(*slack.RichTextSection)
 		if !ok {
@@ -143,9 +143,9 @@ func (c *limitCheck) richText(b *slack.RichTextBlock) {
 
 func (c *limitCheck) table(b *slack.TableBlock) {
 	c.tables++
-	c.count("table rows", len(b.Rows), 1, 100)
+	c.count("table rows", len(b.Rows), 100)
 	for _, row := range b.Rows {
-		c.count("table columns", len(row), 1, 20)
+		c.count("table columns", len(row), 20)
 		for _, cell := range row {
 			if raw, ok := cell.(*slack.TableRawTextCell); ok {
 				c.cells += c.length("cell", raw.Text, 1, 3_000)
@@ -175,7 +175,7 @@ func (c *limitCheck) element(e slack.BlockElement, seen map[string]bool) {
 		c.options(e)
 	case *slack.PlainTextInputBlockElement:
 		id = e.ActionID
-		c.count("longest input", e.MaxLength, 1, 3_000)
+		c.count("longest input", e.MaxLength, 3_000)
 		c.length("initial value", e.InitialValue, 0, e.MaxLength)
 		if e.Placeholder != nil {
 			c.object("placeholder", e.Placeholder, 150)
@@ -195,7 +195,7 @@ func (c *limitCheck) options(e *slack.SelectBlockElement) {
 		c.object("placeholder", e.Placeholder, 150)
 	}
 	if e.Type == slack.OptTypeStatic {
-		c.count("options", len(e.Options), 1, 100)
+		c.count("options", len(e.Options), 100)
 	}
 	for _, o := range e.Options {
 		c.object("option", o.Text, 75)

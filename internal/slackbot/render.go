@@ -254,15 +254,18 @@ func (r *renderer) span(s chat.Span) slack.RichTextSectionElement {
 			return own(label, nil)
 		}
 		return slack.NewRichTextSectionLinkElement(s.URL, label, nil)
+	case chat.SpanBold:
+		return r.plain(s.Value, boldStyle)
+	case chat.SpanPlain:
 	}
-	if s.Value == "" {
+	return r.plain(s.Value, nil)
+}
+
+func (r *renderer) plain(s string, style *slack.RichTextSectionTextStyle) slack.RichTextSectionElement {
+	if s == "" {
 		return nil
 	}
-	style := (*slack.RichTextSectionTextStyle)(nil)
-	if s.Kind == chat.SpanBold {
-		style = boldStyle
-	}
-	return own(r.take(words(s.Value)), style)
+	return own(r.take(words(s)), style)
 }
 
 // words are mdebot's own, which may contain line breaks.

@@ -29,7 +29,7 @@ func (b *Bot) runSockets(ctx context.Context) error {
 	for range sockets {
 		client := socketmode.New(b.client, socketmode.OptionReadLimit(maxFrame), socketmode.OptionDialer(b.dialer))
 		running.Go(func() {
-			if err := client.RunContext(ctx); err != nil && ctx.Err() == nil {
+			if err := client.RunContext(ctx); ctx.Err() == nil {
 				cancel(fmt.Errorf("socket mode: %w", refusal("open a connection", err)))
 			}
 		})
@@ -62,6 +62,7 @@ func (b *Bot) readSocket(ctx context.Context, client *socketmode.Client) {
 				b.logger.WarnContext(ctx, "socket mode connection failed")
 			case socketmode.EventTypeConnected:
 				b.logger.InfoContext(ctx, "socket mode connected")
+			default: // deliveries are told by their envelope
 			}
 			if req == nil || req.EnvelopeID == "" {
 				continue

@@ -22,7 +22,7 @@ const (
 
 // deliver sends the answer to something that was acknowledged before: a message,
 // or an invoke whose time was over.
-func (b *Bot) deliver(ctx context.Context, h chat.Handler, inv chat.Invocation, resp chat.Response, targeted bool) {
+func (b *Bot) deliver(ctx context.Context, inv chat.Invocation, resp chat.Response, targeted bool) {
 	rs := b.replies(inv, resp.Audience, targeted)
 	m := resp.Message
 	if m == nil {

@@ -162,7 +162,7 @@ func (b *Bot) onMessage(w http.ResponseWriter, r *http.Request, h chat.Handler, 
 	}
 	b.standings.saw(by, inv.In.ID)
 	accepted := b.tasks.start(func(ctx context.Context) {
-		b.deliver(ctx, h, inv, b.handle(ctx, h, inv), a.Recipient.IsTargeted)
+		b.deliver(ctx, inv, b.handle(ctx, h, inv), a.Recipient.IsTargeted)
 	})
 	if !accepted {
 		b.seen.forget(inv.Delivery)

@@ -43,7 +43,8 @@ func FuzzToken(f *testing.F) {
 	f.Add("Bearer " + strings.Repeat(".", 9000))
 	f.Add("Bearer eyJhbGciOiJub25lIn0.e30.")
 
-	keys := &keySet{now: func() time.Time { return now }, http: http.DefaultClient,
+	keys := &keySet{
+		now: func() time.Time { return now }, http: http.DefaultClient,
 		keys:    map[string]*signingKey{"k": {id: "k", public: &published.PublicKey, endorsements: []string{teamsChannel}}},
 		fetched: now, tried: now,
 	}

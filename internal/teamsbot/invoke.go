@@ -75,7 +75,7 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 		return
 	}
 	b.standings.saw(by, inv.In.ID)
-	respond(w, b.withinTime(h, inv, say, func(resp chat.Response) reply { return answer(h, inv, d.form, resp) }))
+	respond(w, b.withinTime(h, inv, say, func(resp chat.Response) reply { return answer(inv, d.form, resp) }))
 }
 
 // withinTime asks h and returns its answer, or a word that it follows when h
@@ -96,7 +96,7 @@ func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) o
 			}
 		case <-gone:
 			if rep.late == nil {
-				b.deliver(ctx, h, inv, resp, false)
+				b.deliver(ctx, inv, resp, false)
 				return
 			}
 			rep.late(ctx)
@@ -168,14 +168,14 @@ const (
 )
 
 // answerCard draws the answer to a button, a menu or a form on a card.
-func (b *Bot) answerCard(h chat.Handler, inv chat.Invocation, form string, resp chat.Response) reply {
+func (b *Bot) answerCard(inv chat.Invocation, form string, resp chat.Response) reply {
 	rs := b.replies(inv, resp.Audience, false)
 	switch {
 	case len(resp.Errors) > 0:
 		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, false)}
 	case resp.Form != nil:
 		return reply{body: cardNote("Please fill in the form below."), then: func(ctx context.Context) {
-			b.deliver(ctx, h, inv, resp, false)
+			b.deliver(ctx, inv, resp, false)
 		}}
 	case inv.Kind == chat.Submit:
 		return b.answerForm(rs, inv, form, resp)
@@ -230,7 +230,7 @@ func (b *Bot) answerForm(rs *replies, inv chat.Invocation, form string, resp cha
 }
 
 // answerTask draws the answer to a button that opens a dialog, and to a dialog.
-func (b *Bot) answerTask(_ chat.Handler, inv chat.Invocation, form string, resp chat.Response) reply {
+func (b *Bot) answerTask(inv chat.Invocation, form string, resp chat.Response) reply {
 	rs := b.replies(inv, resp.Audience, false)
 	m := resp.Message
 	if m == nil {

@@ -76,8 +76,11 @@ func TestClick_answers(t *testing.T) {
 		direct string // what appears in the clicker's personal chat
 	}{
 		{"short refusal", chat.Response{Message: titled("You asked for this yourself.")}, "You asked for this yourself.", "", ""},
-		{"outside text in a note", chat.Response{Message: &chat.Message{Title: chat.Untrusted("<at>all</at> [x](https://evil.example)")}},
-			`‹at›all‹/at› \[x\](https://evil.example)`, "", ""},
+		{
+			"outside text in a note",
+			chat.Response{Message: &chat.Message{Title: chat.Untrusted("<at>all</at> [x](https://evil.example)")}},
+			`‹at›all‹/at› \[x\](https://evil.example)`, "", "",
+		},
 		{"large answer", chat.Response{Message: &long}, wordFollows, "Active", ""},
 		{"large private answer", chat.Response{Audience: chat.Personal, Message: &long}, wordPersonal, "", "Active"},
 		{"nothing to say", chat.Response{}, wordReceived, "", ""},
@@ -465,8 +468,10 @@ func TestFile_consentRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		a["name"] = "fileConsent/invoke"
-		a["value"] = map[string]any{"action": "accept", "context": map[string]any{"file": tc.key},
-			"uploadInfo": map[string]any{"uploadUrl": "http://" + tc.url + "/files/upload/1"}}
+		a["value"] = map[string]any{
+			"action": "accept", "context": map[string]any{"file": tc.key},
+			"uploadInfo": map[string]any{"uploadUrl": "http://" + tc.url + "/files/upload/1"},
+		}
 		if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 {
 			t.Errorf("%s: %+v, %v, want the invoke answered", tc.name, reply, err)
 		}

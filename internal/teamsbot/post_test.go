@@ -271,7 +271,8 @@ func TestStanding(t *testing.T) {
 	}
 	for _, p := range []identity.Principal{
 		person(loner), person("99999999-9999-4999-8999-999999999999"), person("riley"),
-		{Platform: identity.Teams, Workspace: partner, Account: riley}, {Platform: identity.Slack, Workspace: "T0", Account: "U0"},
+		{Platform: identity.Teams, Workspace: partner, Account: riley},
+		{Platform: identity.Slack, Workspace: "T0", Account: "U0"},
 	} {
 		if got, err := w.bot.Standing(t.Context(), p); got != identity.Unknown || err == nil {
 			t.Errorf("Standing(%s) = %v, %v, want an error", p, got, err)

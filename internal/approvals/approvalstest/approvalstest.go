@@ -4,7 +4,6 @@ package approvalstest
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -25,7 +24,7 @@ import (
 // Tenant is the Defender tenant, and Home the Entra tenant of the people.
 const (
 	Tenant tenant.ID = "4f6c2a1e-0000-4000-8000-000000000001"
-	Home             = "4f6c2a1e-0000-4000-8000-0000000000aa"
+	Home   string    = "4f6c2a1e-0000-4000-8000-0000000000aa"
 )
 
 // People of [Config]: Riley, Robin and Lou ask; Avery, Sam and Jo approve, Jo for
@@ -129,7 +128,7 @@ func On(t testing.TB, open storetest.Opener) *World {
 		Told:   &Told{},
 		Clock:  clock,
 		Policy: policy.NewSource(Parse(t, Config)),
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	w.Service = approvals.New(approvals.Config{
 		DB: w.DB, Audit: audit.NewLog(clock.Now), Announcer: w.Told, Policy: w.Policy,

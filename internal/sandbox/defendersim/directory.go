@@ -14,8 +14,10 @@ const FamilyDirectory Family = "directory"
 func getUser(w http.ResponseWriter, c call) error {
 	u, ok := c.tenant.server.entra.User(c.tenant.id, strings.ToLower(c.PathValue("id")))
 	if !ok {
-		return &apiError{status: http.StatusNotFound, code: "Request_ResourceNotFound",
-			message: "Resource '" + c.PathValue("id") + "' does not exist or one of its queried reference-property objects are not present."}
+		return &apiError{
+			status: http.StatusNotFound, code: "Request_ResourceNotFound",
+			message: "Resource '" + c.PathValue("id") + "' does not exist or one of its queried reference-property objects are not present.",
+		}
 	}
 	return writeJSON(w, http.StatusOK, graphUser(u.Object, u.Disabled, u.Guest, ""))
 }
@@ -23,8 +25,10 @@ func getUser(w http.ResponseWriter, c call) error {
 func groupMembers(w http.ResponseWriter, c call) error {
 	users, groups, ok := c.tenant.server.entra.TransitiveMembers(c.tenant.id, strings.ToLower(c.PathValue("id")))
 	if !ok {
-		return &apiError{status: http.StatusNotFound, code: "Request_ResourceNotFound",
-			message: "Resource '" + c.PathValue("id") + "' does not exist or one of its queried reference-property objects are not present."}
+		return &apiError{
+			status: http.StatusNotFound, code: "Request_ResourceNotFound",
+			message: "Resource '" + c.PathValue("id") + "' does not exist or one of its queried reference-property objects are not present.",
+		}
 	}
 	members := []map[string]any{}
 	for _, u := range users {

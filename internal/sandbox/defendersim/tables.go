@@ -12,21 +12,46 @@ import (
 // of them begin with.
 var eventColumns = map[string][]Column{
 	"DeviceProcessEvents": {
-		{"ActionType", "String"}, {"FileName", "String"}, {"FolderPath", "String"}, {"SHA1", "String"}, {"SHA256", "String"},
-		{"ProcessId", "Int64"}, {"ProcessCommandLine", "String"}, {"AccountDomain", "String"}, {"AccountName", "String"},
-		{"InitiatingProcessFileName", "String"}, {"InitiatingProcessId", "Int64"}, {"InitiatingProcessCommandLine", "String"},
+		{"ActionType", "String"},
+		{"FileName", "String"},
+		{"FolderPath", "String"},
+		{"SHA1", "String"},
+		{"SHA256", "String"},
+		{"ProcessId", "Int64"},
+		{"ProcessCommandLine", "String"},
+		{"AccountDomain", "String"},
+		{"AccountName", "String"},
+		{"InitiatingProcessFileName", "String"},
+		{"InitiatingProcessId", "Int64"},
+		{"InitiatingProcessCommandLine", "String"},
 	},
 	"DeviceNetworkEvents": {
-		{"ActionType", "String"}, {"RemoteIP", "String"}, {"RemotePort", "Int32"}, {"RemoteUrl", "String"},
-		{"LocalIP", "String"}, {"Protocol", "String"}, {"InitiatingProcessFileName", "String"}, {"InitiatingProcessAccountName", "String"},
+		{"ActionType", "String"},
+		{"RemoteIP", "String"},
+		{"RemotePort", "Int32"},
+		{"RemoteUrl", "String"},
+		{"LocalIP", "String"},
+		{"Protocol", "String"},
+		{"InitiatingProcessFileName", "String"},
+		{"InitiatingProcessAccountName", "String"},
 	},
 	"DeviceLogonEvents": {
-		{"ActionType", "String"}, {"LogonType", "String"}, {"AccountDomain", "String"}, {"AccountName", "String"},
-		{"IsLocalAdmin", "SByte"}, {"RemoteIP", "String"}, {"RemoteDeviceName", "String"},
+		{"ActionType", "String"},
+		{"LogonType", "String"},
+		{"AccountDomain", "String"},
+		{"AccountName", "String"},
+		{"IsLocalAdmin", "SByte"},
+		{"RemoteIP", "String"},
+		{"RemoteDeviceName", "String"},
 	},
 	"DeviceFileEvents": {
-		{"ActionType", "String"}, {"FileName", "String"}, {"FolderPath", "String"}, {"SHA1", "String"}, {"SHA256", "String"},
-		{"InitiatingProcessFileName", "String"}, {"InitiatingProcessAccountName", "String"},
+		{"ActionType", "String"},
+		{"FileName", "String"},
+		{"FolderPath", "String"},
+		{"SHA1", "String"},
+		{"SHA256", "String"},
+		{"InitiatingProcessFileName", "String"},
+		{"InitiatingProcessAccountName", "String"},
 	},
 }
 
@@ -90,9 +115,18 @@ func (t *Tenant) eventTable(name string, events []estate.Event, w window) Table 
 func (t *Tenant) deviceInfo(w window) Table {
 	machines := t.allMachines()
 	columns := []Column{
-		{"Timestamp", "DateTime"}, {"DeviceId", "String"}, {"DeviceName", "String"}, {"OSPlatform", "String"}, {"OSVersion", "String"},
-		{"OSBuild", "Int64"}, {"PublicIP", "String"}, {"IsAzureADJoined", "SByte"}, {"LoggedOnUsers", "String"}, {"MachineGroup", "String"},
-		{"OnboardingStatus", "String"}, {"ExposureLevel", "String"},
+		{"Timestamp", "DateTime"},
+		{"DeviceId", "String"},
+		{"DeviceName", "String"},
+		{"OSPlatform", "String"},
+		{"OSVersion", "String"},
+		{"OSBuild", "Int64"},
+		{"PublicIP", "String"},
+		{"IsAzureADJoined", "SByte"},
+		{"LoggedOnUsers", "String"},
+		{"MachineGroup", "String"},
+		{"OnboardingStatus", "String"},
+		{"ExposureLevel", "String"},
 	}
 	return Table{columns, func(yield func([]any) bool) {
 		for _, m := range machines {
@@ -122,8 +156,14 @@ func (t *Tenant) alertInfo(w window) Table {
 	alerts := t.visibleAlerts(func(a *estate.Alert) bool { return w.holds(a.AlertCreationTime.Time) })
 	slices.SortStableFunc(alerts, alertEntity.natural)
 	columns := []Column{
-		{"Timestamp", "DateTime"}, {"AlertId", "String"}, {"Title", "String"}, {"Category", "String"}, {"Severity", "String"},
-		{"ServiceSource", "String"}, {"DetectionSource", "String"}, {"AttackTechniques", "String"},
+		{"Timestamp", "DateTime"},
+		{"AlertId", "String"},
+		{"Title", "String"},
+		{"Category", "String"},
+		{"Severity", "String"},
+		{"ServiceSource", "String"},
+		{"DetectionSource", "String"},
+		{"AttackTechniques", "String"},
 	}
 	return Table{columns, func(yield func([]any) bool) {
 		for _, a := range alerts {

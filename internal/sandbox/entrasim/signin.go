@@ -84,8 +84,12 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, *refused)
 		return
 	}
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	q := r.URL.Query()
-	user, ok := s.User(r.PathValue("tenant"), r.PostFormValue("user"))
+	user, ok := s.User(r.PathValue("tenant"), r.PostForm.Get("user"))
 	back, _ := url.Parse(q.Get("redirect_uri")) // checked by asksToSignIn
 	answer := back.Query()
 	answer.Set("state", q.Get("state"))

@@ -72,8 +72,10 @@ func (s *Server) tokenV2(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (string, *Issued, *refusal) {
 	if r.Method != http.MethodPost {
-		return "", nil, &refusal{http.StatusBadRequest, "invalid_request", 900561,
-			fmt.Sprintf("The endpoint only accepts POST requests. Received a %s request.", r.Method)}
+		return "", nil, &refusal{
+			http.StatusBadRequest, "invalid_request", 900561,
+			fmt.Sprintf("The endpoint only accepts POST requests. Received a %s request.", r.Method),
+		}
 	}
 	if err := r.ParseForm(); err != nil {
 		return "", nil, missing("grant_type")
@@ -83,8 +85,10 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 	case "":
 		return "", nil, missing("grant_type")
 	default:
-		return "", nil, &refusal{http.StatusBadRequest, "unsupported_grant_type", 70003,
-			fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant)}
+		return "", nil, &refusal{
+			http.StatusBadRequest, "unsupported_grant_type", 70003,
+			fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant),
+		}
 	}
 	clientID, secret := credentials(r)
 	if clientID == "" {
@@ -127,8 +131,10 @@ func (s *Server) client(tenant, clientID, secret string) (*App, *refusal) {
 	}
 	switch {
 	case secret == "":
-		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000216,
-			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type."}
+		return nil, &refusal{
+			http.StatusUnauthorized, "invalid_client", 7000216,
+			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
+		}
 	case secret != app.Secret:
 		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf(
 			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", clientID)}
@@ -155,8 +161,10 @@ func credentials(r *http.Request) (id, secret string) {
 }
 
 func missing(parameter string) *refusal {
-	return &refusal{http.StatusBadRequest, "invalid_request", 900144,
-		fmt.Sprintf("The request body must contain the following parameter: '%s'.", parameter)}
+	return &refusal{
+		http.StatusBadRequest, "invalid_request", 900144,
+		fmt.Sprintf("The request body must contain the following parameter: '%s'.", parameter),
+	}
 }
 
 func (s *Server) refuse(w http.ResponseWriter, e refusal) {

@@ -21,6 +21,7 @@ func isWindows(m Machine) bool { return strings.HasPrefix(m.OSPlatform, "Windows
 func isLinux(m Machine) bool {
 	return m.OSPlatform == ubuntu.platform || m.OSPlatform == redHat.platform
 }
+
 func isDesktop(m Machine) bool {
 	return isWindows(m) && !strings.HasPrefix(m.OSPlatform, "WindowsServer") && len(m.Users) > 0
 }
@@ -40,8 +41,10 @@ var detections = []detection{
 		techniques:  []string{"T1059.001", "T1027"}, on: isDesktop,
 		evidence: func(m Machine, at time.Time) []Evidence {
 			parent := process{file: "cmd.exe", folder: system32, id: 5120}
-			p := process{file: "powershell.exe", folder: powershell, id: 7344, parent: &parent, status: "Detected",
-				command: "powershell.exe -nop -w hidden -enc SQBFAFgAIAAoAE4AZQB3AC0ATwBiAGoAZQBjAHQA"}
+			p := process{
+				file: "powershell.exe", folder: powershell, id: 7344, parent: &parent, status: "Detected",
+				command: "powershell.exe -nop -w hidden -enc SQBFAFgAIAAoAE4AZQB3AC0ATwBiAGoAZQBjAHQA",
+			}
 			return []Evidence{p.evidence(at), ipEvidence(at, commandServer)}
 		},
 	},

@@ -62,8 +62,10 @@ func (g *generator) uuid() string {
 	return id.String()
 }
 
-var firstNames = strings.Fields("Avery Riley Jordan Sam Noor Priya Mateo Lena Tomasz Ines Kofi Yuki Omar Freya Hugo Amina Pavel Chloe Diego Mei")
-var lastNames = strings.Fields("Chen Okafor Novak Silva Haddad Larsen Kim Moreau Schmidt Iyer Costa Walsh Tanaka Petrov Mensah Rossi")
+var (
+	firstNames = strings.Fields("Avery Riley Jordan Sam Noor Priya Mateo Lena Tomasz Ines Kofi Yuki Omar Freya Hugo Amina Pavel Chloe Diego Mei")
+	lastNames  = strings.Fields("Chen Okafor Novak Silva Haddad Larsen Kim Moreau Schmidt Iyer Costa Walsh Tanaka Petrov Mensah Rossi")
+)
 
 func (g *generator) people() {
 	seen := map[string]bool{}

@@ -177,7 +177,8 @@ func (s *Server) BadTokens(serviceURL string) []BadToken {
 	add("algorithm RS512", "Bearer "+sign(header(object{"alg": "RS512"}), claims(nil), key.private))
 	add("algorithm PS256", "Bearer "+sign(header(object{"alg": "PS256"}), claims(nil), key.private))
 	add("key inside the header", "Bearer "+sign(merge(header(object{"kid": "mine"}), object{"jwk": object{
-		"kty": "RSA", "kid": "mine", "n": encode(stranger.N.Bytes()), "e": "AQAB"}}), claims(nil), stranger))
+		"kty": "RSA", "kid": "mine", "n": encode(stranger.N.Bytes()), "e": "AQAB",
+	}}), claims(nil), stranger))
 	signed("no key ID", header(object{"kid": nil}), claims(nil))
 	signed("key ID that is a number", header(object{"kid": 7}), claims(nil))
 	signed("unknown critical header", header(object{"crit": []string{"x"}, "x": 1}), claims(nil))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -319,7 +320,7 @@ func TestClient_mentionsAndDelivery(t *testing.T) {
 	if place := got["conversation"].(map[string]any)["id"]; place != channel+";messageid="+id {
 		t.Errorf("conversation %v, want the new thread", place)
 	}
-	if _, err := f.Message(t.Context(), loner, channel, "x", ""); err != ErrNotMember {
+	if _, err := f.Message(t.Context(), loner, channel, "x", ""); !errors.Is(err, ErrNotMember) {
 		t.Errorf("message of somebody outside = %v", err)
 	}
 }
