@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
@@ -22,21 +24,45 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// auditCmd reads the audit log, also while the bot runs. Like the commands for
-// the database it needs no setting but the database's address.
-type auditCmd struct {
-	Verify  auditVerifyCmd  `cmd:"" help:"Verify every tenant's chain; exit code 1 names the first bad record."`
-	Export  auditExportCmd  `cmd:"" help:"Print records, or one decision record per request."`
-	Report  auditReportCmd  `cmd:"" help:"Print a month's figures."`
-	Request auditRequestCmd `cmd:"" help:"Print everything about one request as one JSON document."`
+// auditCommand reads the audit log, also while the bot runs. Like the commands
+// for the database it needs no setting but the database's address.
+func auditCommand(p *process) *cobra.Command {
+	var verify auditVerify
+	verifying := leaf("verify [flags]", "Verify every tenant's chain; exit code 1 names the first bad record.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return verify.run(ctx, p) })
+	f := verifying.Flags()
+	f.StringVar(&verify.anchor, "anchor", "", "`FILE` of anchors that were written elsewhere; the newest of each tenant must lie on its chain.")
+	f.StringVar(&verify.publicKey, "public-key", "", "Accept only anchors signed by this key, in `BASE64`. MDEBOT_AUDIT_KEY serves as well.")
+
+	var export auditExport
+	exporting := leaf("export [flags]", "Print records, or one decision record per request.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return export.run(ctx, p) })
+	f = exporting.Flags()
+	f.StringVar(&export.format, "format", "jsonl", "jsonl has the exact columns, to be verified elsewhere; csv is for spreadsheets.")
+	f.StringVar(&export.since, "since", "", "First `DATE` or moment, such as 2026-11-01 or 2026-11-01T08:00:00Z.")
+	f.StringVar(&export.until, "until", "", "First `DATE` or moment no longer included.")
+	f.BoolVar(&export.requests, "requests", false, "One decision record for each request opened in that time, as JSON lines.")
+	f.StringVar(&export.tenant, "tenant", "", "Only the tenant with this `ID`.")
+
+	var report auditReport
+	reporting := leaf("report --month YYYY-MM [flags]", "Print a month's figures.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return report.run(ctx, p) })
+	f = reporting.Flags()
+	f.StringVar(&report.month, "month", "", "The month, as `YYYY-MM`, in UTC.")
+	f.StringVar(&report.tenant, "tenant", "", "Only the tenant with this `ID`.")
+	required(reporting, "month")
+
+	var only string
+	request := leaf("request NUMBER [flags]", "Print everything about one request as one JSON document.", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error { return printDecision(ctx, p, args[0], only) })
+	request.Flags().StringVar(&only, "tenant", "", "`ID` of the tenant; needed when the database holds several.")
+
+	return group("audit", "Verify, export and report the audit log; also while the bot runs.", verifying, exporting, reporting, request)
 }
 
-type auditVerifyCmd struct {
-	Anchor    string `placeholder:"FILE" help:"Anchors that were written elsewhere; the newest of each tenant must lie on its chain."`
-	PublicKey string `placeholder:"BASE64" help:"Accept only anchors signed by this key. MDEBOT_AUDIT_KEY serves as well."`
-}
+type auditVerify struct{ anchor, publicKey string }
 
-func (c auditVerifyCmd) Run(ctx context.Context, p *process) error {
+func (c *auditVerify) run(ctx context.Context, p *process) error {
 	known, err := c.anchors(p)
 	if err != nil {
 		return err
@@ -60,11 +86,11 @@ func (c auditVerifyCmd) Run(ctx context.Context, p *process) error {
 }
 
 // anchors are the newest of each tenant in the file, their signatures verified.
-func (c auditVerifyCmd) anchors(p *process) (map[tenant.ID]audit.Anchor, error) {
-	if c.Anchor == "" {
+func (c *auditVerify) anchors(p *process) (map[tenant.ID]audit.Anchor, error) {
+	if c.anchor == "" {
 		return nil, nil
 	}
-	public := c.PublicKey
+	public := c.publicKey
 	if text := settingOr(p.environ, "MDEBOT_AUDIT_KEY", ""); public == "" && text != "" {
 		key, err := audit.ParseKey(text)
 		if err != nil {
@@ -72,21 +98,21 @@ func (c auditVerifyCmd) anchors(p *process) (map[tenant.ID]audit.Anchor, error) 
 		}
 		public = key.Public()
 	}
-	f, err := os.Open(c.Anchor)
+	f, err := os.Open(c.anchor)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	newest, restores, err := anchor.Newest(f, public)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Anchor, err)
+		return nil, fmt.Errorf("%s: %w", c.anchor, err)
 	}
 	for _, a := range restores {
 		fmt.Fprintf(p.stdout, "%s: at %s people accepted a restored database; it lacked what had been anchored up to %d\n",
 			a.Tenant, a.At.UTC().Format(time.RFC3339), a.Replaces.Seq)
 	}
 	if len(newest) == 0 {
-		return nil, fmt.Errorf("%s holds no anchor", c.Anchor)
+		return nil, fmt.Errorf("%s holds no anchor", c.anchor)
 	}
 	return newest, nil
 }
@@ -108,37 +134,37 @@ func verifyChain(ctx context.Context, p *process, db durable.DBTX, id tenant.ID,
 	return nil
 }
 
-type auditExportCmd struct {
-	Format   string `enum:"jsonl,csv" default:"jsonl" help:"jsonl has the exact columns, to be verified elsewhere; csv is for spreadsheets."`
-	Since    string `placeholder:"DATE" help:"First day or moment, such as 2026-11-01 or 2026-11-01T08:00:00Z."`
-	Until    string `placeholder:"DATE" help:"First day or moment no longer included."`
-	Requests bool   `help:"One decision record for each request opened in that time, as JSON lines."`
-	Tenant   string `placeholder:"ID" help:"Only this tenant."`
+type auditExport struct {
+	format, since, until, tenant string
+	requests                     bool
 }
 
-func (c auditExportCmd) Run(ctx context.Context, p *process) error {
-	since, err := parseMoment(c.Since)
+func (c *auditExport) run(ctx context.Context, p *process) error {
+	since, err := parseMoment(c.since)
 	if err != nil {
 		return err
 	}
-	until, err := parseMoment(c.Until)
+	until, err := parseMoment(c.until)
 	if err != nil {
 		return err
 	}
-	if c.Requests && c.Format == "csv" {
+	if c.format != "jsonl" && c.format != "csv" {
+		return fmt.Errorf("--format %s: write jsonl or csv", c.format)
+	}
+	if c.requests && c.format == "csv" {
 		return errors.New("decision records are nested; export them as jsonl")
 	}
 	return withView(ctx, p, func(v *store.View) error {
-		tenants, err := auditTenants(ctx, v.Read(), c.Tenant)
+		tenants, err := auditTenants(ctx, v.Read(), c.tenant)
 		if err != nil {
 			return err
 		}
 		out := bufio.NewWriter(p.stdout)
 		write := exportJSON(out)
 		switch {
-		case c.Requests:
+		case c.requests:
 			write = exportDecisions(ctx, v.Read(), out)
-		case c.Format == "csv":
+		case c.format == "csv":
 			if write, err = exportCSV(out); err != nil {
 				return err
 			}
@@ -213,29 +239,24 @@ func auditTenants(ctx context.Context, db durable.DBTX, only string) ([]tenant.I
 	return audit.Tenants(ctx, db)
 }
 
-type auditRequestCmd struct {
-	Number string `arg:"" help:"Number of the request, such as 142."`
-	Tenant string `placeholder:"ID" help:"Needed when the database holds several tenants."`
-}
-
-func (c auditRequestCmd) Run(ctx context.Context, p *process) error {
-	number, err := strconv.ParseInt(c.Number, 10, 64)
+func printDecision(ctx context.Context, p *process, request, only string) error {
+	number, err := strconv.ParseInt(request, 10, 64)
 	if err != nil {
-		return fmt.Errorf("%q is no number of a request", c.Number)
+		return fmt.Errorf("%q is no number of a request", request)
 	}
 	return withView(ctx, p, func(v *store.View) error {
-		tenants, err := auditTenants(ctx, v.Read(), c.Tenant)
+		tenants, err := auditTenants(ctx, v.Read(), only)
 		if err != nil {
 			return err
 		}
 		if len(tenants) != 1 {
 			return fmt.Errorf("the database holds %d tenants; name one with --tenant", len(tenants))
 		}
-		request, err := approvals.RequestID(ctx, v.Read(), tenants[0], number)
+		id, err := approvals.RequestID(ctx, v.Read(), tenants[0], number)
 		if err != nil {
 			return err
 		}
-		d, err := approvals.ReadDecision(ctx, v.Read(), tenants[0], request)
+		d, err := approvals.ReadDecision(ctx, v.Read(), tenants[0], id)
 		if err != nil {
 			return err
 		}
@@ -246,19 +267,16 @@ func (c auditRequestCmd) Run(ctx context.Context, p *process) error {
 	})
 }
 
-type auditReportCmd struct {
-	Month  string `required:"" placeholder:"YYYY-MM" help:"The month, in UTC."`
-	Tenant string `placeholder:"ID" help:"Only this tenant."`
-}
+type auditReport struct{ month, tenant string }
 
-func (c auditReportCmd) Run(ctx context.Context, p *process) error {
-	since, err := time.Parse("2006-01", c.Month)
+func (c *auditReport) run(ctx context.Context, p *process) error {
+	since, err := time.Parse("2006-01", c.month)
 	if err != nil {
-		return fmt.Errorf("%q is no month such as 2026-11", c.Month)
+		return fmt.Errorf("%q is no month such as 2026-11", c.month)
 	}
 	until := since.AddDate(0, 1, 0)
 	return withView(ctx, p, func(v *store.View) error {
-		tenants, err := auditTenants(ctx, v.Read(), c.Tenant)
+		tenants, err := auditTenants(ctx, v.Read(), c.tenant)
 		if err != nil {
 			return err
 		}
@@ -271,7 +289,7 @@ func (c auditReportCmd) Run(ctx context.Context, p *process) error {
 			if err != nil {
 				return err
 			}
-			if err := printFigures(p, id, c.Month, f, delays); err != nil {
+			if err := printFigures(p, id, c.month, f, delays); err != nil {
 				return err
 			}
 		}

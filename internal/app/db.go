@@ -8,29 +8,39 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/notify"
 	"github.com/mdebot/mdebot/internal/store"
 )
 
-// dbCmd looks after the database. Its commands read MDEBOT_DATABASE_URL and no
-// other setting, so that they work where no secret is at hand.
-type dbCmd struct {
-	Migrate dbMigrateCmd `cmd:"" help:"Bring the database to this program's schema, then stop. serve does the same at start."`
-	Status  dbStatusCmd  `cmd:"" help:"Print engine, schema, row counts and the oldest waiting message."`
-	Backup  dbBackupCmd  `cmd:"" help:"Copy a SQLite database to a new file, also while the bot runs."`
-	Check   dbCheckCmd   `cmd:"" help:"Verify the database's structure and every tenant's audit chain, also while the bot runs."`
-	Move    dbMoveCmd    `cmd:"" help:"Move a SQLite database to an empty PostgreSQL database while the bot is stopped."`
+// dbCommand looks after the database. Its commands read MDEBOT_DATABASE_URL and
+// no other setting, so that they work where no secret is at hand.
+func dbCommand(p *process) *cobra.Command {
+	var to string
+	move := leaf("move --to URL", "Move a SQLite database to an empty PostgreSQL database while the bot is stopped.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return moveDatabase(ctx, p, to) })
+	move.Flags().StringVar(&to, "to", "", "`URL` of an empty PostgreSQL database (postgres://…). Give the password in PGPASSWORD or a PGPASSFILE, not here, where other users of this machine see it.")
+	required(move, "to")
+	return group("db", "Look after the database: migrate, status, backup, check, move.",
+		leaf("migrate", "Bring the database to this program's schema, then stop. serve does the same at start.", cobra.NoArgs,
+			func(ctx context.Context, _ []string) error { return migrateDatabase(ctx, p) }),
+		leaf("status", "Print engine, schema, row counts and the oldest waiting message.", cobra.NoArgs,
+			func(ctx context.Context, _ []string) error { return printDatabaseStatus(ctx, p) }),
+		leaf("backup FILE", "Copy a SQLite database to a new file, also while the bot runs.", cobra.ExactArgs(1),
+			func(ctx context.Context, args []string) error { return backUpDatabase(ctx, p, args[0]) }),
+		leaf("check", "Verify the database's structure and every tenant's audit chain, also while the bot runs.", cobra.NoArgs,
+			func(ctx context.Context, _ []string) error { return checkDatabase(ctx, p) }),
+		move)
 }
 
 func databaseURL(p *process) string {
 	return settingOr(p.environ, "MDEBOT_DATABASE_URL", "sqlite:mdebot.db")
 }
 
-type dbMigrateCmd struct{}
-
-func (dbMigrateCmd) Run(ctx context.Context, p *process) error {
+func migrateDatabase(ctx context.Context, p *process) error {
 	db, err := store.Open(ctx, databaseURL(p), store.Options{})
 	if err != nil {
 		return err
@@ -38,12 +48,10 @@ func (dbMigrateCmd) Run(ctx context.Context, p *process) error {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	return dbStatusCmd{}.Run(ctx, p)
+	return printDatabaseStatus(ctx, p)
 }
 
-type dbStatusCmd struct{}
-
-func (dbStatusCmd) Run(ctx context.Context, p *process) error {
+func printDatabaseStatus(ctx context.Context, p *process) error {
 	return withView(ctx, p, func(v *store.View) error {
 		st, err := v.Status(ctx)
 		if err != nil {
@@ -70,23 +78,17 @@ func (dbStatusCmd) Run(ctx context.Context, p *process) error {
 	})
 }
 
-type dbBackupCmd struct {
-	File string `arg:"" help:"New file to write."`
-}
-
-func (c dbBackupCmd) Run(ctx context.Context, p *process) error {
+func backUpDatabase(ctx context.Context, p *process, file string) error {
 	return withView(ctx, p, func(v *store.View) error {
-		if err := v.Backup(ctx, c.File); err != nil {
+		if err := v.Backup(ctx, file); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(p.stdout, "wrote %s; it holds everything the database does, so keep it as safe\n", c.File)
+		_, err := fmt.Fprintf(p.stdout, "wrote %s; it holds everything the database does, so keep it as safe\n", file)
 		return err
 	})
 }
 
-type dbCheckCmd struct{}
-
-func (dbCheckCmd) Run(ctx context.Context, p *process) error {
+func checkDatabase(ctx context.Context, p *process) error {
 	return withView(ctx, p, func(v *store.View) error {
 		if err := v.Check(ctx); err != nil {
 			return err
@@ -119,14 +121,10 @@ func verifyChains(ctx context.Context, db durable.DBTX) (intact []audit.Head, er
 	return intact, errors.Join(errs...)
 }
 
-type dbMoveCmd struct {
-	To string `required:"" placeholder:"postgres://…" help:"Empty PostgreSQL database. Give the password in PGPASSWORD or a PGPASSFILE, not here, where other users of this machine see it."`
-}
-
-func (c dbMoveCmd) Run(ctx context.Context, p *process) error {
+func moveDatabase(ctx context.Context, p *process, to string) error {
 	var chains []audit.Head
 	moved, err := store.Move(ctx, store.MoveInput{
-		From: databaseURL(p), To: c.To,
+		From: databaseURL(p), To: to,
 		Verify: func(ctx context.Context, copied durable.DBTX) (err error) {
 			chains, err = verifyChains(ctx, copied)
 			return err

@@ -13,28 +13,40 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/mdebot/mdebot/internal/sandbox"
 )
 
-type demoCmd struct {
-	Listen string `default:"127.0.0.1:8080" help:"Address of the page; loopback only."`
-	Bot    string `placeholder:"URL" help:"Address of a bot you run yourself with the printed settings; none is started then."`
-	Socket bool   `help:"Let the bot fetch Slack's deliveries by Socket Mode instead of being called."`
+func demoCommand(p *process) *cobra.Command {
+	var d demo
+	cmd := leaf("demo [flags]", "Run everything on this machine, with simulated Slack, Teams, Entra and Defender and a page to use them. Needs no account.",
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return d.run(ctx, p) })
+	f := cmd.Flags()
+	f.StringVar(&d.listen, "listen", "127.0.0.1:8080", "`ADDRESS` of the page; loopback only.")
+	f.StringVar(&d.bot, "bot", "", "`URL` of a bot you run yourself with the printed settings; none is started then.")
+	f.BoolVar(&d.socket, "socket", false, "Let the bot fetch Slack's deliveries by Socket Mode instead of being called.")
+	return cmd
 }
 
-// Run starts the simulators, the page and, unless one is given, the bot itself:
+type demo struct {
+	listen, bot string
+	socket      bool
+}
+
+// run starts the simulators, the page and, unless one is given, the bot itself:
 // the same as in production, with the simulators' addresses.
-func (c demoCmd) Run(ctx context.Context, p *process) (err error) {
-	host, _, err := net.SplitHostPort(c.Listen)
+func (c *demo) run(ctx context.Context, p *process) (err error) {
+	host, _, err := net.SplitHostPort(c.listen)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return &ConfigError{Faults: []error{fmt.Errorf("--listen %s: the demo has no login, so it listens on loopback only, such as 127.0.0.1:8080", c.Listen)}}
+		return &ConfigError{Faults: []error{fmt.Errorf("--listen %s: the demo has no login, so it listens on loopback only, such as 127.0.0.1:8080", c.listen)}}
 	}
-	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.Socket, Pace: true})
+	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.socket, Pace: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
-	page, err := listen(ctx, c.Listen, "", "")
+	page, err := listen(ctx, c.listen, "", "")
 	if err != nil {
 		return err
 	}
@@ -61,7 +73,7 @@ func (c demoCmd) Run(ctx context.Context, p *process) (err error) {
 	if err := printWorld(p.stdout, world, file); err != nil {
 		return err
 	}
-	if c.Bot != "" {
+	if c.bot != "" {
 		return c.withBot(ctx, p, world)
 	}
 	return demoBot(ctx, p, world, dir, file)
@@ -69,10 +81,10 @@ func (c demoCmd) Run(ctx context.Context, p *process) (err error) {
 
 // withBot connects the simulators to a bot that somebody else runs, as soon as
 // it answers.
-func (c demoCmd) withBot(ctx context.Context, p *process, world *sandbox.World) error {
-	fmt.Fprintln(p.stdout, "\nWaiting for the bot at", c.Bot)
+func (c *demo) withBot(ctx context.Context, p *process, world *sandbox.World) error {
+	fmt.Fprintln(p.stdout, "\nWaiting for the bot at", c.bot)
 	for {
-		err := world.Connect(ctx, strings.TrimRight(c.Bot, "/"))
+		err := world.Connect(ctx, strings.TrimRight(c.bot, "/"))
 		if err == nil {
 			break
 		}

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 
 	"github.com/mdebot/mdebot/internal/policy"
 )
@@ -26,18 +26,6 @@ const (
 	exitConfig = 2 // the configuration or the command line is wrong
 )
 
-type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Run the bot."`
-	Demo        demoCmd        `cmd:"" help:"Run everything on this machine, with simulated Slack, Teams, Entra and Defender and a page to use them. Needs no account."`
-	Audit       auditCmd       `cmd:"" help:"Verify, export and report the audit log; also while the bot runs."`
-	Config      configCmd      `cmd:"" help:"Check the configuration, or print a sample."`
-	DB          dbCmd          `cmd:"" name:"db" help:"Look after the database: migrate, status, backup, check, move."`
-	Policy      policyCmd      `cmd:"" help:"Say what mdebot.yaml decides, and test it."`
-	Manifest    manifestCmd    `cmd:"" help:"Print the app manifest to create the bot in Slack or Teams."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running bot whether it is ready; exit code 0 means yes."`
-	Version     versionCmd     `cmd:"" help:"Print the version."`
-}
-
 // process is what commands know about the process they run in.
 type process struct {
 	environ []string
@@ -48,46 +36,81 @@ type process struct {
 // Main runs the command line args and returns the exit code. environ has the
 // form of os.Environ. It returns when ctx ends and everything has stopped.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	var c cli
-	var exit *int
-	parser, err := kong.New(&c,
-		kong.Name("mdebot"),
-		kong.Description("Microsoft Defender for Endpoint in Slack and Teams, with two-person approval."),
-		kong.Writers(stdout, stderr),
-		kong.UsageOnError(),
-		kong.Exit(func(code int) { exit = &code }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&process{environ: environ, stdout: stdout, stderr: stderr}),
-	)
-	if err != nil {
-		fmt.Fprintln(stderr, "mdebot:", err)
-		return exitFailed
-	}
-	k, err := parser.Parse(args)
-	if exit != nil { // --help has printed what it should
-		return *exit
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "mdebot: %v\nTry: mdebot --help\n", err)
-		return exitConfig
-	}
-	err = k.Run()
+	p := &process{environ: environ, stdout: stdout, stderr: stderr}
+	root := group("mdebot", "Microsoft Defender for Endpoint in Slack and Teams, with two-person approval.",
+		serveCommand(p), demoCommand(p), auditCommand(p), configCommand(p), dbCommand(p), policyCommand(p),
+		manifestCommand(p), healthcheckCommand(p), versionCommand(p))
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
 	var config *ConfigError
+	var failed *runError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &config):
 		fmt.Fprintln(stderr, "mdebot:", config)
 		return exitConfig
-	default:
-		fmt.Fprintln(stderr, "mdebot:", err)
+	case errors.As(err, &failed):
+		fmt.Fprintln(stderr, "mdebot:", failed)
 		return exitFailed
+	default: // the command line itself
+		fmt.Fprintf(stderr, "mdebot: %v\nTry: %s --help\n", err, cmd.CommandPath())
+		return exitConfig
 	}
 }
 
-type serveCmd struct{}
+// runError is the error of a command that was understood.
+type runError struct{ error }
 
-func (serveCmd) Run(ctx context.Context, p *process) error {
+func (e *runError) Unwrap() error { return e.error }
+
+// leaf is a command that does something.
+func leaf(use, short string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: args, DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := run(cmd.Context(), args); err != nil {
+				return &runError{err}
+			}
+			return nil
+		},
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short}
+	names := make([]string, len(commands))
+	for i, c := range commands {
+		names[i] = c.Name()
+		g.AddCommand(c)
+	}
+	g.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("name a command: %s", strings.Join(names, ", "))
+		}
+		return fmt.Errorf("%s has no command %q; name one of %s", cmd.CommandPath(), args[0], strings.Join(names, ", "))
+	}
+	return g
+}
+
+// required refuses a command line without the flags.
+func required(cmd *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+}
+
+func serveCommand(p *process) *cobra.Command {
+	return leaf("serve", "Run the bot.", cobra.NoArgs, func(ctx context.Context, _ []string) error { return serve(ctx, p) })
+}
+
+func serve(ctx context.Context, p *process) error {
 	cfg, err := LoadConfig(ctx, p.environ)
 	if err != nil {
 		return err
@@ -110,14 +133,17 @@ func newLogger(cfg Config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-type configCmd struct {
-	Check   configCheckCmd   `cmd:"" help:"Check environment and mdebot.yaml; report every fault at once."`
-	Example configExampleCmd `cmd:"" help:"Print a commented mdebot.yaml."`
+func configCommand(p *process) *cobra.Command {
+	return group("config", "Check the configuration, or print a sample.",
+		leaf("check", "Check environment and mdebot.yaml; report every fault at once.", cobra.NoArgs,
+			func(ctx context.Context, _ []string) error { return checkConfig(ctx, p) }),
+		leaf("example", "Print a commented mdebot.yaml.", cobra.NoArgs, func(context.Context, []string) error {
+			_, err := io.WriteString(p.stdout, policy.Example())
+			return err
+		}))
 }
 
-type configCheckCmd struct{}
-
-func (configCheckCmd) Run(ctx context.Context, p *process) error {
+func checkConfig(ctx context.Context, p *process) error {
 	cfg, err := LoadConfig(ctx, p.environ)
 	options := cfg.policyOptions()
 	var faults []error
@@ -140,18 +166,11 @@ func (configCheckCmd) Run(ctx context.Context, p *process) error {
 	return nil
 }
 
-type configExampleCmd struct{}
-
-func (configExampleCmd) Run(p *process) error {
-	_, err := io.WriteString(p.stdout, policy.Example())
-	return err
-}
-
-type versionCmd struct{}
-
-func (versionCmd) Run(p *process) error {
-	_, err := fmt.Fprintln(p.stdout, "mdebot", Version())
-	return err
+func versionCommand(p *process) *cobra.Command {
+	return leaf("version", "Print the version.", cobra.NoArgs, func(context.Context, []string) error {
+		_, err := fmt.Fprintln(p.stdout, "mdebot", Version())
+		return err
+	})
 }
 
 // Version is the module version or the commit the binary was built from.
@@ -172,9 +191,12 @@ func Version() string {
 	return version
 }
 
-type healthcheckCmd struct{}
+func healthcheckCommand(p *process) *cobra.Command {
+	return leaf("healthcheck", "Ask the running bot whether it is ready; exit code 0 means yes.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return healthcheck(ctx, p) })
+}
 
-func (healthcheckCmd) Run(ctx context.Context, p *process) error {
+func healthcheck(ctx context.Context, p *process) error {
 	addr := settingOr(p.environ, "MDEBOT_ADMIN_LISTEN", "127.0.0.1:9090")
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {

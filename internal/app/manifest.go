@@ -3,6 +3,7 @@ package app
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -12,48 +13,48 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"github.com/spf13/cobra"
 
 	"github.com/mdebot/mdebot/internal/commands"
 )
 
-type manifestCmd struct {
-	Slack slackManifestCmd `cmd:"" help:"Print the Slack app manifest (JSON)."`
-	Teams teamsManifestCmd `cmd:"" help:"Print the Teams app manifest, or write the app package."`
+func manifestCommand(p *process) *cobra.Command {
+	var base string
+	slack := leaf("slack [flags]", "Print the Slack app manifest (JSON).", cobra.NoArgs, func(context.Context, []string) error {
+		m, err := slackManifest(base)
+		if err != nil {
+			return err
+		}
+		return writeJSON(p, m)
+	})
+	slack.Flags().StringVar(&base, "url", "", "Public `URL` of the bot, such as https://mdebot.example.com. Leave it out for Socket Mode.")
+
+	var appID, file string
+	teams := leaf("teams --app-id ID [flags]", "Print the Teams app manifest, or write the app package.", cobra.NoArgs,
+		func(context.Context, []string) error { return printTeamsManifest(p, appID, file) })
+	teams.Flags().StringVar(&appID, "app-id", "", "Microsoft App `ID` of the bot.")
+	teams.Flags().StringVar(&file, "zip", "", "Write the app package for upload to this `FILE` instead.")
+	required(teams, "app-id")
+
+	return group("manifest", "Print the app manifest to create the bot in Slack or Teams.", slack, teams)
 }
 
-type slackManifestCmd struct {
-	URL string `name:"url" placeholder:"https://mdebot.example.com" help:"Public address of the bot. Leave it out for Socket Mode."`
-}
-
-func (c slackManifestCmd) Run(p *process) error {
-	m, err := slackManifest(c.URL)
-	if err != nil {
-		return err
+func printTeamsManifest(p *process, appID, file string) error {
+	if _, err := uuid.Parse(appID); err != nil {
+		return fmt.Errorf("--app-id: %q is not a GUID", appID)
 	}
-	return writeJSON(p, m)
-}
-
-type teamsManifestCmd struct {
-	AppID string `name:"app-id" required:"" help:"Microsoft App ID of the bot."`
-	Zip   string `name:"zip" type:"path" placeholder:"mdebot-teams.zip" help:"Write the app package for upload instead."`
-}
-
-func (c teamsManifestCmd) Run(p *process) error {
-	if _, err := uuid.Parse(c.AppID); err != nil {
-		return fmt.Errorf("--app-id: %q is not a GUID", c.AppID)
-	}
-	m := teamsManifest(c.AppID)
-	if c.Zip == "" {
+	m := teamsManifest(appID)
+	if file == "" {
 		return writeJSON(p, m)
 	}
 	b, err := teamsPackage(m)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(c.Zip, b, 0o644); err != nil { //nolint:gosec // the package holds no secret
+	if err := os.WriteFile(file, b, 0o644); err != nil { //nolint:gosec // the package holds no secret
 		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, "wrote", c.Zip)
+	_, err = fmt.Fprintln(p.stdout, "wrote", file)
 	return err
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/sethvargo/go-envconfig"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
@@ -23,29 +25,52 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// policyCmd answers what a mdebot.yaml would decide. Its commands change nothing
-// and need neither Slack nor Teams.
-type policyCmd struct {
-	Explain policyExplainCmd `cmd:"" help:"Say which rule governs an action on a machine, why, and whether it could be approved."`
-	Test    policyTestCmd    `cmd:"" help:"Hold mdebot.yaml to a table of cases; exit code 1 when one differs."`
-	Who     policyWhoCmd     `cmd:"" help:"Say who could approve an action on a machine."`
+// policyCommand answers what a mdebot.yaml would decide. Its commands change
+// nothing and need neither Slack nor Teams.
+func policyCommand(p *process) *cobra.Command {
+	var explained, asked policyQuestion
+	explain := leaf("explain [flags]", "Say which rule governs an action on a machine, why, and whether it could be approved.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return explained.explain(ctx, p) })
+	explained.flags(explain.Flags())
+
+	var at string
+	who := leaf("who [flags]", "Say who could approve an action on a machine.", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return asked.who(ctx, p, at) })
+	asked.flags(who.Flags())
+	who.Flags().StringVar(&at, "at", "", "At that `DATE` (2026-11-21) or time (2026-11-21T14:00:00Z).")
+
+	var file string
+	var asJSON bool
+	test := leaf("test CASES [flags]", "Hold mdebot.yaml to a table of cases, as docs/configuration.md describes it; exit code 1 when one differs.", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error { return testPolicy(ctx, p, args[0], file, asJSON) })
+	test.Flags().StringVar(&file, "file", "", "Another `FILE` than MDEBOT_CONFIG.")
+	test.Flags().BoolVar(&asJSON, "json", false, "Print JSON.")
+
+	return group("policy", "Say what mdebot.yaml decides, and test it.", explain, test, who)
 }
 
-// policyFlags are what explain and who ask about.
-type policyFlags struct {
-	Action   string   `default:"isolate" help:"Action, such as isolate or release."`
-	Scope    string   `help:"Scope of an isolation: full or selective."`
-	Machine  string   `help:"Name, ID or address. Its facts are read from Defender unless they are given by flags."`
-	OS       string   `name:"os" help:"Fact: operating system as Defender writes it, such as WindowsServer2022."`
-	Tag      []string `help:"Fact: a tag; repeat for several."`
-	Group    string   `help:"Fact: device group."`
-	Risk     string   `help:"Fact: risk score."`
-	Exposure string   `help:"Fact: exposure level."`
-	Value    string   `help:"Fact: device value."`
-	Health   string   `help:"Fact: health status."`
-	By       string   `placeholder:"PERSON" help:"Who asks: object ID, Slack account (T…/U…) or name."`
-	File     string   `placeholder:"FILE" help:"Another file than MDEBOT_CONFIG."`
-	JSON     bool     `name:"json" help:"Print JSON."`
+// policyQuestion is what explain and who ask about.
+type policyQuestion struct {
+	action, scope, machine, by, file         string
+	os, group, risk, exposure, value, health string
+	tags                                     []string
+	json                                     bool
+}
+
+func (f *policyQuestion) flags(set *pflag.FlagSet) {
+	set.StringVar(&f.action, "action", "isolate", "Action, such as isolate or release.")
+	set.StringVar(&f.scope, "scope", "", "Scope of an isolation: full or selective.")
+	set.StringVar(&f.machine, "machine", "", "Name, ID or address. Its facts are read from Defender unless they are given by flags.")
+	set.StringVar(&f.os, "os", "", "Fact: operating system as Defender writes it, such as WindowsServer2022.")
+	set.StringArrayVar(&f.tags, "tag", nil, "Fact: a `TAG`; repeat for several.")
+	set.StringVar(&f.group, "group", "", "Fact: device group.")
+	set.StringVar(&f.risk, "risk", "", "Fact: risk score.")
+	set.StringVar(&f.exposure, "exposure", "", "Fact: exposure level.")
+	set.StringVar(&f.value, "value", "", "Fact: device value.")
+	set.StringVar(&f.health, "health", "", "Fact: health status.")
+	set.StringVar(&f.by, "by", "", "`PERSON` who asks: object ID, Slack account (T…/U…) or name.")
+	set.StringVar(&f.file, "file", "", "Another `FILE` than MDEBOT_CONFIG.")
+	set.BoolVar(&f.json, "json", false, "Print JSON.")
 }
 
 // loadPolicy reads the policy that file, or the environment, names.
@@ -71,14 +96,14 @@ type answer struct {
 	Caveats []string `json:"caveats,omitempty"`
 }
 
-func (f policyFlags) ask(ctx context.Context, p *process, pol *policy.Policy) (answer, error) {
-	action, role, err := actionNamed(f.Action, f.Scope)
+func (f *policyQuestion) ask(ctx context.Context, p *process, pol *policy.Policy) (answer, error) {
+	action, role, err := actionNamed(f.action, f.scope)
 	if err != nil {
 		return answer{}, err
 	}
 	q := policy.Question{Action: action, Role: role}
-	if f.By != "" {
-		person, err := pol.FindPerson(f.By)
+	if f.by != "" {
+		person, err := pol.FindPerson(f.by)
 		if err != nil {
 			return answer{}, err
 		}
@@ -118,12 +143,12 @@ func actionNamed(kind, scope string) (policy.Action, identity.Role, error) {
 
 // facts are the machine's: those of the flags, or what Defender says when none is
 // given, or nil when nothing is known.
-func (f policyFlags) facts(ctx context.Context, p *process) (*policy.Machine, error) {
+func (f *policyQuestion) facts(ctx context.Context, p *process) (*policy.Machine, error) {
 	given := policy.Machine{
-		Name: strings.ToLower(f.Machine), OS: f.OS, Tags: f.Tag, Group: f.Group,
-		Risk: f.Risk, Exposure: f.Exposure, Value: f.Value, Health: f.Health,
+		Name: strings.ToLower(f.machine), OS: f.os, Tags: f.tags, Group: f.group,
+		Risk: f.risk, Exposure: f.exposure, Value: f.value, Health: f.health,
 	}
-	if f.OS+f.Group+f.Risk+f.Exposure+f.Value+f.Health != "" || len(f.Tag) > 0 {
+	if f.os+f.group+f.risk+f.exposure+f.value+f.health != "" || len(f.tags) > 0 {
 		return &given, nil
 	}
 	var cfg defender.Config
@@ -134,7 +159,7 @@ func (f policyFlags) facts(ctx context.Context, p *process) (*policy.Machine, er
 	if err != nil {
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
 	}
-	if f.Machine == "" || cfg.ClientID == "" {
+	if f.machine == "" || cfg.ClientID == "" {
 		return nil, nil
 	}
 	client, err := defender.New(cfg)
@@ -142,28 +167,26 @@ func (f policyFlags) facts(ctx context.Context, p *process) (*policy.Machine, er
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
 	}
 	defer client.Close()
-	found, err := client.FindMachines(ctx, f.Machine)
+	found, err := client.FindMachines(ctx, f.machine)
 	if err != nil {
 		return nil, err
 	}
 	if len(found.Machines) != 1 {
-		return nil, fmt.Errorf("Defender knows %d machines that are or begin with %s; give an ID, or the facts by flags", len(found.Machines), f.Machine) //nolint:staticcheck // a product's name
+		return nil, fmt.Errorf("Defender knows %d machines that are or begin with %s; give an ID, or the facts by flags", len(found.Machines), f.machine) //nolint:staticcheck // a product's name
 	}
 	return cards.PolicyMachine(found.Machines[0]), nil
 }
 
-type policyExplainCmd struct{ policyFlags }
-
-func (c policyExplainCmd) Run(ctx context.Context, p *process) error {
-	pol, err := loadPolicy(p, c.File)
+func (f *policyQuestion) explain(ctx context.Context, p *process) error {
+	pol, err := loadPolicy(p, f.file)
 	if err != nil {
 		return err
 	}
-	x, err := c.ask(ctx, p, pol)
+	x, err := f.ask(ctx, p, pol)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	if f.json {
 		return printJSON(p, x)
 	}
 	var b strings.Builder
@@ -204,28 +227,23 @@ func writeApprovers(b *strings.Builder, x answer) {
 	fmt.Fprintf(b, "policy:     %s\n", x.PolicyHash)
 }
 
-type policyWhoCmd struct {
-	policyFlags
-	At string `placeholder:"DATE" help:"At that day (2026-11-21) or time (2026-11-21T14:00:00Z)."`
-}
-
-func (c policyWhoCmd) Run(ctx context.Context, p *process) error {
-	pol, err := loadPolicy(p, c.File)
+func (f *policyQuestion) who(ctx context.Context, p *process, at string) error {
+	pol, err := loadPolicy(p, f.file)
 	if err != nil {
 		return err
 	}
-	x, err := c.ask(ctx, p, pol)
+	x, err := f.ask(ctx, p, pol)
 	if err != nil {
 		return err
 	}
-	if c.At != "" {
-		note, err := policyAt(ctx, p, c.At, x.PolicyHash)
+	if at != "" {
+		note, err := policyAt(ctx, p, at, x.PolicyHash)
 		if err != nil {
 			return err
 		}
 		x.Caveats = append(x.Caveats, note)
 	}
-	if c.JSON {
+	if f.json {
 		return printJSON(p, x)
 	}
 	var b strings.Builder
@@ -273,12 +291,6 @@ func policyAt(ctx context.Context, p *process, at, hash string) (string, error) 
 	return fmt.Sprintf("another file was in force then (hash %.12s), so this is judged with today's; the records keep each request's rule, not the file", then), nil
 }
 
-type policyTestCmd struct {
-	Cases string `arg:"" help:"Table of cases, as docs/configuration.md describes it."`
-	File  string `placeholder:"FILE" help:"Another file than MDEBOT_CONFIG."`
-	JSON  bool   `name:"json" help:"Print JSON."`
-}
-
 // caseResult is one case and what differed.
 type caseResult struct {
 	Case        string   `json:"case"`
@@ -286,16 +298,16 @@ type caseResult struct {
 	Differences []string `json:"differences,omitempty"`
 }
 
-func (c policyTestCmd) Run(ctx context.Context, p *process) error {
-	pol, err := loadPolicy(p, c.File)
+func testPolicy(ctx context.Context, p *process, table, file string, asJSON bool) error {
+	pol, err := loadPolicy(p, file)
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(c.Cases)
+	text, err := os.ReadFile(table)
 	if err != nil {
 		return err
 	}
-	cases, err := policy.ParseCases(c.Cases, text)
+	cases, err := policy.ParseCases(table, text)
 	if err != nil {
 		return &ConfigError{Faults: appendFault(nil, err)}
 	}
@@ -308,7 +320,7 @@ func (c policyTestCmd) Run(ctx context.Context, p *process) error {
 			failed++
 		}
 	}
-	if c.JSON {
+	if asJSON {
 		err = printJSON(p, results)
 	} else {
 		err = printResults(p, results)

@@ -1,8 +1,10 @@
 package links
 
 import (
-	"html/template"
 	"net/http"
+
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 )
 
 // view is what a page shows. All of it is escaped.
@@ -13,14 +15,7 @@ type view struct {
 	Code            string
 }
 
-var page = template.Must(template.New("").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{{.Title}} – mdebot</title>
-<style>
+const style = `
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 12vh auto; padding: 0 1.25rem }
 h1 { font-size: 1.5rem; line-height: 1.25 }
@@ -28,23 +23,33 @@ dt { font-size: .875rem; opacity: .75 }
 dd { margin: 0 0 .75rem; font-weight: 600; overflow-wrap: anywhere }
 code { font: 600 1.25rem ui-monospace, monospace; padding: .5rem .75rem; border: 1px solid; border-radius: .375rem; display: inline-block }
 button { font: inherit; font-weight: 600; padding: .6rem 1.25rem; border-radius: .375rem; cursor: pointer }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-{{if .Account}}<dl><dt>Slack account</dt><dd>{{.Account}}</dd>
-{{if .Person}}<dt>Signed in as</dt><dd>{{.Person}}</dd>{{end}}</dl>{{end}}
-<p>{{.Text}}</p>
-{{if .Token}}<form method="post" action="/link"><input type="hidden" name="t" value="{{.Token}}"><button>Go on and sign in</button></form>{{end}}
-{{if .Code}}<p><code>/mde link {{.Code}}</code></p>{{end}}
-</main>
-</body>
-</html>
-`))
+`
+
+func (v view) page() g.Node {
+	return h.Doctype(h.HTML(h.Lang("en"),
+		h.Head(
+			h.Meta(h.Charset("utf-8")),
+			h.Meta(h.Name("viewport"), h.Content("width=device-width, initial-scale=1")),
+			h.Meta(h.Name("robots"), h.Content("noindex")),
+			h.TitleEl(g.Text(v.Title+" – mdebot")),
+			h.StyleEl(g.Raw(style)),
+		),
+		h.Body(h.Main(
+			h.H1(g.Text(v.Title)),
+			g.If(v.Account != "", h.Dl(
+				h.Dt(g.Text("Slack account")), h.Dd(g.Text(v.Account)),
+				g.If(v.Person != "", g.Group{h.Dt(g.Text("Signed in as")), h.Dd(g.Text(v.Person))}),
+			)),
+			h.P(g.Text(v.Text)),
+			g.If(v.Token != "", h.Form(h.Method("post"), h.Action("/link"),
+				h.Input(h.Type("hidden"), h.Name("t"), h.Value(v.Token)), h.Button(g.Text("Go on and sign in")))),
+			g.If(v.Code != "", h.P(h.Code(g.Text("/mde link "+v.Code)))),
+		)),
+	))
+}
 
 func show(w http.ResponseWriter, status int, v view) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_ = page.Execute(w, v) // fails only when the browser is gone
+	_ = v.page().Render(w) // fails only when the browser is gone
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 )
 
 // signIn is an authorisation code that waits to be redeemed.
@@ -56,14 +57,20 @@ func (s *Server) keys(w http.ResponseWriter, _ *http.Request) {
 	}}})
 }
 
-var chooser = template.Must(template.New("").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Sign in</title>
-<body style="font: 16px system-ui; max-width: 28rem; margin: 3rem auto">
-<h1>Pick an account</h1>
-<p>to continue to {{.App}}</p>
-{{range .Users}}<form method="post"><button name="user" value="{{.Object}}" style="font: inherit; padding: .6rem 1rem; margin: .25rem 0">{{.Name}}</button></form>
-{{end}}</body></html>
-`))
+// chooser is the page on which a person says who they are.
+func chooser(app string, users []User) g.Node {
+	return h.Doctype(h.HTML(h.Lang("en"),
+		h.Head(h.Meta(h.Charset("utf-8")), h.TitleEl(g.Text("Sign in"))),
+		h.Body(h.Style("font: 16px system-ui; max-width: 28rem; margin: 3rem auto"),
+			h.H1(g.Text("Pick an account")),
+			h.P(g.Text("to continue to "+app)),
+			g.Map(users, func(u User) g.Node {
+				return h.Form(h.Method("post"), h.Button(h.Name("user"), h.Value(u.Object),
+					h.Style("font: inherit; padding: .6rem 1rem; margin: .25rem 0"), g.Text(u.Name)))
+			}),
+		),
+	))
+}
 
 // authorize shows the page on which a person chooses who they are. There are no
 // passwords.
@@ -74,7 +81,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_ = chooser.Execute(w, map[string]any{"App": app.Name, "Users": s.Users(r.PathValue("tenant"))})
+	_ = chooser(app.Name, s.Users(r.PathValue("tenant"))).Render(w)
 }
 
 // consent signs the chosen person in and sends the browser back.
