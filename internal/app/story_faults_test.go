@@ -2,10 +2,12 @@ package app
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
@@ -187,36 +189,75 @@ func TestStory_machineActionThatDoesNotSucceed(t *testing.T) {
 	})
 }
 
-func TestStory_readsWhileDefenderIsInTrouble(t *testing.T) {
+func TestStory_answerAboutAnotherAlertIsNotShown(t *testing.T) {
 	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
-		faults := s.world.Defender.Faults
-		for i, c := range []struct {
-			fault fault.Fault
-			words string
-		}{
-			{fault.Fault{Kind: fault.Answer, Status: 400}, "Defender does not accept that"},
-			{fault.Fault{Kind: fault.Answer, Status: 401}, "Defender or Entra refuses mdebot itself"},
-			{fault.Fault{Kind: fault.Answer, Status: 403}, "needs"},
-			{fault.Fault{Kind: fault.Answer, Status: 404}, "Defender does not know that ID"},
-			{fault.Fault{Kind: fault.Answer, Status: 500}, "Defender cannot be reached"},
-			{fault.Fault{Kind: fault.Answer, Status: 200, Body: "<html>sign in</html>"}, "Defender cannot be reached"},
-			{fault.Fault{Kind: defendersim.WrongObject}, "Defender cannot be reached"},
-		} {
-			c.fault.Route = "GET /api/alerts/*"
-			faults.Add(c.fault)
-			id := "da6374729003828388" + string(rune('0'+i)) + "9_1364969609"
-			before := s.posted(on, sandbox.Riley, on.soc(), c.words)
-			on.write(sandbox.Riley, on.soc(), "alert "+id)
-			s.eventually("the answer to "+c.words, func() string {
-				if s.posted(on, sandbox.Riley, on.soc(), c.words) > before {
-					return ""
-				}
-				all := on.see(sandbox.Riley, on.soc())
-				return "last: " + all[len(all)-1].text
-			})
-			faults.Clear()
-		}
+		s.world.Defender.Faults.Add(fault.Fault{Kind: defendersim.WrongObject, Route: "GET /api/alerts/*"})
+		s.ask(on, sandbox.Riley, "alert da637472900382838869_1364969609", "Defender cannot be reached")
 	})
+}
+
+// Every command that asks Defender, whatever it is answered: the person gets a
+// sentence with the next step, and never "something went wrong".
+func TestStory_everyCommandExplainsEveryRefusal(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fault fault.Fault
+		words []string // one of them: hunts and lists have sentences of their own
+	}{
+		{"400", fault.Fault{Kind: fault.Answer, Status: 400}, []string{"Defender does not accept that", "Defender refused the query"}},
+		{"401", fault.Fault{Kind: fault.Answer, Status: 401}, []string{"Defender or Entra refuses mdebot itself"}},
+		{"403", fault.Fault{Kind: fault.Answer, Status: 403}, []string{" needs "}},
+		{"404", fault.Fault{Kind: fault.Answer, Status: 404}, []string{"Defender does not know that", "Defender cannot be reached", "knows no machine", "No machines"}},
+		{"409", fault.Fault{Kind: fault.Answer, Status: 409}, []string{"Defender does not accept that", "Defender refused the query"}},
+		{"429", fault.Fault{Kind: fault.Answer, Status: 429}, []string{"quota for this is used up", "hunting quota is used up"}},
+		{"503", fault.Fault{Kind: fault.Answer, Status: 503}, []string{"Defender cannot be reached"}},
+		{"HTML", fault.Fault{Kind: fault.Answer, Status: 200, Body: "<html>sign in</html>"}, []string{"Defender cannot be reached"}},
+		{"nothing", fault.Fault{Kind: fault.Drop}, []string{"Defender cannot be reached"}},
+	} {
+		for _, p := range platforms {
+			t.Run(c.name+" on "+p.name, func(t *testing.T) {
+				t.Parallel()
+				s := newStory(t, sandbox.Options{})
+				on := p.on(s)
+				s.watching()
+				for _, route := range []string{"/api/**", "/v1.0/security/**"} { // the directory goes on answering
+					c.fault.Route = route
+					s.world.Defender.Faults.Add(c.fault)
+				}
+				// Everything Riley can see of the bot's, so that each answer is told apart.
+				count := func(words ...string) (n int) {
+					for _, w := range words {
+						n += s.posted(on, sandbox.Riley, on.soc(), w) + s.posted(on, sandbox.Riley, on.direct(sandbox.Riley), w)
+					}
+					return n
+				}
+				for _, spec := range commands.Specs() {
+					if len(spec.Permissions) == 0 {
+						continue
+					}
+					example := spec.Examples[0]
+					before := count(c.words...)
+					on.write(sandbox.Riley, on.soc(), example)
+					s.eventually("the answer to "+example, func() string {
+						if count(c.words...) > before {
+							return ""
+						}
+						all := slices.Concat(on.see(sandbox.Riley, on.soc()), on.see(sandbox.Riley, on.direct(sandbox.Riley)))
+						var b strings.Builder
+						for _, m := range all[max(0, len(all)-4):] {
+							b.WriteString("\n--- " + m.text)
+						}
+						return "last:" + b.String()
+					})
+				}
+				if n := count("Something went wrong"); n != 0 {
+					t.Errorf("%d answers explain nothing", n)
+				}
+				s.wantIsolations(0)
+			})
+		}
+	}
 }
 
 func TestStory_throttledReadSaysWhen(t *testing.T) {

@@ -39,8 +39,7 @@ type wirePage struct {
 	Next  text              `json:"@odata.nextLink"`
 }
 
-// list reads a list page by page, each row once. Defender answers 404 where a
-// list is empty.
+// list reads a list page by page, each row once.
 func list[W, T any](ctx context.Context, c *Client, l listCall, convert func(W) (string, T)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
@@ -111,6 +110,14 @@ func (c *Client) pages(ctx context.Context, l listCall) iter.Seq2[[]json.RawMess
 		skip, empty := 0, 0
 		for range maxPages {
 			page, err := c.page(ctx, r)
+			if errors.Is(err, ErrNotFound) {
+				// Only lists of machines are documented to answer 404 when they are
+				// empty. Elsewhere it would make a wrong address look like a quiet tenant.
+				if l.family == familyMachines && r.link == nil {
+					return
+				}
+				err = fmt.Errorf("%s: %w: the list is not there", l.op, ErrUnavailable)
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -147,9 +154,6 @@ func (c *Client) pages(ctx context.Context, l listCall) iter.Seq2[[]json.RawMess
 
 func (c *Client) page(ctx context.Context, r call) (wirePage, error) {
 	body, err := c.read(ctx, r)
-	if errors.Is(err, ErrNotFound) {
-		return wirePage{}, nil
-	}
 	if err != nil {
 		return wirePage{}, err
 	}

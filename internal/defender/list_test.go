@@ -179,13 +179,43 @@ func TestList_otherHostsOfTheCloud(t *testing.T) {
 	}
 }
 
-func TestList_notFoundIsEmpty(t *testing.T) {
+func TestList_notFoundIsEmptyForMachinesAlone(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	f.mux.Handle("GET /api/machines", answer(404, `{"error":{"code":"ResourceNotFound"}}`))
+	f.mux.Handle("GET /api/", answer(404, `{"error":{"code":"ResourceNotFound"}}`))
 	c, _ := f.client(t)
 	for m, err := range c.Machines(t.Context(), MachineFilter{}) {
 		t.Errorf("Machines() yielded %v, %v", m, err)
+	}
+	for _, err := range c.Alerts(t.Context(), AlertFilter{}) {
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Alerts() = %v, want %v: a quiet tenant would look the same", err, ErrUnavailable)
+		}
+	}
+	for _, err := range c.MachineActions(t.Context(), ActionFilter{}) {
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("MachineActions() = %v, want %v: nobody would look isolated", err, ErrUnavailable)
+		}
+	}
+}
+
+func TestList_notFoundInTheMiddleIsNoEnd(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.mux.HandleFunc("GET /api/machines", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("skip") != "" {
+			answer(404, `{"error":{"code":"ResourceNotFound"}}`)(w, r)
+			return
+		}
+		page(w, "http://"+r.Host+"/api/machines?skip=1", map[string]any{"id": testMachine})
+	})
+	c, _ := f.client(t)
+	var last error
+	for _, err := range c.Machines(t.Context(), MachineFilter{}) {
+		last = err
+	}
+	if !errors.Is(last, ErrUnavailable) {
+		t.Errorf("Machines() ended with %v, want %v", last, ErrUnavailable)
 	}
 }
 
