@@ -18,6 +18,7 @@ import (
 	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/containment"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/directory"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
@@ -55,6 +56,7 @@ type App struct {
 	teams       *teamsbot.Bot
 	links       *links.Service
 	permissions *permissions
+	people      *directory.Directory
 	metrics     *metrics
 	keys        seal.Keys
 	anchors     *anchor.Keeper
@@ -87,7 +89,7 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 		logger.WarnContext(ctx, "configuration warning", "warning", w)
 	}
 	if !cfg.Defender.ActsApart() {
-		logger.WarnContext(ctx, "the application that reads Defender also isolates machines; set MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET to keep the two apart")
+		logger.WarnContext(ctx, actsTogether)
 	}
 	a.policy = policy.NewSource(pol)
 	defer func() {
@@ -180,6 +182,7 @@ func (a *App) assemble() error {
 		return err
 	}
 	people := a.newDirectory()
+	a.people = people
 	if a.links, err = a.newLinks(transport, people); err != nil {
 		return err
 	}
@@ -279,6 +282,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.permissions.run(running) })
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })
+	wg.Go(func() { a.warn(running) })
+	if err := a.announceStart(ctx); err != nil {
+		a.log.ErrorContext(ctx, "start not announced", "error", err)
+	}
 	a.ready.Store(true)
 	a.log.InfoContext(ctx, "ready", "version", Version(), "listen", a.Addr().String(), "admin", a.AdminAddr().String(),
 		"policy_hash", a.policy.Current().Hash(), "config", a.cfg)

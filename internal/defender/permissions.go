@@ -69,23 +69,34 @@ func (p Permissions) Has(permission string) bool {
 	return p.defenderToken.claims.has(permission)
 }
 
-// Excess lists roles that the applications have without need, once one of its
-// own acts: what only that one should have, and what it should not.
+// used are the roles that some part of mdebot asks for, on Defender's API.
+var used = []string{
+	PermissionAlertRead, PermissionAlertWrite, PermissionMachineRead, PermissionUserRead, PermissionIsolate, PermissionHuntDefender,
+}
+
+// usedOnGraph are those on Microsoft Graph.
+var usedOnGraph = []string{PermissionHuntGraph, PermissionGroupMembers, PermissionDirectoryRead}
+
+// Excess lists roles that the applications have without need: what nothing here
+// asks for, and, once one of its own acts, what only that one should have.
 func (p Permissions) Excess() []string {
-	if p.actingToken == nil {
-		return nil
+	in := func(list []string, role string) bool {
+		return slices.ContainsFunc(list, func(a string) bool { return strings.EqualFold(a, role) })
 	}
-	isAction := func(role string) bool {
-		return slices.ContainsFunc(actions, func(a string) bool { return strings.EqualFold(a, role) })
-	}
+	apart := p.actingToken != nil
 	var excess []string
 	for _, role := range p.Defender {
-		if isAction(role) {
+		if !in(used, role) || apart && in(actions, role) {
 			excess = append(excess, role+" on the application that reads")
 		}
 	}
+	for _, role := range p.Graph {
+		if !in(usedOnGraph, role) {
+			excess = append(excess, role+" of Graph on the application that reads")
+		}
+	}
 	for _, role := range p.Acting {
-		if !isAction(role) {
+		if !in(actions, role) {
 			excess = append(excess, role+" on the application that acts")
 		}
 	}

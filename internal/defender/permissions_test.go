@@ -18,6 +18,10 @@ func TestPermissions_actionsAreAskedOfWhoeverActs(t *testing.T) {
 	}{
 		"one application for both":           {p: both, isolate: true},
 		"one application that only reads":    {p: reader},
+		"roles that nothing here asks for": {
+			p:       PermissionsOf([]string{PermissionMachineRead, PermissionIsolate, "Machine.Offboard"}, []string{PermissionHuntGraph, "Mail.Read"}),
+			isolate: true, excess: []string{"Machine.Offboard on the application that reads", "Mail.Read of Graph on the application that reads"},
+		},
 		"another one acts":                   {p: reader.ActedBy(actor, nil), isolate: true},
 		"another one that may not":           {p: both.ActedBy(reader, nil), excess: []string{"Machine.Isolate on the application that reads", "Machine.Read.All on the application that acts"}},
 		"another one that Entra refuses":     {p: both.ActedBy(Permissions{}, errors.New("refused")), excess: []string{"Machine.Isolate on the application that reads"}},
