@@ -159,7 +159,7 @@ func (c *auditExport) run(ctx context.Context, p *process) error {
 		if err != nil {
 			return err
 		}
-		out := bufio.NewWriter(p.stdout)
+		out := bufio.NewWriter(p.exact)
 		write := exportJSON(out)
 		switch {
 		case c.requests:
@@ -260,7 +260,7 @@ func printDecision(ctx context.Context, p *process, request, only string) error 
 		if err != nil {
 			return err
 		}
-		enc := json.NewEncoder(p.stdout)
+		enc := json.NewEncoder(p.exact)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		return enc.Encode(d)

@@ -40,6 +40,8 @@ type Config struct {
 	AuditAnchors string `env:"MDEBOT_AUDIT_ANCHORS"`
 	AuditKey     string `env:"MDEBOT_AUDIT_KEY"`
 	DataKey      string `env:"MDEBOT_DATA_KEY"`
+
+	secrets []string // the values of all secret settings, to be masked
 }
 
 // ConfigError joins every fault of the configuration. The process exits with
@@ -75,6 +77,7 @@ func LoadConfig(ctx context.Context, environ []string) (Config, error) {
 	if len(faults) > 0 {
 		return Config{}, &ConfigError{Faults: faults}
 	}
+	cfg.secrets = env.secrets()
 	return cfg, nil
 }
 

@@ -29,14 +29,18 @@ const (
 // process is what commands know about the process they run in.
 type process struct {
 	environ []string
-	stdout  io.Writer
+	stdout  io.Writer // for people; see [scrubber]
+	exact   io.Writer // the same, for what programs read byte for byte
 	stderr  io.Writer
 }
 
 // Main runs the command line args and returns the exit code. environ has the
 // form of os.Environ. It returns when ctx ends and everything has stopped.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	p := &process{environ: environ, stdout: stdout, stderr: stderr}
+	secrets := secretsOf(environ)
+	exact := stdout
+	stdout, stderr = newScrubber(stdout, secrets), newScrubber(stderr, secrets)
+	p := &process{environ: environ, stdout: stdout, exact: exact, stderr: stderr}
 	root := group("mdebot", "Microsoft Defender for Endpoint in Slack and Teams, with two-person approval.",
 		serveCommand(p), demoCommand(p), auditCommand(p), configCommand(p), dbCommand(p), policyCommand(p),
 		manifestCommand(p), healthcheckCommand(p), versionCommand(p))
@@ -111,6 +115,9 @@ func serveCommand(p *process) *cobra.Command {
 }
 
 func serve(ctx context.Context, p *process) error {
+	if err := noDumps(); err != nil {
+		return err
+	}
 	cfg, err := LoadConfig(ctx, p.environ)
 	if err != nil {
 		return err
@@ -130,7 +137,7 @@ func serve(ctx context.Context, p *process) error {
 // newLogger writes JSON. cfg has been validated, so its level parses.
 func newLogger(cfg Config, w io.Writer) *slog.Logger {
 	level, _ := cfg.logLevel()
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(newScrubber(w, cfg.secrets), &slog.HandlerOptions{Level: level}))
 }
 
 func configCommand(p *process) *cobra.Command {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -391,12 +392,34 @@ func TestProcess_inAnEmptyRootAsAnotherUser(t *testing.T) {
 		t.Errorf("healthcheck inside: %v: %s", err, out)
 	}
 	p.connected()
+	confinedTo(t, p.cmd.Process.Pid)
 	card := p.request(p.slack(), p.teams(), sandbox.Riley, sandbox.Avery, "ws-092", "from an empty root")
 	p.teams().click(sandbox.Avery, card, "Approve")
 	p.sees(p.slack(), sandbox.Riley, sandbox.SlackSOC, "isolate ws-092.corp.contoso.com – isolated")
 	p.wantIsolations(1)
 	if entries, err := os.ReadDir(filepath.Join(root, "data")); err != nil || len(entries) == 0 {
 		t.Errorf("nothing in /data: %v", err)
+	}
+}
+
+// confinedTo fails unless a process has no capabilities and leaves nothing of its
+// memory behind.
+func confinedTo(t *testing.T, pid int) {
+	t.Helper()
+	proc := filepath.Join("/proc", strconv.Itoa(pid))
+	for file, want := range map[string]string{"status": `CapEff:\s+0000000000000000\n`, "limits": `Max core file size\s+0\s+0\s`} {
+		content, err := os.ReadFile(filepath.Join(proc, file))
+		if err != nil || !regexp.MustCompile(want).Match(content) {
+			t.Errorf("%s: no %s in %s (%v)", file, want, content, err)
+		}
+	}
+	// The kernel gives the files of a process that nobody may look into to root.
+	info, err := os.Stat(filepath.Join(proc, "environ"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
+		t.Errorf("other processes of user %d may look into this one", owner)
 	}
 }
 

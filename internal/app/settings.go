@@ -3,6 +3,8 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"reflect"
@@ -78,8 +80,9 @@ var _ envconfig.Lookuper = (*environment)(nil)
 // setting but are none.
 func newEnvironment(environ []string) (*environment, error) {
 	env := &environment{values: map[string]string{}, known: map[string]bool{}}
+	secret := map[string]bool{}
 	for _, s := range Settings() {
-		env.known[s.Name] = true
+		env.known[s.Name], secret[s.Name] = true, s.Secret
 	}
 	given := map[string]string{}
 	for _, kv := range environ {
@@ -98,7 +101,7 @@ func newEnvironment(environ []string) (*environment, error) {
 				faults = append(faults, fmt.Errorf("%s and %s are both set; keep one", base, name))
 				continue
 			}
-			content, err := os.ReadFile(value)
+			content, err := readSetting(value, secret[base])
 			if err != nil {
 				faults = append(faults, fmt.Errorf("%s: %w", name, err))
 				continue
@@ -126,6 +129,59 @@ func newEnvironment(environ []string) (*environment, error) {
 func (e *environment) Lookup(name string) (string, bool) {
 	v := e.values[name]
 	return v, v != ""
+}
+
+// secrets are the values of all secret settings. A list of keys counts as each of
+// them.
+func (e *environment) secrets() []string {
+	var all []string
+	for _, s := range Settings() {
+		if v := e.values[s.Name]; s.Secret && v != "" {
+			all = append(append(all, v), strings.Split(v, ",")...)
+		}
+	}
+	return all
+}
+
+// secretsOf are those of an environment whose faults are told elsewhere.
+func secretsOf(environ []string) []string {
+	env, _ := newEnvironment(environ)
+	return env.secrets()
+}
+
+// readSetting reads the file of a NAME_FILE variable. A file that others may
+// change decides nothing, and one with a secret that others may read is none
+// (threat-model C-02).
+func readSetting(path string, secret bool) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if why := exposed(info.Mode(), secret, func() bool { return isMount(f) }); why != "" {
+		return nil, fmt.Errorf("%s %s", path, why)
+	}
+	return io.ReadAll(io.LimitReader(f, maxSetting))
+}
+
+// maxSetting bounds a file that holds one value.
+const maxSetting = 64 << 10
+
+// exposed says why a file must not be used, or is empty. Kubernetes and container
+// runtimes mount secrets readable for all, in memory or read-only; inside a
+// container nobody else is there to read them.
+func exposed(mode fs.FileMode, secret bool, mounted func() bool) string {
+	switch {
+	case mode.Perm()&0o002 != 0, secret && mode.Perm()&0o020 != 0:
+		return fmt.Sprintf("can be changed by others (mode %04o); run: chmod go-w", mode.Perm())
+	case secret && mode.Perm()&0o004 != 0 && !mounted():
+		return fmt.Sprintf("can be read by everybody on this machine (mode %04o); run: chmod 0600", mode.Perm())
+	}
+	return ""
 }
 
 // isPlaceholder finds what sample files put in place of a secret: whoever forgets

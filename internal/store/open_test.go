@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +55,23 @@ func TestOpen_newFileIsPrivate(t *testing.T) {
 	for _, f := range files {
 		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v (%v), want 0600", f.Name(), info.Mode(), err)
+		}
+	}
+}
+
+func TestOpen_refusesADirectoryThatAllMayWriteTo(t *testing.T) {
+	t.Parallel()
+	for mode, refused := range map[os.FileMode]bool{0o700: false, 0o775: false, 0o777: true, 0o777 | os.ModeSticky: false} {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "mdebot.db"), store.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = s.Close()
+		}
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "chmod o-w") {
+			t.Errorf("mode %v: %v, want refused: %v", mode, err, refused)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func openSQLite(ctx context.Context, rest string, config *river.Config) (engine,
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	if err := refuseNetworkFS(filepath.Dir(path)); err != nil {
+	if err := errors.Join(refuseNetworkFS(filepath.Dir(path)), refuseOpenDir(filepath.Dir(path))); err != nil {
 		return nil, err
 	}
 	lock, err := acquireLock(ctx, path+".lock")
@@ -103,6 +103,19 @@ func (e *sqliteEngine) open(ctx context.Context, synchronous string, config *riv
 	}
 	e.client, err = river.NewClient(riversqlite.New(e.writer), config)
 	return err
+}
+
+// refuseOpenDir refuses a directory in which everybody could replace the database,
+// however private the file is.
+func refuseOpenDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0 {
+		return fmt.Errorf("everybody can write to %s (mode %04o) and replace the database: run chmod o-w %s", dir, info.Mode().Perm(), dir)
+	}
+	return nil
 }
 
 // prepareFile creates the file and takes others' rights away. The files that
