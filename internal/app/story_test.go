@@ -47,6 +47,8 @@ type story struct {
 	dir   string
 	env   []string
 
+	logs io.Writer // of bots that are started from now on; nil shows them on demand
+
 	ahead atomic.Int64 // how far the bot's clock is ahead of the real one
 
 	bot  *App
@@ -107,7 +109,11 @@ func (s *story) start() {
 	if err != nil {
 		s.Fatalf("LoadConfig() = %v", err)
 	}
-	bot, err := newAt(s.Context(), cfg, slog.New(slog.NewJSONHandler(logTo(s.T), nil)), s.now)
+	logger := slog.New(slog.NewJSONHandler(logTo(s.T), nil))
+	if s.logs != nil {
+		logger = slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	bot, err := newAt(s.Context(), cfg, logger, s.now)
 	if err != nil {
 		s.Fatalf("New() = %v", err)
 	}

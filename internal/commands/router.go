@@ -88,6 +88,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	if inv.Kind == chat.Suggest {
 		return chat.Response{Options: r.suggest(ctx, inv)}
 	}
+	if holdsSecret(inv) {
+		return answerNow(chat.Asker, r.explain(ctx, nil, errSecret))
+	}
 	c, err := r.callOf(inv)
 	if err != nil {
 		return answerNow(chat.Asker, r.explain(ctx, c, err))
@@ -111,6 +114,20 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	resp := answerNow(c.audience(), chat.Message{Title: busy})
 	resp.Later = func(ctx context.Context, out chat.Replier) { r.work(ctx, c, out) }
 	return resp
+}
+
+// errSecret answers words that must not be kept, neither here nor in the audit log
+// (threat-model C-07).
+var errSecret = say("That holds what looks like a token, a client secret or a private key, so nothing of it is done or kept.",
+	"Write it without that part. Whoever could read it here may have it now: replace it.")
+
+func holdsSecret(inv chat.Invocation) bool {
+	for _, words := range inv.Fields {
+		if chat.HoldsSecret(words) {
+			return true
+		}
+	}
+	return chat.HoldsSecret(inv.Text)
 }
 
 func answerNow(a chat.Audience, m chat.Message) chat.Response {
