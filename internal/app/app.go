@@ -130,6 +130,10 @@ func (a *App) assemble() error {
 	if err != nil {
 		return &ConfigError{Faults: []error{err}}
 	}
+	toChat, err := toPublic(a.cfg, transport)
+	if err != nil {
+		return &ConfigError{Faults: []error{err}}
+	}
 	a.audit = audit.NewLog(a.now)
 	if a.keys, err = seal.ParseKeys(a.cfg.DataKey); err != nil {
 		return &ConfigError{Faults: []error{err}}
@@ -155,7 +159,7 @@ func (a *App) assemble() error {
 	handler := &lateHandler{}
 	if a.cfg.Slack.Enabled() {
 		cfg := a.cfg.Slack
-		cfg.Transport = transport
+		cfg.Transport = toChat
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
 		}
@@ -163,7 +167,7 @@ func (a *App) assemble() error {
 	}
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
-			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: transport, Logger: a.log,
+			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: toChat, Logger: a.log,
 		}); err != nil {
 			return err
 		}
@@ -183,7 +187,7 @@ func (a *App) assemble() error {
 	}
 	people := a.newDirectory()
 	a.people = people
-	if a.links, err = a.newLinks(transport, people); err != nil {
+	if a.links, err = a.newLinks(toChat, people); err != nil {
 		return err
 	}
 	a.approvals = approvals.New(approvals.Config{

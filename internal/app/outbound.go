@@ -12,7 +12,28 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/mdebot/mdebot/internal/dial"
 )
+
+// toPublic is outbound for Slack, Teams and the sign-in: never into the own
+// network, whatever a name server answers, except to what is configured there.
+func toPublic(cfg Config, t *http.Transport) (*http.Transport, error) {
+	own := cfg.Teams.ServiceHosts
+	for _, address := range []string{cfg.Slack.APIURL, cfg.Teams.AuthorityURL, cfg.Teams.MetadataURL, cfg.Defender.AuthorityURL} {
+		if u, err := url.Parse(address); err == nil {
+			own = append(own[:len(own):len(own)], u.Host)
+		}
+	}
+	proxy, err := url.Parse(cfg.HTTPSProxy)
+	if cfg.HTTPSProxy != "" && (err != nil || proxy.Host == "") { // host:port, as httpproxy takes it
+		proxy, err = url.Parse("http://" + cfg.HTTPSProxy)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("HTTPS_PROXY: %w", err)
+	}
+	return dial.Public(t, proxy.Host, own)
+}
 
 // outbound is how every client leaves this process: TLS 1.2 or newer, the
 // system's roots and MDEBOT_CA_FILE beside them, and the configured proxy. The

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/dial"
 )
 
 // Lane is for whom a call is made. Lanes share one quota and may use different
@@ -106,7 +108,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(c)
 	}
-	c.transport, err = guard(c.transport, append([]string{base.Host, graph.Host, authority.Host}, c.cloud.hosts...))
+	c.transport, err = dial.Exact(c.transport, append([]string{base.Host, graph.Host, authority.Host}, c.cloud.hosts...))
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func websocketDialer(t *http.Transport) *websocket.Dialer {
 	if t.TLSClientConfig != nil {
 		t.TLSClientConfig.NextProtos = nil
 	}
-	return &websocket.Dialer{Proxy: t.Proxy, TLSClientConfig: t.TLSClientConfig, HandshakeTimeout: callWithin}
+	return &websocket.Dialer{NetDialContext: t.DialContext, Proxy: t.Proxy, TLSClientConfig: t.TLSClientConfig, HandshakeTimeout: callWithin}
 }
 
 // refuseRedirect keeps tokens and response addresses on the host they are for.
