@@ -312,15 +312,17 @@ func (a *App) Run(ctx context.Context) (err error) {
 // routes are the webhook paths of the configured platforms.
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
+	proxies, _ := parseProxies(a.cfg.TrustedProxies) // it has been validated
+	known := newSources(proxies, a.log)
 	if a.slack != nil {
-		mux.Handle("/slack/", a.metrics.acknowledged("slack", a.slack.Routes()))
+		mux.Handle("/slack/", a.metrics.acknowledged("slack", known.limit(a.slack.Routes())))
 	}
 	if a.teams != nil {
-		mux.Handle("/api/messages", a.metrics.acknowledged("teams", a.teams.Endpoint(a.handler)))
+		mux.Handle("/api/messages", a.metrics.acknowledged("teams", known.limit(a.teams.Endpoint(a.handler))))
 	}
 	if a.cfg.SignIn.Enabled() {
-		mux.Handle("/link", a.links.Routes())
-		mux.Handle("/link/callback", a.links.Routes())
+		mux.Handle("/link", known.limit(a.links.Routes()))
+		mux.Handle("/link/callback", known.limit(a.links.Routes()))
 	}
 	return mux
 }

@@ -31,11 +31,13 @@ type Config struct {
 	Listen      string `env:"MDEBOT_LISTEN, default=:8080"`
 	TLSCertFile string `env:"MDEBOT_TLS_CERT_FILE"`
 	TLSKeyFile  string `env:"MDEBOT_TLS_KEY_FILE"`
-	AdminListen string `env:"MDEBOT_ADMIN_LISTEN, default=127.0.0.1:9090"`
-	CAFile      string `env:"MDEBOT_CA_FILE"`
-	HTTPSProxy  string `env:"HTTPS_PROXY"`
-	NoProxy     string `env:"NO_PROXY"`
-	LogLevel    string `env:"MDEBOT_LOG_LEVEL, default=info"`
+	// TrustedProxies are addresses and networks.
+	TrustedProxies string `env:"MDEBOT_TRUSTED_PROXIES"`
+	AdminListen    string `env:"MDEBOT_ADMIN_LISTEN, default=127.0.0.1:9090"`
+	CAFile         string `env:"MDEBOT_CA_FILE"`
+	HTTPSProxy     string `env:"HTTPS_PROXY"`
+	NoProxy        string `env:"NO_PROXY"`
+	LogLevel       string `env:"MDEBOT_LOG_LEVEL, default=info"`
 
 	AuditAnchors string `env:"MDEBOT_AUDIT_ANCHORS"`
 	AuditKey     string `env:"MDEBOT_AUDIT_KEY"`
@@ -102,6 +104,9 @@ func (c Config) Validate() error {
 		if _, _, err := net.SplitHostPort(l.addr); err != nil {
 			faults = append(faults, fmt.Errorf("%s: write host:port or :port, not %q", l.name, l.addr))
 		}
+	}
+	if _, err := parseProxies(c.TrustedProxies); err != nil {
+		faults = append(faults, err)
 	}
 	if _, err := c.logLevel(); err != nil {
 		faults = append(faults, err)

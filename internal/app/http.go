@@ -30,7 +30,7 @@ const (
 // newServer is an http.Server that gives slow and hostile peers little.
 func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           recoverPanics(limitInFlight(h, maxInFlight), logger),
+		Handler:           recoverPanics(plainRequests(newSlots(maxInFlight).limit(h)), logger),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -38,22 +38,6 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
-}
-
-// limitInFlight answers 503 when n requests are already being served, so that a
-// flood costs connections rather than memory.
-func limitInFlight(next http.Handler, n int) http.Handler {
-	slots := make(chan struct{}, n)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-			next.ServeHTTP(w, r)
-		default:
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "busy", http.StatusServiceUnavailable)
-		}
-	})
 }
 
 // recoverPanics turns a panic into a 500 and a log line, one request at a time

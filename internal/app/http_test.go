@@ -96,10 +96,10 @@ func TestServer_slowPeersAreCutOff(t *testing.T) {
 func TestServer_floodCostsNoMoreThanItsSlots(t *testing.T) {
 	t.Parallel()
 	hold, entered := make(chan struct{}), make(chan struct{}, 2)
-	h := limitInFlight(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+	h := newSlots(2).limit(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		entered <- struct{}{}
 		<-hold
-	}), 2)
+	}))
 	done := make(chan struct{}, 2)
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil)
 	for range 2 {

@@ -54,6 +54,7 @@ func Settings() []Setting {
 		{Name: "MDEBOT_OIDC_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDEBOT_TLS_CERT_FILE", Meaning: "Certificate chain for that listener; empty when a proxy in front ends TLS."},
 		{Name: "MDEBOT_TLS_KEY_FILE", Meaning: "Its private key."},
+		{Name: "MDEBOT_TRUSTED_PROXIES", Meaning: "Addresses and networks of proxies in front, with commas. Only their `X-Forwarded-For` is read, and only to limit bad requests per source; peers inside that are not listed are not limited."},
 		{Name: "MDEBOT_ADMIN_LISTEN", Default: "127.0.0.1:9090", Meaning: "Health, readiness and metrics."},
 		{Name: "MDEBOT_CA_FILE", Meaning: "PEM certificates trusted beside the system's, for a proxy that inspects TLS."},
 		{Name: "HTTPS_PROXY", Meaning: "Proxy for all outgoing calls, also the websocket and token calls."},

@@ -16,8 +16,8 @@ func TestPermissions_actionsAreAskedOfWhoeverActs(t *testing.T) {
 		isolate bool
 		excess  []string
 	}{
-		"one application for both":           {p: both, isolate: true},
-		"one application that only reads":    {p: reader},
+		"one application for both":        {p: both, isolate: true},
+		"one application that only reads": {p: reader},
 		"roles that nothing here asks for": {
 			p:       PermissionsOf([]string{PermissionMachineRead, PermissionIsolate, "Machine.Offboard"}, []string{PermissionHuntGraph, "Mail.Read"}),
 			isolate: true, excess: []string{"Machine.Offboard on the application that reads", "Mail.Read of Graph on the application that reads"},

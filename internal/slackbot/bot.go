@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack"
+	"golang.org/x/time/rate"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
@@ -48,6 +49,7 @@ type Bot struct {
 	self    *self
 
 	seen     deliveries
+	refusals *rate.Limiter // of log lines about what nobody signed
 	standing *cache[identity.Principal, identity.Standing]
 	places   *cache[string, error]
 	directs  *cache[string, string]
@@ -102,6 +104,7 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		dialer:   websocketDialer(cfg.Transport),
 		self:     newSelf(client),
 		seen:     deliveries{now: cfg.Now},
+		refusals: rate.NewLimiter(1, 10),
 		standing: newCache[identity.Principal, identity.Standing](cfg.Now, 4*time.Minute),
 		places:   newCache[string, error](cfg.Now, 5*time.Minute),
 		directs:  newCache[string, string](cfg.Now, time.Hour),

@@ -74,6 +74,9 @@ func (b *Bot) verified(mediaType string, next accept) http.Handler {
 			return
 		}
 		if err := verify(r.Header, body, b.cfg.SigningSecret, b.now()); err != nil {
+			if b.refusals.AllowN(b.now(), 1) {
+				b.logger.WarnContext(r.Context(), "delivery refused", slog.String("route", r.Pattern), slog.Int("status_code", http.StatusUnauthorized))
+			}
 			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 			return
 		}
