@@ -10,6 +10,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -207,7 +208,7 @@ func (k *Keeper) due(d Destination, a audit.Anchor, urgent bool) bool {
 }
 
 func (k *Keeper) sendTo(ctx context.Context, d Destination, a audit.Anchor) {
-	err := d.Send(ctx, a)
+	err := failpoint.Around(failpoint.HeadSent, func() error { return d.Send(ctx, a) })
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {

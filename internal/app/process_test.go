@@ -298,6 +298,19 @@ func TestProcess_refusesToStartWithoutWhatItNeeds(t *testing.T) {
 	}
 }
 
+func TestProcess_shippedBinaryHasNoFailpoints(t *testing.T) {
+	t.Parallel()
+	program, err := os.ReadFile(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trace := range []string{"MDEBOT_FAILPOINTS", "crash-before"} {
+		if bytes.Contains(program, []byte(trace)) {
+			t.Errorf("the binary knows %s", trace)
+		}
+	}
+}
+
 func TestProcess_secretsFromFiles(t *testing.T) {
 	t.Parallel()
 	p := newOutside(t, sandbox.Options{})

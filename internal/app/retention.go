@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 // retainEvery is how often what is too old is removed.
@@ -46,7 +47,7 @@ func (a *App) purgeAudit(ctx context.Context, keep time.Duration) error {
 	}
 	for {
 		var removed int64
-		err := a.store.InTx(ctx, func(tx durable.Tx) (err error) {
+		err := a.store.InTx(failpoint.Step(ctx, failpoint.CheckpointSaved), func(tx durable.Tx) (err error) {
 			removed, err = a.audit.Purge(ctx, tx, a.tenant, keep, key)
 			return err
 		})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 )
@@ -41,7 +42,7 @@ type Attempt struct {
 // When Claim returns an Attempt, the intent and its audit record are committed.
 func (s *Service) Claim(ctx context.Context, ref Ref, facts Facts) (Attempt, error) {
 	var out Attempt
-	no, err := s.judged(ctx, ref, facts, func(e *edit, d Decision) error {
+	no, err := s.judged(failpoint.Step(ctx, failpoint.ClaimCommitted), ref, facts, func(e *edit, d Decision) error {
 		t := e.move(ref.Index, Executing, "")
 		t.LeaseOwner, t.LeaseUntil = uuid.NewString(), e.at.Add(LeaseFor)
 		t.IntentAt = e.at

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 )
@@ -174,7 +175,7 @@ func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r R
 	}
 	out := Opened{Eligible: eligible}
 	var no *Refusal
-	err = s.db.InTx(ctx, func(tx durable.Tx) error {
+	err = s.db.InTx(failpoint.Step(ctx, failpoint.RequestSaved), func(tx durable.Tx) error {
 		no, out.Joined = nil, false
 		number, err := lockNumbers(ctx, tx, r)
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 // LookFor is how long an unknown target is looked for at Defender before people
@@ -63,7 +65,7 @@ func (s *Service) Unclear(ctx context.Context, a Attempt, why string, detail jso
 // attempted runs fn while a is still the attempt in charge of its target.
 func (s *Service) attempted(ctx context.Context, a Attempt, fn func(*edit, Ref) error) error {
 	ref := refOf(a.Request, a.Target)
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Executing)
 		if err != nil || t.LeaseOwner != a.Target.LeaseOwner {
 			return ErrMoved
@@ -75,7 +77,7 @@ func (s *Service) attempted(ctx context.Context, a Attempt, fn func(*edit, Ref) 
 // Found records a machine action that carries this request's marker: the answer
 // to an attempt without one, also when the database no longer knows of it.
 func (s *Service) Found(ctx context.Context, ref Ref, started Started) error {
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		if _, err := e.target(ref, Unknown, Approved); err != nil {
 			return err
 		}
@@ -112,7 +114,7 @@ func (e *edit) unclear(ctx context.Context, ref Ref, why string, detail json.Raw
 // last, no look follows and people are asked to settle it. Saying the same again
 // changes nothing.
 func (s *Service) Noted(ctx context.Context, ref Ref, why string, last bool) error {
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Unknown)
 		if err != nil || t.Why == storable(why) {
 			return err
@@ -130,7 +132,7 @@ func (s *Service) Noted(ctx context.Context, ref Ref, why string, last bool) err
 // Followed records a status of the machine action that is not final, and a note
 // on what the machine is doing meanwhile. Saying the same again changes nothing.
 func (s *Service) Followed(ctx context.Context, ref Ref, status, note string) error {
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Submitted)
 		if err != nil || t.ActionStatus == storable(status) && t.Why == storable(note) {
 			return err
@@ -143,7 +145,7 @@ func (s *Service) Followed(ctx context.Context, ref Ref, status, note string) er
 // Finished records the end of the machine action: Succeeded, or anything else
 // with what Defender said.
 func (s *Service) Finished(ctx context.Context, ref Ref, success bool, status, why string) error {
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		if _, err := e.target(ref, Submitted); err != nil {
 			return err
 		}
@@ -160,7 +162,7 @@ func (s *Service) Finished(ctx context.Context, ref Ref, success bool, status, w
 // Lost records that Defender no longer knows the machine action it had answered
 // with. The target is unknown again.
 func (s *Service) Lost(ctx context.Context, ref Ref, why string) error {
-	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		if _, err := e.target(ref, Submitted); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -75,6 +76,7 @@ func (s *Service) sweep(ctx context.Context, what string, fn func(context.Contex
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	ctx = failpoint.Step(ctx, failpoint.SweepDone)
 	var errs []error
 	for _, ref := range refs {
 		if err := fn(ctx, ref); err != nil && !errors.Is(err, ErrMoved) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
@@ -40,7 +41,7 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 		}
 		rights := s.rights(ctx, p, r, r.Rule, person.ID)
 		var out VoteResult
-		err = s.change(ctx, in.Tenant, in.Request, func(e *edit) error {
+		err = s.change(failpoint.Step(ctx, failpoint.VoteSaved), in.Tenant, in.Request, func(e *edit) error {
 			no, out = nil, VoteResult{}
 			if slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
 				return errMoreVoters

@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
@@ -182,7 +183,11 @@ func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) e
 		return x.approvals.Postponed(ctx, a, 0, "mdebot was too slow to send it in time; trying again.")
 	}
 	sending, cancel := context.WithTimeout(ctx, sendTimeout)
-	got, err := effect.send(sending, x.actor, a.Request, a.Target, comment(a))
+	var got defender.MachineAction
+	err := failpoint.Around(failpoint.ActionCalled, func() (err error) {
+		got, err = effect.send(sending, x.actor, a.Request, a.Target, comment(a))
+		return err
+	})
 	cancel()
 	recording, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()

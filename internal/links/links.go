@@ -11,6 +11,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -265,7 +266,7 @@ func (s *Service) announce(ctx context.Context, tx durable.Tx, in Asked, by iden
 // it is recorded in the same transaction.
 func (s *Service) change(ctx context.Context, in Asked, fn func(durable.Tx) error) error {
 	var no *Refusal
-	err := s.cfg.DB.InTx(ctx, func(tx durable.Tx) error {
+	err := s.cfg.DB.InTx(failpoint.Step(ctx, failpoint.LinkSaved), func(tx durable.Tx) error {
 		no = nil
 		err := fn(tx)
 		if errors.As(err, &no) {

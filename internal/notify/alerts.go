@@ -13,6 +13,7 @@ import (
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
@@ -78,7 +79,7 @@ type arrival struct {
 
 // take records arrivals and plans their cards, all in one transaction.
 func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
-	return n.db.InTx(ctx, func(tx durable.Tx) error {
+	return n.db.InTx(failpoint.Step(ctx, failpoint.AlertsSaved), func(tx durable.Tx) error {
 		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}}
 		for _, in := range arrivals {
 			if err := n.takeOne(ctx, b, t, in); err != nil {

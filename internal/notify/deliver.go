@@ -9,6 +9,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -139,7 +140,11 @@ func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	ref, err := n.put(ctx, poster, c, drawn)
+	var ref chat.Ref
+	err = failpoint.Around(failpoint.MessagePosted, func() (err error) {
+		ref, err = n.put(ctx, poster, c, drawn)
+		return err
+	})
 	// The outcome is recorded also when the process is being stopped.
 	record := context.WithoutCancel(ctx)
 	if err != nil {
@@ -181,7 +186,7 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 	var created, posted int64
 	now := n.now().UnixMicro()
-	err := n.db.InTx(ctx, func(tx durable.Tx) error {
+	err := n.db.InTx(failpoint.Step(ctx, failpoint.MessageRecorded), func(tx durable.Tx) error {
 		return tx.QueryRow(ctx, `
 			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
 				attempts = 0, tried_at = 0, next_at = 0, problem = '',

@@ -14,6 +14,7 @@ import (
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/policy"
 )
 
@@ -261,6 +262,9 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 		if len(batch) == 0 {
 			return nil
 		}
+		if err := failpoint.After(failpoint.AlertsRead); err != nil {
+			return err
+		}
 		if err := n.takeIn(ctx, w, n.prepare(ctx, w, began, batch, &left)); err != nil {
 			return err
 		}
@@ -336,7 +340,7 @@ func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, l *lease,
 
 // passDone notes a good look that began at start, and ends a first start.
 func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, l *lease, start time.Time, state watchState, open []defender.Alert) error {
-	return n.db.InTx(ctx, func(tx durable.Tx) error {
+	return n.db.InTx(failpoint.Step(ctx, failpoint.WatermarkMoved), func(tx durable.Tx) error {
 		if _, err := tx.Exec(ctx, `
 			UPDATE pollers SET next_at = $1, last_ok = $2, lease_until = 0, problem = ''
 			WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 // Column is a column that is kept sealed.
@@ -28,6 +29,7 @@ func (c Column) Place(tenant, row string) Place {
 // It has to run before anything else uses the database. While it writes, another
 // process on the same database must know the first key.
 func Prepare(ctx context.Context, db durable.DB, keys Keys, columns []Column) error {
+	ctx = failpoint.Step(ctx, failpoint.KeyRotated)
 	used, err := usedKeys(ctx, db.Read())
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 func (e *sqliteEngine) backup(ctx context.Context, path string) (err error) {
@@ -42,5 +44,5 @@ func (e *sqliteEngine) backup(ctx context.Context, path string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return os.Rename(partial, path)
+	return failpoint.Around(failpoint.BackupWritten, func() error { return os.Rename(partial, path) })
 }

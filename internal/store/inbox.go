@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -13,7 +14,7 @@ import (
 // also on different replicas, one gets true.
 func (s *Store) FirstDelivery(ctx context.Context, of tenant.ID, id string) (bool, error) {
 	var n int64
-	err := s.InTx(ctx, func(tx durable.Tx) (err error) {
+	err := s.InTx(failpoint.Step(ctx, failpoint.CommandAccepted), func(tx durable.Tx) (err error) {
 		n, err = tx.Exec(ctx, `
 			INSERT INTO inbox (tenant, delivery_id, received_at) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, of, id, durable.Micros(s.clock()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -11,6 +12,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 //go:embed migrations/*.sql
@@ -53,8 +56,18 @@ func migrate[T any](ctx context.Context, d goose.Dialect, db *sql.DB, driver riv
 	if have > newest {
 		return newerSchema("job schema", have, newest)
 	}
-	_, err = provider.Up(ctx)
-	return err
+	for {
+		_, err := provider.UpByOne(ctx)
+		if errors.Is(err, goose.ErrNoNextVersion) {
+			return nil
+		}
+		if err == nil {
+			err = failpoint.After(failpoint.Migrated)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // newerSchema protects a database that a later mdebot has migrated: this one

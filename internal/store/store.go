@@ -14,6 +14,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/failpoint"
 )
 
 // longTx is how long a transaction may run before its caller is named in the
@@ -149,10 +150,18 @@ func (s *Store) InTx(ctx context.Context, fn func(durable.Tx) error) error {
 	defer watchdog.Stop()
 	began := time.Now()
 	defer func() { s.metrics.Wrote(time.Since(began)) }()
-	return s.engine.inTx(ctx, func(t *tx) error {
+	step := failpoint.Of(ctx)
+	err := s.engine.inTx(ctx, func(t *tx) error {
 		t.now = s.clock
-		return fn(t)
+		if err := fn(t); err != nil {
+			return err
+		}
+		return failpoint.Before(step)
 	})
+	if err != nil {
+		return err
+	}
+	return failpoint.After(step)
 }
 
 func (s *Store) clock() time.Time {
