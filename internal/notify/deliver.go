@@ -54,15 +54,8 @@ func (n *Notifier) Deliver(ctx context.Context, job durable.Job) error {
 func (n *Notifier) drain(ctx context.Context, d chat.Destination, l *lease) (time.Duration, error) {
 	end := n.now().Add(runTime)
 	for {
-		c, ok, err := n.nextDue(ctx, d)
-		if err != nil || !ok {
-			return 0, err
-		}
-		if !n.now().Before(end) {
-			return time.Millisecond, nil
-		}
-		ready, wait, err := n.begin(ctx, &c, l)
-		if err != nil {
+		c, found, ready, wait, err := n.next(ctx, d, l)
+		if err != nil || !found {
 			return 0, err
 		}
 		switch {
@@ -77,15 +70,43 @@ func (n *Notifier) drain(ctx context.Context, d chat.Destination, l *lease) (tim
 				return 0, err
 			}
 		}
+		if !n.now().Before(end) {
+			return time.Millisecond, nil
+		}
 	}
 }
 
-// nextDue is the most urgent card of d that is due.
-func (n *Notifier) nextDue(ctx context.Context, d chat.Destination) (card, bool, error) {
+// next takes the most urgent card of d that is due, or says how long its pace lasts.
+// Slack paces edits apart from posts, and for all channels together: while one of
+// them waits, the other goes out.
+func (n *Notifier) next(ctx context.Context, d chat.Destination, l *lease) (c card, found, ready bool, wait time.Duration, err error) {
+	c, found, err = n.nextDue(ctx, d, ``)
+	if err != nil || !found {
+		return card{}, false, false, 0, err
+	}
+	ready, wait, err = n.begin(ctx, &c, l)
+	if err != nil || ready || wait == 0 {
+		return c, true, ready, wait, err
+	}
+	other := `AND message = ''`
+	if c.ref.IsZero() {
+		other = `AND message <> ''`
+	}
+	o, found, err := n.nextDue(ctx, d, other)
+	if err != nil || !found {
+		return c, true, false, wait, err
+	}
+	ready, sooner, err := n.begin(ctx, &o, l)
+	return o, true, ready, min(wait, sooner), err
+}
+
+// nextDue is the most urgent card of d that is due. What does not stand yet comes
+// before what is to be redrawn: nobody can decide on a card that is not there.
+func (n *Notifier) nextDue(ctx context.Context, d chat.Destination, also string) (card, bool, error) {
 	due, err := queryCards(ctx, n.db.Read(), `
 		SELECT `+cardColumns+` FROM cards
-		WHERE destination = $1 AND wanted > shown AND next_at <= $2 AND held = ''
-		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END, created_at, id LIMIT 1`,
+		WHERE destination = $1 AND wanted > shown AND next_at <= $2 AND held = '' `+also+`
+		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END, CASE WHEN message = '' THEN 0 ELSE 1 END, created_at, id LIMIT 1`,
 		string(d), n.now().UnixMicro())
 	if err != nil || len(due) == 0 {
 		return card{}, false, err

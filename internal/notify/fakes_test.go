@@ -348,15 +348,11 @@ func (f *fixture) deliver() {
 
 // step makes at most one send, without waiting for the pace.
 func (n *Notifier) step(ctx context.Context, d chat.Destination) (sent bool, err error) {
-	c, ok, err := n.nextDue(ctx, d)
-	if err != nil || !ok {
-		return false, err
-	}
 	l, err := n.lease(ctx, d)
 	if err != nil || l == nil {
 		return false, err
 	}
-	ready, _, err := n.begin(ctx, &c, l)
+	c, _, ready, _, err := n.next(ctx, d, l)
 	if err == nil && ready {
 		err = n.send(ctx, c, l)
 	}

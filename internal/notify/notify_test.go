@@ -252,7 +252,7 @@ func TestCrash_betweenPostAndRecordIsFoundAndNotRepeated(t *testing.T) {
 	f.poll()
 	// The process dies after the platform took the post: the try is noted, the
 	// outcome is not.
-	c, ok, err := f.n.nextDue(t.Context(), soc)
+	c, ok, err := f.n.nextDue(t.Context(), soc, ``)
 	if err != nil || !ok {
 		t.Fatalf("nextDue() = %v, %v", ok, err)
 	}
@@ -371,6 +371,47 @@ func TestOrder_decisionsThenAlertsBySeverityThenEdits(t *testing.T) {
 			t.Fatalf("order is\n%swant %v", got, order)
 		}
 		at = i
+	}
+}
+
+// Slack takes fifty edits a minute for the whole workspace. A new request must not
+// wait until the cards of all earlier ones have been redrawn.
+func TestOrder_newRequestDoesNotWaitForEditsOfOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	ask := func(id string, d chat.Destination) {
+		f.requests.all[id] = approvals.Request{ID: id, Number: 1, Tenant: contoso, State: approvals.Pending, Action: approvals.Isolate}
+		f.inTx(func(tx durable.Tx) error {
+			_, err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: id, destination: d, class: classDecision})
+			return err
+		})
+	}
+	const earlier = 60
+	for i := range earlier {
+		ask(fmt.Sprintf("old%02d", i), soc)
+	}
+	f.deliver()
+	for i := range earlier {
+		ask(fmt.Sprintf("old%02d", i), soc) // again: the card is to be redrawn
+	}
+	ask("new", soc)
+	for range 5 {
+		if _, err := f.n.step(t.Context(), soc); err != nil {
+			t.Fatal(err)
+		}
+		f.clock.add(500 * time.Millisecond)
+	}
+	if got := len(f.chat.at(soc)); got != earlier+1 {
+		t.Errorf("%d request cards stand after five turns, want %d: the new one waits for edits", got, earlier+1)
+	}
+	f.deliver()
+	edits := 0
+	for _, p := range f.chat.at(soc) {
+		edits += p.edits
+	}
+	if edits != earlier {
+		t.Errorf("%d edits in the end, want %d", edits, earlier)
 	}
 }
 
@@ -595,7 +636,7 @@ func TestDeliver_pausedReplicaSendsNothing(t *testing.T) {
 		t.Fatalf("lease() = %v, %v", paused, err)
 	}
 	paused.mark()
-	c, ok, err := f.n.nextDue(t.Context(), soc)
+	c, ok, err := f.n.nextDue(t.Context(), soc, ``)
 	if err != nil || !ok {
 		t.Fatalf("nextDue() = %v, %v", ok, err)
 	}
