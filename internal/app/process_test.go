@@ -304,7 +304,7 @@ func TestProcess_shippedBinaryHasNoFailpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, trace := range []string{"MDEBOT_FAILPOINTS", "crash-before"} {
+	for _, trace := range []string{"FAILPOINTS", "crash-before"} {
 		if bytes.Contains(program, []byte(trace)) {
 			t.Errorf("the binary knows %s", trace)
 		}

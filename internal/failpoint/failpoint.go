@@ -6,7 +6,7 @@
 // A step is a transaction or a call to the outside. A transaction gets its name by
 // the context that it is begun with, see [Step]; a call is put into [Around].
 //
-// MDEBOT_FAILPOINTS says what happens, as in
+// FAILPOINTS says what happens, as in
 //
 //	vote-saved=crash-after@2,transaction=delay:500ms
 //

@@ -27,7 +27,7 @@ type armed struct {
 
 var (
 	mu    sync.Mutex
-	armor = parse(os.Getenv("MDEBOT_FAILPOINTS"))
+	armor = parse(os.Getenv("FAILPOINTS"))
 )
 
 // parse panics on what it does not understand: a test that drives nothing would
@@ -56,7 +56,7 @@ func parse(spec string) []*armed {
 			ok = false
 		}
 		if !ok || err != nil {
-			panic(fmt.Sprintf("MDEBOT_FAILPOINTS: %q is not point=action: %v", part, err))
+			panic(fmt.Sprintf("FAILPOINTS: %q is not point=action: %v", part, err))
 		}
 		all = append(all, a)
 	}
