@@ -64,6 +64,13 @@ func WithIncident(m chat.Message, incident int64, others []defender.Alert) chat.
 	return m
 }
 
+// Unshowable stands for an alert of which nothing but the ID can be shown.
+func Unshowable(alert string) chat.Message {
+	m := Notice(chat.Warning, "An alert that cannot be shown", chat.Join(chat.Plain("Look for it in the Defender portal: "), chat.Untrusted(alert)))
+	m.Buttons = []chat.Button{{Label: "Show the alert", Action: ActionAlertShow, Value: alert}}
+	return m
+}
+
 // OpenAlerts sums up what was open when watching began.
 func OpenAlerts(alerts []defender.Alert) chat.Message {
 	return Notice(chat.Neutral, "mdebot watches this tenant from now on",

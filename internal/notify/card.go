@@ -54,11 +54,12 @@ type card struct {
 	triedAt     time.Time
 	nextAt      time.Time
 	problem     string
+	strikes     int64 // failures of its own, not of the platform
 	held        string
 }
 
 const cardColumns = `id, tenant, subject, subject_id, destination, class, parent, wanted, shown,
-	platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, held`
+	platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, strikes, held`
 
 func scanCard(row durable.Row) (card, error) {
 	var c card
@@ -66,7 +67,7 @@ func scanCard(row durable.Row) (card, error) {
 	var triedAt, nextAt int64
 	err := row.Scan(&c.id, (*string)(&c.tenant), (*string)(&c.subject), &c.subjectID, (*string)(&c.destination),
 		&c.class, &c.parent, &c.wanted, &c.shown, &platform, &workspace, &conversation, &thread, &message,
-		&c.attempts, &triedAt, &nextAt, &c.problem, &c.held)
+		&c.attempts, &triedAt, &nextAt, &c.problem, &c.strikes, &c.held)
 	if err != nil {
 		return card{}, err
 	}

@@ -20,8 +20,9 @@ const (
 	sendTimeout = 15 * time.Second
 	// findAgo is how far before a try of unknown outcome the platform is searched.
 	findAgo = time.Minute
-	// reducedAfter is the number of failed tries after which a message is sent in
-	// its shortest form (reliability P-8).
+	// reducedAfter is the number of failures of its own after which a message is
+	// sent in its shortest form (reliability P-8). Those of an outage do not count:
+	// a request without its buttons cannot be approved.
 	reducedAfter = 3
 )
 
@@ -152,7 +153,7 @@ func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 	case errors.Is(err, errNotYet):
 		return n.later(ctx, c, time.Second)
 	case err != nil:
-		return n.failed(ctx, c, err)
+		return n.failed(ctx, c, fmt.Errorf("%w: %w", errNotDrawn, err))
 	case drawn.skip:
 		return n.shown(ctx, c, c.ref)
 	}
@@ -210,7 +211,7 @@ func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 	err := n.db.InTx(failpoint.Step(ctx, failpoint.MessageRecorded), func(tx durable.Tx) error {
 		return tx.QueryRow(ctx, `
 			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
-				attempts = 0, tried_at = 0, next_at = 0, problem = '',
+				attempts = 0, tried_at = 0, next_at = 0, problem = '', strikes = 0,
 				posted_at = CASE WHEN posted_at = 0 AND $6 <> '' THEN $7 ELSE posted_at END
 			WHERE id = $8 AND shown < $1
 			RETURNING created_at, posted_at`,
@@ -263,17 +264,54 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2, next_at = $3, problem = $4 WHERE id = $5`,
-			c.attempts+1, durable.Micros(triedAt), now.Add(after).UnixMicro(), cause.Error(), c.id)
+		strikes, err := n.strikes(ctx, tx, c, cause)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2, next_at = $3, problem = $4, strikes = $5 WHERE id = $6`,
+			c.attempts+1, durable.Micros(triedAt), now.Add(after).UnixMicro(), cause.Error(), strikes, c.id)
 		return err
 	})
 }
 
-// backoff is 1 s, 2 s, 4 s … at most five minutes, with a fifth of it random so
-// that many cards do not return together.
+// errNotDrawn reports that what a card should show could not be made.
+var errNotDrawn = errors.New("the message could not be drawn")
+
+// strikes is how often c has failed by its own fault, cause included: it was refused
+// for its form, or others were posted to the same place since the try before.
+func (n *Notifier) strikes(ctx context.Context, tx durable.Tx, c card, cause error) (int64, error) {
+	switch {
+	case errors.Is(cause, chat.ErrTooBig):
+		return reducedAfter, nil // it will not fit the next time either
+	case errors.Is(cause, errNotDrawn):
+		return c.strikes + 1, nil
+	case c.attempts == 0:
+		return c.strikes, nil
+	}
+	var others int64
+	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE destination = $1 AND id <> $2 AND posted_at > $3`,
+		string(c.destination), c.id, c.nextAt.Add(-longestWait(c.attempts-1)).UnixMicro()).Scan(&others)
+	if err == nil && others > 0 {
+		return c.strikes + 1, nil
+	}
+	return c.strikes, err
+}
+
+// backoff is longestWait with a fifth of it random, so that many cards do not
+// return together.
 func backoff(attempts int64) time.Duration {
-	d := min(time.Second<<min(attempts, 9), 5*time.Minute)
+	d := longestWait(attempts)
 	return d - rand.N(d/5) //nolint:gosec // jitter needs no secret
+}
+
+// longestWait is 1 s, 2 s, 4 s … and half a minute for the first quarter of an hour
+// or so, so that what is urgent is out within a minute after an outage; then five
+// minutes.
+func longestWait(attempts int64) time.Duration {
+	if attempts > 30 {
+		return 5 * time.Minute
+	}
+	return min(time.Second<<min(attempts, 9), 30*time.Second)
 }
 
 // divert shows a card at the fallback destination too, once, and tells the ops

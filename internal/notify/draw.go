@@ -29,6 +29,9 @@ type drawing struct {
 // draw makes the current state of c's subject into a message.
 func (n *Notifier) draw(ctx context.Context, c card) (drawing, error) {
 	d, err := n.drawSubject(ctx, c)
+	if err != nil && c.strikes >= reducedAfter && c.subject == SubjectAlert {
+		d, err = drawing{message: cards.Unshowable(c.subjectID)}, nil
+	}
 	if err != nil || d.skip {
 		return d, err
 	}
@@ -38,7 +41,7 @@ func (n *Notifier) draw(ctx context.Context, c card) (drawing, error) {
 			return drawing{}, err
 		}
 	}
-	if c.attempts >= reducedAfter {
+	if c.strikes >= reducedAfter {
 		d.message = reduced(d.message)
 	}
 	return d, nil

@@ -101,6 +101,8 @@ type fakeChat struct {
 	// that took effect.
 	fail func(to chat.Destination, edit bool) error
 	lose func(to chat.Destination) error
+	// poison is asked about each message.
+	poison func(chat.Message) error
 	// forgets makes Find useless, as on Teams.
 	forgets bool
 }
@@ -110,6 +112,11 @@ func (f *fakeChat) Post(_ context.Context, p chat.Post) (chat.Ref, error) {
 	defer f.mu.Unlock()
 	if f.fail != nil {
 		if err := f.fail(p.To, false); err != nil {
+			return chat.Ref{}, err
+		}
+	}
+	if f.poison != nil {
+		if err := f.poison(p.Message); err != nil {
 			return chat.Ref{}, err
 		}
 	}

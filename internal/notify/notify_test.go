@@ -315,6 +315,91 @@ func TestDestination_thatCannotBeReachedUsesTheFallbackAndRaisesAnAlarm(t *testi
 	wantPosts(t, f.chat.at(back), 1)
 }
 
+// After an outage everything is posted as it should be, soon, and with its buttons:
+// a request card without them cannot be decided on.
+func TestOutage_isOverWithinAMinuteAndLeavesMessagesWhole(t *testing.T) {
+	t.Parallel()
+	for _, lasts := range []time.Duration{10 * time.Second, 10 * time.Minute} {
+		t.Run(lasts.String(), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.settle()
+			down := true
+			f.chat.fail = func(chat.Destination, bool) error {
+				if down {
+					return errors.New("the platform answered status 503")
+				}
+				return nil
+			}
+			f.alert("a1", nil)
+			f.alert("a2", nil)
+			f.clock.add(16 * time.Second)
+			f.poll()
+			run := func(d time.Duration) {
+				for end := f.clock.now().Add(d); f.clock.now().Before(end); f.clock.add(time.Second) {
+					if _, err := f.n.step(t.Context(), soc); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			run(lasts)
+			down = false
+			run(time.Minute)
+			got := f.chat.at(soc)
+			wantPosts(t, got, 2)
+			for _, m := range got {
+				if len(m.message.Facts) == 0 || len(m.message.Buttons) == 0 {
+					t.Errorf("after the outage %v has no facts or no buttons", m.message.Title)
+				}
+			}
+		})
+	}
+}
+
+// What fails while others go through is sent in its shortest form.
+func TestPoison_messageIsReducedAndDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		cause error
+		tries int
+	}{
+		{"refused for its form", fmt.Errorf("post: %w", chat.ErrTooBig), 1},
+		{"the platform fails on it", errors.New("the platform answered status 500"), 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.settle()
+			tries := 0
+			f.chat.poison = func(m chat.Message) error {
+				if strings.Contains(fmt.Sprint(m.Title), "poison") && len(m.Facts) > 0 {
+					tries++
+					return c.cause
+				}
+				return nil
+			}
+			f.alert("poison", nil)
+			for i := range 4 {
+				f.alert(fmt.Sprint("good", i), nil)
+				f.clock.add(16 * time.Second)
+				f.poll()
+				f.deliver()
+			}
+			f.clock.add(time.Minute)
+			f.deliver()
+			got := f.chat.at(soc)
+			wantPosts(t, got, 5)
+			if all := titles(got); !strings.Contains(all, "poison") {
+				t.Errorf("posted:\n%swant the poisoned one among them", all)
+			}
+			if tries > 2*c.tries { // it goes to two channels
+				t.Errorf("tried %d times in full, want at most %d in each channel", tries, c.tries)
+			}
+		})
+	}
+}
+
 func TestThrottled_destinationWaitsAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
