@@ -23,6 +23,7 @@ import (
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/notify"
+	"github.com/mdebot/mdebot/internal/pager"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/slackbot"
@@ -81,7 +82,7 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	if now == nil {
 		a.now = time.Now
 	}
-	pol, err := policy.Load(cfg.File, cfg.policyOptions())
+	pol, err := cfg.loadPolicy()
 	if err != nil {
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
 	}
@@ -174,9 +175,13 @@ func (a *App) assemble() error {
 		dir[identity.Teams], posters[identity.Teams] = a.teams, a.teams
 	}
 
+	var paging notify.Pager
+	if a.cfg.PageKey != "" {
+		paging = pager.New(a.cfg.PageKey, transport)
+	}
 	requests := &requestSource{}
 	if a.notify, err = notify.New(notify.Config{
-		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Now: a.now, Logger: a.log, Metrics: a.metrics,
+		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
 		Tenants: []notify.Watched{{
 			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
 			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
@@ -222,7 +227,7 @@ func (a *App) assemble() error {
 
 	a.metrics.registry.MustRegister(state{a})
 	a.reload = &reloader{
-		file: a.cfg.File, options: a.cfg.policyOptions(), source: a.policy, log: a.log, seen: stampOf(a.cfg.File),
+		file: a.cfg.File, read: a.cfg.loadPolicy, source: a.policy, log: a.log, seen: stampOf(a.cfg.File),
 		announce: func(ctx context.Context, about string, m chat.Message) error {
 			return a.notify.Announce(ctx, a.tenant, about, m)
 		},

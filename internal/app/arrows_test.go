@@ -33,7 +33,8 @@ var arrows = map[string][]string{
 	"containment":             {"approvals", "failpoint", "defender", "audit", "durable", "policy", "identity", "tenant"},
 	"cards":                   {"chat", "approvals", "defender", "policy", "identity", "tenant"},
 	"commands":                {"cards", "chat", "csv", "approvals", "links", "defender", "policy", "audit", "identity", "tenant"},
-	"notify":                  {"failpoint", "cards", "chat", "approvals", "defender", "policy", "seal", "durable", "identity", "tenant"},
+	"pager":                   {"chat"},
+	"notify":                  {"failpoint", "pager", "cards", "chat", "approvals", "defender", "policy", "seal", "durable", "identity", "tenant"},
 	"slackbot":                {"chat", "identity", "wire"},
 	"teamsbot":                {"chat", "identity", "wire"},
 	"store":                   {"durable", "failpoint", "tenant"},
@@ -44,7 +45,8 @@ var arrows = map[string][]string{
 	"sandbox/defendersim":     {"sandbox/fault", "sandbox/estate", "sandbox/entrasim"},
 	"sandbox/slacksim":        {"sandbox/fault"},
 	"sandbox/teamssim":        {"sandbox/fault"},
-	"sandbox":                 {"sandbox/fault", "sandbox/estate", "sandbox/entrasim", "sandbox/defendersim", "sandbox/slacksim", "sandbox/teamssim"},
+	"sandbox/pagersim":        {"sandbox/fault"},
+	"sandbox":                 {"sandbox/pagersim", "sandbox/fault", "sandbox/estate", "sandbox/entrasim", "sandbox/defendersim", "sandbox/slacksim", "sandbox/teamssim"},
 	"app":                     nil, // sees them all
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/links"
+	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/slackbot"
 	"github.com/mdebot/mdebot/internal/teamsbot"
@@ -39,6 +40,7 @@ type Config struct {
 	NoProxy        string `env:"NO_PROXY"`
 	LogLevel       string `env:"MDEBOT_LOG_LEVEL, default=info"`
 
+	PageKey      string `env:"MDEBOT_PAGE_KEY"`
 	AuditAnchors string `env:"MDEBOT_AUDIT_ANCHORS"`
 	AuditKey     string `env:"MDEBOT_AUDIT_KEY"`
 	DataKey      string `env:"MDEBOT_DATA_KEY"`
@@ -154,10 +156,20 @@ func (c Config) LogValue() slog.Value {
 		slog.Bool("tls", c.TLSCertFile != ""),
 		slog.Bool("proxy", c.HTTPSProxy != ""),
 		slog.String("log_level", c.LogLevel),
+		slog.Bool("page_key", c.PageKey != ""),
 		slog.Bool("audit_anchors", c.AuditAnchors != ""),
 		slog.Bool("audit_key", c.AuditKey != ""),
 		slog.Bool("data_key", c.DataKey != ""),
 	)
+}
+
+// loadPolicy reads mdebot.yaml and holds it to the settings.
+func (c Config) loadPolicy() (*policy.Policy, error) {
+	p, err := policy.Load(c.File, c.policyOptions())
+	if err == nil && p.Page() != "" && c.PageKey == "" {
+		return nil, fmt.Errorf("%s: notify.page needs the receiver's routing key: set MDEBOT_PAGE_KEY", c.File)
+	}
+	return p, err
 }
 
 // appendFault adds err, taking joined errors apart so that each fault is counted

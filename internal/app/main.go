@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // Exit codes.
@@ -152,16 +153,15 @@ func configCommand(p *process) *cobra.Command {
 
 func checkConfig(ctx context.Context, p *process) error {
 	cfg, err := LoadConfig(ctx, p.environ)
-	options := cfg.policyOptions()
 	var faults []error
 	var config *ConfigError
 	if errors.As(err, &config) {
 		// The file is checked as far as it can be, so that one run shows all faults.
 		faults = config.Faults
-		options.HomeTenant = uuid.Nil.String()
-		cfg.File = settingOr(p.environ, "MDEBOT_CONFIG", "mdebot.yaml")
+		cfg.Defender.TenantID = tenant.ID(uuid.Nil.String())
+		cfg.File, cfg.PageKey = settingOr(p.environ, "MDEBOT_CONFIG", "mdebot.yaml"), settingOr(p.environ, "MDEBOT_PAGE_KEY", "")
 	}
-	pol, err := policy.Load(cfg.File, options)
+	pol, err := cfg.loadPolicy()
 	faults = appendFault(faults, err)
 	if len(faults) > 0 {
 		return &ConfigError{Faults: faults}

@@ -24,7 +24,7 @@ const reloadEvery = 2 * time.Second
 // second-person rule to a typing mistake.
 type reloader struct {
 	file     string
-	options  policy.Options
+	read     func() (*policy.Policy, error)
 	source   *policy.Source
 	announce func(ctx context.Context, about string, m chat.Message) error
 	audit    func(ctx context.Context, kind, outcome, detail string) error
@@ -72,7 +72,7 @@ func (r *reloader) run(ctx context.Context) {
 func (r *reloader) load(ctx context.Context) {
 	r.seen = stampOf(r.file)
 	old := r.source.Current()
-	next, err := policy.Load(r.file, r.options)
+	next, err := r.read()
 	if err != nil {
 		r.log.ErrorContext(ctx, "configuration not reloaded", "file", r.file, "error", err)
 		r.tell(ctx, "config.refused", "failed", cards.Notice(chat.Danger, "mdebot.yaml has faults; the old configuration stays in force",

@@ -59,6 +59,7 @@ func Settings() []Setting {
 		{Name: "MDEBOT_CA_FILE", Meaning: "PEM certificates trusted beside the system's, for a proxy that inspects TLS."},
 		{Name: "HTTPS_PROXY", Meaning: "Proxy for all outgoing calls, also the websocket and token calls."},
 		{Name: "NO_PROXY", Meaning: "Hosts reached without it."},
+		{Name: "MDEBOT_PAGE_KEY", Meaning: "Routing key for the address under `notify.page`, which wakes people.", Secret: true},
 		{Name: "MDEBOT_AUDIT_ANCHORS", Meaning: "Where the heads of the audit log are sent, with commas: `file:/path` on another volume, `syslog:unix:/dev/log`, `syslog:tcp:host:port`, `https://…`, `slack:C…`, `teams:19:…`."},
 		{Name: "MDEBOT_AUDIT_KEY", Meaning: "Signs those heads: 32 random bytes in base64.", Secret: true},
 		{Name: "MDEBOT_DATA_KEY", Meaning: "Encrypts alerts, notices and conversation references in the database: 32 random bytes in base64. With commas: the first writes, the others still read.", Secret: true},

@@ -31,7 +31,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	if err != nil {
 		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})
 	}
-	return append(lines, pendingLine(pending, a.now()),
+	return append(lines, pendingLine(pending, a.now()), a.pagingLine(ctx),
 		cards.StatusLine{Part: "Configuration", Good: true, Detail: "hash " + a.policy.Current().Hash()[:12]})
 }
 
@@ -71,6 +71,25 @@ func (a *App) misuseLine(ctx context.Context) cards.StatusLine {
 		l.Detail = "not looked yet"
 	default:
 		l.Good, l.Detail = ago < 5*time.Minute, fmt.Sprintf("last good look %s ago", ago.Round(time.Second))
+	}
+	return l
+}
+
+// pagingLine says whether somebody can be woken, and what for.
+func (a *App) pagingLine(ctx context.Context) cards.StatusLine {
+	l := cards.StatusLine{Part: "On-call page", Good: true}
+	p, err := a.notify.Pagings(ctx)
+	switch {
+	case err != nil:
+		l.Good, l.Detail = false, "the database cannot be read"
+	case !p.On:
+		l.Detail = "not set: nobody is woken; notify.page in mdebot.yaml"
+	case p.Problem != "":
+		l.Good, l.Detail = false, p.Problem
+	case p.Open == 0:
+		l.Detail = "nothing to wake anybody for"
+	default:
+		l.Detail = fmt.Sprintf("somebody was woken for %d matters that are not over", p.Open)
 	}
 	return l
 }

@@ -27,6 +27,7 @@ const (
 	subjectStorm  Subject = "storm"  // the head message of a storm, by its ID
 	subjectPage   Subject = "page"   // names of held alerts: "<storm ID>/<page>"
 	subjectNotice Subject = "notice" // a stored message
+	subjectPaging Subject = "paging" // what somebody is woken for, by its ID
 )
 
 // Sending order per destination, first to last. Edits of alert cards come after

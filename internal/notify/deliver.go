@@ -144,6 +144,9 @@ func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wa
 // send draws c and posts or edits it once, and records the outcome. Only errors
 // of the database are returned; a platform's refusal is an outcome.
 func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
+	if c.subject == subjectPaging {
+		return n.sendPaging(ctx, c, l)
+	}
 	poster, ok := n.posters[c.destination.Platform()]
 	if !ok {
 		return n.failed(ctx, c, fmt.Errorf("%s is not configured: %w", c.destination.Platform(), chat.ErrNotThere))
@@ -264,6 +267,11 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 				return err
 			}
 		}
+		if c.subject == subjectPaging {
+			if err := n.alarmUnpaged(ctx, tx, c, cause); err != nil {
+				return err
+			}
+		}
 		strikes, err := n.strikes(ctx, tx, c, cause)
 		if err != nil {
 			return err
@@ -330,10 +338,11 @@ func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause erro
 }
 
 // Sweep wakes destinations that have something due and nobody at work, tells
-// requesters whose request reached no approver, and ends storms. It is called
-// every two seconds on every replica; doing it twice is harmless.
+// requesters whose request reached no approver, ends storms, and wakes people when
+// High alerts reach nobody. It is called every two seconds on every replica; doing
+// it twice is harmless.
 func (n *Notifier) Sweep(ctx context.Context) error {
-	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.endStorms(ctx))
+	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.endStorms(ctx), n.pageForAlerts(ctx))
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {

@@ -48,6 +48,8 @@ type Config struct {
 	Keys   seal.Keys
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Pager wakes people for notify.page; nil means nobody does.
+	Pager Pager
 	// Metrics is told how posting goes; nil means nobody.
 	Metrics Metrics
 }
@@ -74,6 +76,7 @@ type Notifier struct {
 	policy   *policy.Source
 	tenants  map[tenant.ID]*watch
 	keys     seal.Keys
+	pager    Pager
 	now      func() time.Time
 	log      *slog.Logger
 	metrics  Metrics
@@ -87,7 +90,7 @@ func New(cfg Config) (*Notifier, error) {
 	}
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
-		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, now: cfg.Now, log: cfg.Logger,
+		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, pager: cfg.Pager, now: cfg.Now, log: cfg.Logger,
 	}
 	if n.metrics = cfg.Metrics; n.metrics == nil {
 		n.metrics = noMetrics{}

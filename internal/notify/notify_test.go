@@ -468,7 +468,7 @@ func TestOrder_newRequestDoesNotWaitForEditsOfOthers(t *testing.T) {
 	ask := func(id string, d chat.Destination) {
 		f.requests.all[id] = approvals.Request{ID: id, Number: 1, Tenant: contoso, State: approvals.Pending, Action: approvals.Isolate}
 		f.inTx(func(tx durable.Tx) error {
-			_, err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: id, destination: d, class: classDecision})
+			err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: id, destination: d, class: classDecision})
 			return err
 		})
 	}

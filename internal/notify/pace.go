@@ -21,9 +21,12 @@ type limit struct {
 // limits names what a send counts against. Slack: about one message a second per
 // channel with short bursts, several hundred a minute per workspace, fifty edits
 // a minute. Teams: 60 sends or edits in 30 s per conversation and 30 a second
-// per tenant.
+// per tenant. PagerDuty: 120 events a minute.
 func limits(d chat.Destination, edit bool) []limit {
 	key := string(d)
+	if d.Platform() == platformPager {
+		return []limit{{key, 500 * time.Millisecond, 20}}
+	}
 	if d.Platform() == identity.Teams {
 		return []limit{{key, 500 * time.Millisecond, 7}, {"teams", 35 * time.Millisecond, 20}}
 	}

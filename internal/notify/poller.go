@@ -386,6 +386,9 @@ func (n *Notifier) becomeBlind(ctx context.Context, tx durable.Tx, w *watch, las
 		return err
 	}
 	n.log.WarnContext(ctx, "blind", "tenant_id", w.Tenant, "since", last, "problem", problem)
+	if err := n.page(ctx, tx, w.Tenant, aboutBlind); err != nil {
+		return err
+	}
 	return n.notice(ctx, tx, w.Tenant, blindID(last), cards.Blind(w.Tenant, last, problem), n.everyPlace()...)
 }
 
@@ -394,6 +397,9 @@ func (n *Notifier) seeAgain(ctx context.Context, tx durable.Tx, w *watch, since,
 		return err
 	}
 	n.log.InfoContext(ctx, "seeing again", "tenant_id", w.Tenant, "since", since)
+	if err := n.unpage(ctx, tx, w.Tenant, aboutBlind); err != nil {
+		return err
+	}
 	return n.notice(ctx, tx, w.Tenant, blindID(since)+" over", cards.SeesAgain(w.Tenant, since, now), n.everyPlace()...)
 }
 
@@ -455,16 +461,17 @@ func (n *Notifier) Pending(ctx context.Context) (PendingMessages, error) {
 }
 
 // WaitingByClass counts the messages that wait: "decision", "notice" and "alert"
-// are to be posted, "edit" stand and are to be redrawn.
+// are to be posted, "edit" stand and are to be redrawn, "page" are events for
+// notify.page.
 func WaitingByClass(ctx context.Context, db durable.DBTX) (map[string]int, error) {
 	rows, err := db.Query(ctx, `
-		SELECT CASE WHEN message <> '' THEN 'edit' WHEN class = $1 THEN 'decision' WHEN class = $2 THEN 'notice' ELSE 'alert' END AS kind, COUNT(*)
+		SELECT CASE WHEN subject = 'paging' THEN 'page' WHEN message <> '' THEN 'edit' WHEN class = $1 THEN 'decision' WHEN class = $2 THEN 'notice' ELSE 'alert' END AS kind, COUNT(*)
 		FROM cards WHERE wanted > shown AND held = '' GROUP BY kind`, classDecision, classNotice)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	out := map[string]int{"decision": 0, "notice": 0, "alert": 0, "edit": 0}
+	out := map[string]int{"decision": 0, "notice": 0, "alert": 0, "edit": 0, "page": 0}
 	for rows.Next() {
 		var kind string
 		var n int

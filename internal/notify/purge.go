@@ -31,7 +31,8 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 	}
 	err := n.db.InTx(ctx, func(tx durable.Tx) error {
 		for _, q := range []string{
-			`DELETE FROM cards WHERE tenant = $1 AND created_at < $2 AND wanted <= shown AND subject IN ('notice', 'storm', 'page', 'raised')`,
+			`DELETE FROM cards WHERE tenant = $1 AND created_at < $2 AND wanted <= shown AND subject IN ('notice', 'storm', 'page', 'raised', 'paging')`,
+			`DELETE FROM pagings WHERE tenant = $1 AND ended_at <> 0 AND ended_at < $2`,
 			`DELETE FROM storms WHERE tenant = $1 AND ended_at <> 0 AND ended_at < $2`,
 			`DELETE FROM notices WHERE tenant = $1 AND created_at < $2
 				AND NOT EXISTS (SELECT 1 FROM cards c WHERE c.tenant = notices.tenant AND c.subject = 'notice' AND c.subject_id = notices.id)`,

@@ -25,7 +25,7 @@ func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approval
 	if c == approvals.ChangeOpened {
 		return n.requestOpened(ctx, tx, r)
 	}
-	if err := n.redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID); err != nil {
+	if err := errors.Join(n.redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID), n.pageForRequest(ctx, tx, r, c)); err != nil {
 		return err
 	}
 	switch {

@@ -32,6 +32,7 @@ func (p *Policy) digest() string {
 		Rules                      []rule
 		Protected                  []string
 		Ops, Fallback              string
+		Page                       string `json:",omitempty"` // came later: a file without it keeps its hash
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
@@ -48,6 +49,7 @@ func (p *Policy) digest() string {
 		Limits:        p.limits,
 		Ops:           p.ops,
 		Fallback:      p.fallback,
+		Page:          p.page,
 		LookBack:      int64(p.lookBack),
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,

@@ -3,6 +3,8 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -392,6 +394,7 @@ func (f *fileReader) notify(n ast.Node) {
 	f.object(n, "notify", keys{
 		"ops":      func(n ast.Node) { p.ops, _ = f.destination(n, "ops", true) },
 		"fallback": func(n ast.Node) { p.fallback, _ = f.destination(n, "fallback", true) },
+		"page":     func(n ast.Node) { p.page = f.page(n) },
 		"look_back": func(n ast.Node) {
 			p.lookBack = f.duration(n, "look_back", 0, maxLookBack)
 		},
@@ -408,6 +411,32 @@ func (f *fileReader) notify(n ast.Node) {
 			})
 		},
 	})
+}
+
+// page reads the address of a receiver of events. It holds no secret: the file is
+// shown, copied and reviewed.
+func (f *fileReader) page(n ast.Node) string {
+	s, ok := f.text(n, "page")
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+		f.fault(lineOf(n), "page: write the https address that takes events, such as https://events.pagerduty.com/v2/enqueue")
+		return ""
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		f.fault(lineOf(n), "page: write the address without password, query or fragment; the routing key comes from MDEBOT_PAGE_KEY")
+		return ""
+	}
+	return s
+}
+
+// loopback reports an address of this machine: tests and simulators use plain
+// http there.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
 }
 
 func (f *fileReader) retention(n ast.Node) {

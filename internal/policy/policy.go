@@ -30,6 +30,7 @@ type Policy struct {
 
 	ops        string
 	fallback   string
+	page       string
 	lookBack   time.Duration
 	blindAfter time.Duration
 	routes     []Route
@@ -137,6 +138,9 @@ func (p *Policy) Ops() string { return p.ops }
 // Fallback is where an alert goes when no route takes it or its destination
 // cannot be reached, or empty.
 func (p *Policy) Fallback() string { return p.fallback }
+
+// Page is the address that events for waking people go to, or empty.
+func (p *Policy) Page() string { return p.page }
 
 // LookBack is how far back alerts are posted at the first start.
 func (p *Policy) LookBack() time.Duration { return p.lookBack }

@@ -14,6 +14,7 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
+	"github.com/mdebot/mdebot/internal/sandbox/pagersim"
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
 )
@@ -32,6 +33,7 @@ const (
 	teamsAppSecret    = "sandbox-teams-secret-9Xw4"
 	slackBotToken     = "xoxb-sandbox-1111-2222"
 	slackAppToken     = "xapp-sandbox-3333-4444"
+	pageKey           = "sandbox-routing-key-8Zr6-32-chars"
 	slackSecret       = "5a1e0c7b9d2f4e6a8c0b1d3f5e7a9c2b"
 
 	slackWorkspace = "T0SOC"
@@ -104,6 +106,7 @@ type World struct {
 	Tenant   *defendersim.Tenant
 	Slack    *slacksim.Server
 	Teams    *teamssim.Server
+	Pager    *pagersim.Server
 	Estate   *estate.Estate
 
 	raised     atomic.Int64 // alerts, by the page
@@ -131,8 +134,9 @@ func New(ctx context.Context, o Options) (*World, error) {
 			return err
 		},
 	})
+	w.Pager = pagersim.New(pageKey)
 	w.populate()
-	for name, h := range map[string]http.Handler{"entra": w.Entra, "defender": w.Defender, "slack": w.Slack, "teams": w.Teams} {
+	for name, h := range map[string]http.Handler{"entra": w.Entra, "defender": w.Defender, "slack": w.Slack, "teams": w.Teams, "pager": w.Pager} {
 		if err := w.serve(ctx, name, h); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
@@ -240,6 +244,7 @@ func (w *World) Environment() []string {
 		"TEAMS_AUTHORITY_URL=" + w.addresses["entra"],
 		"TEAMS_METADATA_URL=" + w.Teams.MetadataURL(),
 		"TEAMS_SERVICE_HOSTS=" + w.Teams.Host(),
+		"MDEBOT_PAGE_KEY=" + pageKey,
 	}
 	if w.socketMode {
 		return append(env, "SLACK_APP_TOKEN="+slackAppToken)
@@ -256,6 +261,9 @@ func SignInEnvironment(publicURL string) []string {
 		"MDEBOT_OIDC_CLIENT_SECRET=" + signInAppSecret,
 	}
 }
+
+// PageAddress is for notify.page.
+func (w *World) PageAddress() string { return w.addresses["pager"] + pagersim.Path }
 
 // Addresses names where the simulators listen.
 func (w *World) Addresses() map[string]string { return w.addresses }
