@@ -32,10 +32,17 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// stopTimeout is how long work in flight may take after the process was asked to
-// stop. What is not finished then goes on at the next start, on this replica or
-// another one.
-const stopTimeout = 15 * time.Second
+// What a stop may take, which is 20 seconds in all (reliability P-14). What is not
+// finished then goes on at the next start, on this replica or another one.
+const (
+	// intakeTimeout is for deliveries that are being acknowledged.
+	intakeTimeout = 4 * time.Second
+	// stopTimeout is for the work in flight, intake included. What runs then is
+	// cancelled and gets three seconds more, see [store.Store.Stop].
+	stopTimeout = 14 * time.Second
+	// lastWordTimeout is for the record that the process has stopped.
+	lastWordTimeout = time.Second
+)
 
 // App is the whole bot.
 type App struct {
@@ -307,11 +314,24 @@ func (a *App) Run(ctx context.Context) (err error) {
 	a.log.InfoContext(context.WithoutCancel(ctx), "stopping")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	err = errors.Join(err, webhook.Shutdown(drain))
+	shut(drain, webhook, intakeTimeout)
 	stop()
-	err = errors.Join(err, a.store.Stop(drain), admin.Shutdown(drain))
+	err = errors.Join(err, a.store.Stop(drain))
+	shut(drain, admin, 0)
 	wg.Wait()
-	return errors.Join(err, a.record(drain, "stopped", "ok", Version()))
+	word, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWordTimeout)
+	defer cancel()
+	return errors.Join(err, a.record(word, "stopped", "ok", Version()))
+}
+
+// shut lets srv finish what it is answering for a while and cuts the rest off: a
+// peer that hangs on is no reason to fail.
+func shut(ctx context.Context, srv *http.Server, within time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		_ = srv.Close() // the listener is closed either way
+	}
 }
 
 // routes are the webhook paths of the configured platforms.

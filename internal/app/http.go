@@ -18,13 +18,12 @@ import (
 // The webhook listener's limits (threat-model W-01, W-02). Bodies are bounded by
 // the handlers, which know their platform.
 const (
-	headerTimeout   = 5 * time.Second
-	readTimeout     = 10 * time.Second
-	writeTimeout    = 15 * time.Second
-	idleTimeout     = 60 * time.Second
-	maxHeaderBytes  = 16 << 10
-	maxInFlight     = 512
-	shutdownTimeout = 5 * time.Second
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 15 * time.Second
+	idleTimeout    = 60 * time.Second
+	maxHeaderBytes = 16 << 10
+	maxInFlight    = 512
 )
 
 // newServer is an http.Server that gives slow and hostile peers little.

@@ -18,7 +18,7 @@ import (
 
 const (
 	maxTasks    = 2048
-	drainTime   = 20 * time.Second
+	drainTime   = 10 * time.Second
 	maxKeptCSV  = 64 << 20 // bytes of files that wait for their reader's consent
 	maxForms    = 1000
 	keepFiles   = time.Hour
