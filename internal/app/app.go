@@ -66,6 +66,7 @@ type App struct {
 	permissions *permissions
 	people      *directory.Directory
 	metrics     *metrics
+	parts       *parts
 	keys        seal.Keys
 	anchors     *anchor.Keeper
 	reload      *reloader
@@ -85,7 +86,9 @@ func New(ctx context.Context, cfg Config, logger *slog.Logger) (*App, error) {
 // newAt is New with a clock, for tests: it decides when requests expire, jobs are
 // due and cards are sent, and has to move. Nil means the real one.
 func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time.Time) (_ *App, err error) {
-	a := &App{cfg: cfg, log: logger, now: now, tenant: cfg.Defender.TenantID, metrics: newMetrics()}
+	a := &App{cfg: cfg, log: logger, now: now, tenant: cfg.Defender.TenantID, metrics: newMetrics(), parts: newParts()}
+	a.parts.expect(cfg.expected()...)
+	a.metrics.parts = a.parts
 	if now == nil {
 		a.now = time.Now
 	}
@@ -134,7 +137,7 @@ func (c Config) policyOptions() policy.Options {
 
 // assemble makes the parts, from the outside in, and hands each what it needs.
 func (a *App) assemble() error {
-	transport, err := outbound(a.cfg)
+	transport, err := outbound(a.cfg, a.parts)
 	if err != nil {
 		return &ConfigError{Faults: []error{err}}
 	}
@@ -148,6 +151,7 @@ func (a *App) assemble() error {
 	}
 	a.skew = &clockSkew{now: time.Now, log: a.log}
 	if a.defender, err = defender.New(a.cfg.Defender, defender.WithTransport(transport), defender.WithLogger(a.log),
+		defender.Around(func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, a.cfg.microsoft()) }),
 		defender.WithObserver(a.metrics.called), defender.WithDates(a.skew.measure)); err != nil {
 		return err
 	}
@@ -167,7 +171,8 @@ func (a *App) assemble() error {
 	handler := &lateHandler{}
 	if a.cfg.Slack.Enabled() {
 		cfg := a.cfg.Slack
-		cfg.Transport = toChat
+		cfg.Transport, cfg.OnSocket = toChat, a.parts.socket
+		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
 		}
@@ -175,7 +180,7 @@ func (a *App) assemble() error {
 	}
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
-			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: toChat, Logger: a.log,
+			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()), Logger: a.log,
 		}); err != nil {
 			return err
 		}

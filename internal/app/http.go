@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,6 +124,14 @@ func listen(ctx context.Context, addr, certFile, keyFile string) (net.Listener, 
 	}), nil
 }
 
+// readiness is the answer of /readyz. A degraded part does not make the bot
+// unready: another replica or a restart would fare no better, and what the others
+// can do goes on.
+type readiness struct {
+	Ready    bool     `json:"ready"`
+	Degraded []string `json:"degraded"`
+}
+
 // adminRoutes tell whether the process is up and whether it is ready, and no
 // more than that: the listener has no login (threat-model W-11).
 func adminRoutes(ready *atomic.Bool, degraded func() []string) *http.ServeMux {
@@ -131,14 +140,15 @@ func adminRoutes(ready *atomic.Bool, degraded func() []string) *http.ServeMux {
 		fmt.Fprintln(w, "up")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !ready.Load() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-			return
+		answer, status := readiness{Ready: ready.Load(), Degraded: []string{}}, http.StatusOK
+		if answer.Ready {
+			answer.Degraded = append(answer.Degraded, degraded()...)
+		} else {
+			status = http.StatusServiceUnavailable
 		}
-		fmt.Fprintln(w, "ready")
-		for _, part := range degraded() {
-			fmt.Fprintln(w, "degraded:", part)
-		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer) // the caller has gone
 	})
 	return mux
 }

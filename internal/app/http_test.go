@@ -139,11 +139,11 @@ func TestAdmin_tellsStateAndNothingElse(t *testing.T) {
 		h.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), http.MethodGet, path, nil))
 		return w.Code, w.Body.String()
 	}
-	if code, _ := get("/readyz"); code != http.StatusServiceUnavailable {
-		t.Errorf("/readyz before start: %d, want 503", code)
+	if code, body := get("/readyz"); code != http.StatusServiceUnavailable || body != `{"ready":false,"degraded":[]}`+"\n" {
+		t.Errorf("/readyz before start: %d %s, want 503", code, body)
 	}
 	ready.Store(true)
-	for path, want := range map[string]string{"/healthz": "up\n", "/readyz": "ready\ndegraded: Messages\n"} {
+	for path, want := range map[string]string{"/healthz": "up\n", "/readyz": `{"ready":true,"degraded":["Messages"]}` + "\n"} {
 		if code, body := get(path); code != http.StatusOK || body != want {
 			t.Errorf("%s: %d %q, want %q", path, code, body, want)
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -13,8 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/mdebot/mdebot/internal/approvals"
+	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/notify"
 )
 
@@ -26,6 +29,7 @@ import (
 // every replica; what happened is counted by the replica it happened on.
 type metrics struct {
 	registry *prometheus.Registry
+	parts    *parts // told what chat platforms make of messages
 
 	ack        *prometheus.HistogramVec
 	refused    *prometheus.CounterVec
@@ -33,6 +37,7 @@ type metrics struct {
 	stages     *prometheus.HistogramVec
 	alertLag   prometheus.Histogram
 	duplicates prometheus.Counter
+	posts      *prometheus.CounterVec
 	calls      *prometheus.CounterVec
 	throttled  *prometheus.CounterVec
 	jobs       *prometheus.CounterVec
@@ -63,6 +68,9 @@ func newMetrics() *metrics {
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mdebot_duplicates_avoided_total", Help: "Posts found after a crash or an unclear answer, and not repeated.",
 		}),
+		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mdebot_posts_total", Help: "Messages posted and edited, by outcome: done, throttled, refused, unclear. Unclear ones may have been posted.",
+		}, []string{"platform", "outcome"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mdebot_defender_calls_total", Help: "Calls to Defender and Graph, by operation and HTTP status; 0 without an answer.",
 		}, []string{"op", "status"}),
@@ -77,7 +85,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
 		}),
 	}
-	m.registry.MustRegister(m.ack, m.refused, m.commands, m.stages, m.alertLag, m.duplicates, m.calls, m.throttled, m.jobs, m.writes,
+	m.registry.MustRegister(m.ack, m.refused, m.commands, m.stages, m.alertLag, m.duplicates, m.posts, m.calls, m.throttled, m.jobs, m.writes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -130,6 +138,22 @@ func (m *metrics) Wrote(took time.Duration) { m.writes.Observe(took.Seconds()) }
 
 // AlertPosted implements notify.Metrics.
 func (m *metrics) AlertPosted(lag time.Duration) { m.alertLag.Observe(lag.Seconds()) }
+
+// Posted implements notify.Metrics.
+func (m *metrics) Posted(on identity.Platform, err error) {
+	m.parts.posted(on, err)
+	outcome := "refused"
+	var throttled *chat.ThrottledError
+	switch {
+	case err == nil:
+		outcome = "done"
+	case errors.As(err, &throttled):
+		outcome = "throttled"
+	case errors.Is(err, chat.ErrUnclear), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		outcome = "unclear"
+	}
+	m.posts.WithLabelValues(string(on), outcome).Inc()
+}
 
 // DuplicateAvoided implements notify.Metrics.
 func (m *metrics) DuplicateAvoided() { m.duplicates.Inc() }
@@ -185,12 +209,13 @@ var (
 	descPoll     = prometheus.NewDesc("mdebot_poll_age_seconds", "Time since alerts were last read in full.", nil, nil)
 	descBlind    = prometheus.NewDesc("mdebot_blind_seconds", "How long alerts have not been read, once that was announced; 0 = seeing.", nil, nil)
 	descQuota    = prometheus.NewDesc("mdebot_defender_quota_left", "Calls this replica's lane may still make in this hour.", []string{"lane"}, nil)
+	descPart     = prometheus.NewDesc("mdebot_part_working", "1 when a part works as far as this replica knows, 0 when it is degraded. The parts are those of /mde status.", []string{"part"}, nil)
 	descReadable = prometheus.NewDesc("mdebot_database_readable", "1 when the database could be read for this answer.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descVotes, descEffects, descWaiting, descOldest, descPoll, descBlind, descQuota, descReadable} {
+	for _, d := range []*prometheus.Desc{descRequests, descVotes, descEffects, descWaiting, descOldest, descPoll, descBlind, descQuota, descPart, descReadable} {
 		ch <- d
 	}
 }
@@ -206,6 +231,13 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 		"action": defender.LaneAction, "alerts": defender.LaneAlerts, "interactive": defender.LaneInteractive, "hunt": defender.LaneHunt,
 	} {
 		gauge(descQuota, float64(s.app.defender.For(lane).QuotaLeft()), name)
+	}
+	for _, l := range s.app.Status(ctx) {
+		working := 0.0
+		if l.Good {
+			working = 1
+		}
+		gauge(descPart, working, l.Part)
 	}
 	if err := s.stored(ctx, gauge); err != nil {
 		s.app.log.WarnContext(ctx, "metrics could not be read", slog.Any("error", err))

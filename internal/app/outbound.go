@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -38,7 +39,7 @@ func toPublic(cfg Config, t *http.Transport) (*http.Transport, error) {
 // outbound is how every client leaves this process: TLS 1.2 or newer, the
 // system's roots and MDEBOT_CA_FILE beside them, and the configured proxy. The
 // clients add their own host checks, time limits and redirect rules.
-func outbound(cfg Config) (*http.Transport, error) {
+func outbound(cfg Config, p *parts) (*http.Transport, error) {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, fmt.Errorf("load system certificates: %w", err)
@@ -68,5 +69,13 @@ func outbound(cfg Config) (*http.Transport, error) {
 		TLSHandshakeTimeout:   5 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode/100 == 2 {
+				p.good(partProxy)
+			} else {
+				p.bad(partProxy, fmt.Sprintf("answers %d", resp.StatusCode))
+			}
+			return nil
+		},
 	}, nil
 }

@@ -31,7 +31,7 @@ func TestOutbound_chatNeverLeadsInside(t *testing.T) {
 	} {
 		var cfg Config
 		tc.cfg(&cfg)
-		base, err := outbound(cfg)
+		base, err := outbound(cfg, newParts())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +116,12 @@ func TestProcess_stopsInTimeWhileTheDatabaseHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.clickQuietly(p.teams(), sandbox.Avery, card, "Approve")
+	p.eventually("the database is named as degraded", func() string {
+		if r := p.readyz(p.admin); !slices.Contains(r.Degraded, "Database") {
+			return fmt.Sprint(r)
+		}
+		return ""
+	})
 	asked := time.Now()
 	p.signal(syscall.SIGTERM)
 	_ = p.cmd.Wait() // whether it could say goodbye is not the point

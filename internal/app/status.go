@@ -12,7 +12,7 @@ import (
 
 // Status implements commands.StatusSource.
 func (a *App) Status(ctx context.Context) []cards.StatusLine {
-	lines := []cards.StatusLine{{Part: "mdebot", Good: true, Detail: Version()}}
+	lines := append([]cards.StatusLine{{Part: "mdebot", Good: true, Detail: Version()}, a.databaseLine(ctx)}, a.parts.lines()...)
 	watching, err := a.notify.Health(ctx, a.tenant)
 	switch {
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/cards"
@@ -65,7 +66,7 @@ func (r *Router) mayUse(ctx context.Context, c *call) error {
 	standing, err := r.Directory.Standing(ctx, c.inv.By)
 	if err != nil {
 		r.Logger.WarnContext(ctx, "standing not read", "platform", string(c.inv.By.Platform), "error", err)
-		return say("Your standing in this "+placeWord(c.inv.By.Platform)+" could not be looked up, so nothing is done.", "Try again in a moment.")
+		return say("Your standing in this "+placeWord(c.inv.By.Platform)+" could not be looked up, so nothing is done.", r.tryAgain(ctx))
 	}
 	if standing != identity.Member {
 		return say("Only full members of this "+placeWord(c.inv.By.Platform)+" can use mdebot; this account is: "+string(standing)+".", "Ask a colleague who is a full member.")
@@ -123,12 +124,31 @@ func (r *Router) activePerson(ctx context.Context, p identity.PersonID) error {
 	standing, err := r.People.Standing(ctx, p)
 	if err != nil {
 		r.Logger.WarnContext(ctx, "standing in the directory not read", "person_id", p.String(), "error", err)
-		return say("The directory could not be asked about you, so nothing is done.", "Try again in a moment.")
+		return say("The directory could not be asked about you, so nothing is done.", r.tryAgain(ctx))
 	}
 	if standing != identity.Member {
 		return say("The directory does not know you as an active member of the organisation; you are: "+string(standing)+".", "Ask whoever manages accounts in Entra.")
 	}
 	return nil
+}
+
+// tryAgain is the next step of somebody who cannot be checked. Nobody could ask for
+// status then, so it names the parts that do not work, and nothing about them.
+func (r *Router) tryAgain(ctx context.Context) string {
+	next := "Try again in a moment."
+	if r.Status == nil {
+		return next
+	}
+	var down []string
+	for _, l := range r.Status.Status(ctx) {
+		if !l.Good {
+			down = append(down, l.Part)
+		}
+	}
+	if len(down) > 0 {
+		next += " Not working at the moment: " + strings.Join(down, ", ") + "."
+	}
+	return next
 }
 
 // readsHere reports whether full members may read in this conversation.

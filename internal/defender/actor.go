@@ -71,7 +71,7 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 	return &Actor{
 		client: client.For(LaneAction),
 		tokens: newTokens(cfg, defenderAudience(cfg), client.core),
-		http:   &http.Client{Transport: transport, CheckRedirect: refuseRedirect},
+		http:   &http.Client{Transport: client.around(transport), CheckRedirect: refuseRedirect},
 	}, nil
 }
 

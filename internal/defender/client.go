@@ -38,6 +38,7 @@ type core struct {
 	cloud     cloud
 	tokens    map[api]*tokens
 	transport *http.Transport
+	around    func(http.RoundTripper) http.RoundTripper
 	http      *http.Client
 	quota     *quota
 	cache     *cache
@@ -55,6 +56,12 @@ type Option func(*core)
 // used; it is copied. Its own dialling is replaced by one that refuses private
 // addresses.
 func WithTransport(t *http.Transport) Option { return func(c *core) { c.transport = t } }
+
+// Around puts a watcher around every call, also those for tokens. It must hand on
+// requests and errors as they are.
+func Around(watch func(http.RoundTripper) http.RoundTripper) Option {
+	return func(c *core) { c.around = watch }
+}
 
 // WithLogger sets where calls are logged; without it they are not.
 func WithLogger(l *slog.Logger) Option { return func(c *core) { c.logger = l } }
@@ -102,6 +109,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 		logger:    slog.New(slog.DiscardHandler),
 		now:       time.Now,
 		sleep:     sleep,
+		around:    func(next http.RoundTripper) http.RoundTripper { return next },
 		observe:   func(string, int) {},
 	}
 	c.cache = newCache(defaultKeep, func() time.Time { return c.now() })
@@ -112,7 +120,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.http = &http.Client{Transport: c.transport, CheckRedirect: refuseRedirect}
+	c.http = &http.Client{Transport: c.around(c.transport), CheckRedirect: refuseRedirect}
 	c.tokens = map[api]*tokens{
 		apiDefender: newTokens(cfg, defenderAudience(cfg), c),
 		apiGraph:    newTokens(cfg, graphAudience(cfg), c),

@@ -170,6 +170,7 @@ func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 		ref, err = n.put(ctx, poster, c, drawn)
 		return err
 	})
+	n.metrics.Posted(c.destination.Platform(), err)
 	// The outcome is recorded also when the process is being stopped.
 	record := context.WithoutCancel(ctx)
 	if err != nil {

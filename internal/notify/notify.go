@@ -58,6 +58,8 @@ type Config struct {
 type Metrics interface {
 	// AlertPosted is told how long after it was seen an alert was posted.
 	AlertPosted(lag time.Duration)
+	// Posted is told the outcome of every try to post or edit.
+	Posted(on identity.Platform, err error)
 	// DuplicateAvoided counts posts that had gone out before a crash or an
 	// unclear answer, and were found instead of repeated.
 	DuplicateAvoided()
@@ -65,8 +67,9 @@ type Metrics interface {
 
 type noMetrics struct{}
 
-func (noMetrics) AlertPosted(time.Duration) {}
-func (noMetrics) DuplicateAvoided()         {}
+func (noMetrics) AlertPosted(time.Duration)       {}
+func (noMetrics) DuplicateAvoided()               {}
+func (noMetrics) Posted(identity.Platform, error) {}
 
 // Notifier says what nobody asked for. It is safe for concurrent use.
 type Notifier struct {

@@ -86,7 +86,13 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	if cfg.Transport == nil {
 		cfg.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
-	transport := guardedTransport{base: cfg.Transport, now: cfg.Now}
+	if cfg.Around == nil {
+		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return next }
+	}
+	if cfg.OnSocket == nil {
+		cfg.OnSocket = func(bool) {}
+	}
+	transport := guardedTransport{base: cfg.Around(cfg.Transport), now: cfg.Now}
 	httpClient := &http.Client{Transport: transport, Timeout: callWithin, CheckRedirect: refuseRedirect}
 	options := []slack.Option{slack.OptionHTTPClient(httpClient), slack.OptionAPIURL(api.String())}
 	if cfg.AppToken != "" {

@@ -25,6 +25,12 @@ type Config struct {
 	// Transport carries all outgoing calls, also the websocket's; nil means a
 	// clone of http.DefaultTransport.
 	Transport *http.Transport
+	// Around, unless nil, puts a watcher around every call of the Web API and to
+	// response addresses. It must hand on requests and errors as they are.
+	Around func(http.RoundTripper) http.RoundTripper
+	// OnSocket, unless nil, is told of every connection of Socket Mode that came
+	// about or did not.
+	OnSocket func(connected bool)
 	// Now is the clock for signatures, caches and deadlines; nil means time.Now.
 	Now func() time.Time
 }

@@ -60,8 +60,10 @@ func (b *Bot) readSocket(ctx context.Context, client *socketmode.Client) {
 				req = rawRequest(e.Data)
 			case socketmode.EventTypeConnectionError, socketmode.EventTypeInvalidAuth:
 				b.logger.WarnContext(ctx, "socket mode connection failed")
+				b.cfg.OnSocket(false)
 			case socketmode.EventTypeConnected:
 				b.logger.InfoContext(ctx, "socket mode connected")
+				b.cfg.OnSocket(true)
 			default: // deliveries are told by their envelope
 			}
 			if req == nil || req.EnvelopeID == "" {

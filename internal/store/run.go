@@ -190,6 +190,24 @@ func guarded(ctx context.Context, fn func(context.Context) error) (err error) {
 	return fn(ctx)
 }
 
+// Health is why the database cannot be used right now, or nil. A running Store
+// writes to it every two seconds.
+func (s *Store) Health(ctx context.Context) error {
+	var one int
+	if err := s.Read().QueryRow(ctx, `SELECT 1`).Scan(&one); err != nil {
+		return errors.New("it cannot be read")
+	}
+	s.beatMu.Lock()
+	defer s.beatMu.Unlock()
+	switch silent := time.Since(s.lastBeat); {
+	case s.lastBeat.IsZero(): // not started
+		return nil
+	case silent > replicaTTL:
+		return fmt.Errorf("nothing could be written for %s", silent.Round(time.Second))
+	}
+	return nil
+}
+
 // beat shows that this replica lives, frees the running jobs of those that do
 // not, and forgets old deliveries. Done by every replica and in one transaction,
 // so that it does not matter how many do it. Times are the database's: replicas
@@ -217,8 +235,17 @@ func (s *Store) beat(ctx context.Context) error {
 		_, err = t.Exec(ctx, `DELETE FROM inbox WHERE received_at < $1`, s.clock().Add(-inboxMemory).UnixMicro())
 		return err
 	})
+	if err == nil {
+		s.beaten()
+	}
 	if err == nil && freed > 0 {
 		s.logger.WarnContext(ctx, "freed the jobs of a dead replica", slog.Int64("jobs", freed))
 	}
 	return err
+}
+
+func (s *Store) beaten() {
+	s.beatMu.Lock()
+	defer s.beatMu.Unlock()
+	s.lastBeat = time.Now()
 }

@@ -56,6 +56,9 @@ type Store struct {
 	longTx  time.Duration
 	metrics Metrics
 
+	beatMu   sync.Mutex // Start holds mu during its first beat
+	lastBeat time.Time  // that reached the database
+
 	mu       sync.Mutex
 	handlers map[string]handler
 	ticks    []tick
