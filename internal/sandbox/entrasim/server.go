@@ -1,8 +1,10 @@
 package entrasim
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,7 +25,31 @@ const (
 	XDR          = "https://api.security.microsoft.com"
 	Graph        = "https://graph.microsoft.com"
 	BotFramework = "https://api.botframework.com"
+
+	// DefenderOld and DefenderService are what Defender was called in earlier
+	// years; tokens for them are tokens for Defender.
+	DefenderOld     = "https://api.securitycenter.windows.com"
+	DefenderService = "https://securitycenter.onmicrosoft.com/windowsatpservice"
+
+	// The audiences of the US government cloud.
+	DefenderUS = "https://api-gov.securitycenter.microsoft.us"
+	XDRUS      = "https://api-gov.security.microsoft.us"
+	GraphUS    = "https://graph.microsoft.us"
 )
+
+// aliases are audiences by the one whose roles they carry.
+var aliases = map[string]string{DefenderOld: Defender, DefenderService: Defender}
+
+// The clouds. A tenant is known in its own alone.
+const (
+	Public       = ""
+	USGovernment = "us"
+)
+
+var audiences = map[string][]string{
+	Public:       {Defender, DefenderOld, DefenderService, XDR, Graph, BotFramework},
+	USGovernment: {DefenderUS, XDRUS, GraphUS},
+}
 
 // Why [Server.Verify] refuses a token.
 var (
@@ -38,6 +64,13 @@ type App struct {
 	Secret string
 	// SecretExpires is when the secret stops working; zero means never.
 	SecretExpires time.Time
+	// Certificates that may sign assertions instead of a secret.
+	Certificates []*x509.Certificate
+	// Federated are workloads whose tokens stand for the application.
+	Federated []Federated
+	// Managed: the application is a managed identity, which has no proof of its own.
+	Managed  bool
+	Disabled bool
 	// Roles are the application permissions an administrator consented to, by
 	// audience.
 	Roles map[string][]string
@@ -46,8 +79,15 @@ type App struct {
 	Redirects []string
 }
 
+// Federated is one federated credential: whose tokens are taken.
+type Federated struct{ Issuer, Subject string }
+
+// ExchangeAudience is what federated tokens are for.
+const ExchangeAudience = "api://AzureADTokenExchange"
+
 // Options configures a server. The zero value is usable.
 type Options struct {
+	Cloud     string        // Public or USGovernment
 	TokenLife time.Duration // default one hour
 	Now       func() time.Time
 }
@@ -84,6 +124,7 @@ type Server struct {
 
 	handler http.Handler
 	now     func() time.Time
+	cloud   string
 
 	mu      sync.Mutex
 	life    time.Duration
@@ -104,7 +145,7 @@ func New(o Options) *Server {
 		o.Now = time.Now
 	}
 	s := &Server{
-		now: o.Now, life: o.TokenLife,
+		now: o.Now, life: o.TokenLife, cloud: o.Cloud,
 		tenants: map[string]map[string]*App{},
 		issued:  map[string]*Issued{},
 
@@ -149,6 +190,28 @@ func (s *Server) SetRoles(tenant, clientID, audience string, roles ...string) {
 		}
 		a.Roles = granted
 	})
+}
+
+// Unregister takes an application out of a tenant, as an administrator does who
+// deletes it or withdraws consent. Tokens issued before stay good.
+func (s *Server) Unregister(tenant, clientID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tenants[tenant], clientID)
+}
+
+// Change edits an application. It panics when the application is not registered.
+func (s *Server) Change(tenant, clientID string, f func(*App)) { s.change(tenant, clientID, f) }
+
+// App returns an application of a tenant.
+func (s *Server) App(tenant, clientID string) (App, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	app := s.tenants[tenant][clientID]
+	if app == nil {
+		return App{}, false
+	}
+	return *app, true
 }
 
 // SetSecret replaces an application's secret. It panics when the application is
@@ -241,7 +304,7 @@ func (s *Server) issue(tenant string, app *App, audience string) (string, *Issue
 	now := s.now()
 	t := &Issued{
 		At: now, Tenant: tenant, App: app.ID, Audience: audience,
-		Roles: slices.Clone(app.Roles[audience]), Expires: now.Add(s.life),
+		Roles: slices.Clone(app.Roles[cmp.Or(aliases[audience], audience)]), Expires: now.Add(s.life),
 	}
 	// Entra dates tokens back by five minutes against clock skew.
 	from := now.Add(-5 * time.Minute).Unix()

@@ -28,13 +28,19 @@ type signIn struct {
 const codeLife = 10 * time.Minute
 
 // issuer is the v2.0 issuer of a tenant at the address that was called.
-func issuer(r *http.Request, tenant string) string {
-	return "http://" + r.Host + "/" + tenant + "/v2.0"
+func issuer(r *http.Request, tenant string) string { return here(r) + "/" + tenant + "/v2.0" }
+
+// here is the address that was called.
+func here(r *http.Request) string {
+	if r.TLS != nil {
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
 }
 
 func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
 	tenant := r.PathValue("tenant")
-	base := "http://" + r.Host + "/" + tenant
+	base := here(r) + "/" + tenant
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer(r, tenant),
 		"authorization_endpoint":                base + "/oauth2/v2.0/authorize",
@@ -173,11 +179,11 @@ func (s *Server) redeem(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) idToken(r *http.Request) (string, *refusal) {
-	clientID, secret := credentials(r)
+	clientID, proof := credentials(r)
 	tenant := r.PathValue("tenant")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, refused := s.client(tenant, clientID, secret); refused != nil {
+	if _, refused := s.client(r, tenant, clientID, proof); refused != nil {
 		return "", refused
 	}
 	code := r.PostForm.Get("code")

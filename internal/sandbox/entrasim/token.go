@@ -53,8 +53,12 @@ func (s *Server) tokenV2(w http.ResponseWriter, r *http.Request) {
 		if scope == "" {
 			return "", missing("scope")
 		}
-		audience, ok := strings.CutSuffix(scope, "/.default")
-		if !ok {
+		// Microsoft's libraries ask for these beside the resource; they mean nothing here.
+		scopes := slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
+			return slices.Contains([]string{"openid", "profile", "offline_access"}, s)
+		})
+		audience, ok := strings.CutSuffix(strings.Join(scopes, " "), "/.default")
+		if !ok || len(scopes) != 1 {
 			return "", &refusal{http.StatusBadRequest, "invalid_scope", 1002012, fmt.Sprintf(
 				"The provided value for scope %s is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", scope)}
 		}
@@ -90,7 +94,7 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 			fmt.Sprintf("The app requested an unsupported grant type '%s'.", grant),
 		}
 	}
-	clientID, secret := credentials(r)
+	clientID, proof := credentials(r)
 	if clientID == "" {
 		return "", nil, missing("client_id")
 	}
@@ -102,13 +106,12 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tenant := r.PathValue("tenant")
-	app, refused := s.client(tenant, clientID, secret)
-	switch {
-	case refused != nil:
+	app, refused := s.client(r, tenant, clientID, proof)
+	if refused == nil {
+		refused = s.serves(tenant, audience)
+	}
+	if refused != nil {
 		return "", nil, refused
-	case !slices.Contains([]string{Defender, XDR, Graph, BotFramework}, audience):
-		return "", nil, &refusal{http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf(
-			"The resource principal named %s was not found in the tenant named %s. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant.", audience, tenant)}
 	}
 	token, issued, err := s.issue(tenant, app, audience)
 	if err != nil {
@@ -117,25 +120,32 @@ func (s *Server) grant(r *http.Request, target func() (string, *refusal)) (strin
 	return token, issued, nil
 }
 
-// client checks an application and its secret. The caller holds the lock.
-func (s *Server) client(tenant, clientID, secret string) (*App, *refusal) {
-	apps, ok := s.tenants[tenant]
-	if !ok {
-		return nil, &refusal{http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf(
-			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.", tenant)}
+// serves refuses audiences that the cloud does not have. The caller holds the
+// lock.
+func (s *Server) serves(tenant, audience string) *refusal {
+	if slices.Contains(audiences[s.cloud], audience) {
+		return nil
 	}
-	app := apps[clientID]
-	if app == nil {
-		return nil, &refusal{http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf(
-			"Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", clientID, tenant)}
-	}
+	return &refusal{http.StatusBadRequest, "invalid_resource", 500011, fmt.Sprintf(
+		"The resource principal named %s was not found in the tenant named %s. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant.", audience, tenant)}
+}
+
+// client checks an application and its proof. The caller holds the lock.
+func (s *Server) client(r *http.Request, tenant, clientID string, p proof) (*App, *refusal) {
+	app, refused := s.lookup(tenant, clientID)
 	switch {
-	case secret == "":
+	case refused != nil:
+		return nil, refused
+	case p.assertion != "":
+		if refused := s.checkAssertion(r, app, p.assertion); refused != nil {
+			return nil, refused
+		}
+	case p.secret == "":
 		return nil, &refusal{
 			http.StatusUnauthorized, "invalid_client", 7000216,
 			"'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
 		}
-	case secret != app.Secret:
+	case p.secret != app.Secret || app.Secret == "":
 		return nil, &refusal{http.StatusUnauthorized, "invalid_client", 7000215, fmt.Sprintf(
 			"Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '%s'.", clientID)}
 	case !app.SecretExpires.IsZero() && s.now().After(app.SecretExpires):
@@ -145,9 +155,33 @@ func (s *Server) client(tenant, clientID, secret string) (*App, *refusal) {
 	return app, nil
 }
 
-// credentials reads the client's ID and secret from the form or from basic
+// lookup finds an application that may sign in. The caller holds the lock.
+func (s *Server) lookup(tenant, clientID string) (*App, *refusal) {
+	apps, ok := s.tenants[tenant]
+	if !ok {
+		return nil, &refusal{http.StatusBadRequest, "invalid_request", 90002, fmt.Sprintf(
+			"Tenant '%s' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.", tenant)}
+	}
+	app := apps[clientID]
+	switch {
+	case app == nil:
+		return nil, &refusal{http.StatusBadRequest, "unauthorized_client", 700016, fmt.Sprintf(
+			"Application with identifier '%s' was not found in the directory '%s'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", clientID, tenant)}
+	case app.Disabled:
+		return nil, &refusal{http.StatusUnauthorized, "unauthorized_client", 7000112, fmt.Sprintf(
+			"Application '%s'(%s) is disabled.", clientID, app.Name)}
+	}
+	return app, nil
+}
+
+// proof is what an application shows: a secret or an assertion.
+type proof struct{ secret, assertion string }
+
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// credentials reads the client's ID and proof from the form or from basic
 // authentication, whose parts are form-encoded; Entra takes both.
-func credentials(r *http.Request) (id, secret string) {
+func credentials(r *http.Request) (id string, p proof) {
 	if id, secret, ok := r.BasicAuth(); ok {
 		if plain, err := url.QueryUnescape(id); err == nil {
 			id = plain
@@ -155,9 +189,13 @@ func credentials(r *http.Request) (id, secret string) {
 		if plain, err := url.QueryUnescape(secret); err == nil {
 			secret = plain
 		}
-		return id, secret
+		return id, proof{secret: secret}
 	}
-	return r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	p.secret = r.PostForm.Get("client_secret")
+	if r.PostForm.Get("client_assertion_type") == assertionType {
+		p.assertion = r.PostForm.Get("client_assertion")
+	}
+	return r.PostForm.Get("client_id"), p
 }
 
 func missing(parameter string) *refusal {
