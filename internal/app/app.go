@@ -220,7 +220,7 @@ func (a *App) assemble() error {
 	a.misuse = containment.NewWatch(containment.WatchConfig{
 		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: a.tenant,
 		Actions:      a.defender.For(defender.LaneAlerts),
-		Applications: []string{a.cfg.Defender.ClientID, a.cfg.Defender.Acting().ClientID},
+		Applications: []string{a.cfg.Defender.ClientID, a.cfg.Defender.ActingID()},
 		Now:          a.now, Logger: a.log,
 	})
 	a.handler = handler

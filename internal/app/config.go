@@ -27,6 +27,8 @@ type Config struct {
 	Teams    teamsbot.Config
 	SignIn   links.SignInConfig
 
+	// SecretsFile has been read by then: its settings stand among the others.
+	SecretsFile string `env:"MDE_SECRETS_FILE"`
 	File        string `env:"MDEBOT_CONFIG, default=mdebot.yaml"`
 	DatabaseURL string `env:"MDEBOT_DATABASE_URL, default=sqlite:mdebot.db"`
 	Listen      string `env:"MDEBOT_LISTEN, default=:8080"`

@@ -169,8 +169,25 @@ func checkConfig(ctx context.Context, p *process) error {
 	for _, w := range pol.Warnings() {
 		fmt.Fprintln(p.stdout, "warning:", w)
 	}
+	printOrigins(p.stdout, p.environ)
 	fmt.Fprintf(p.stdout, "ok: %d people, %s, hash %.12s\n", len(pol.Book().People()), cfg.File, pol.Hash())
 	return nil
+}
+
+// printOrigins says where every setting that is set comes from, without its
+// value. What is nearer wins: a variable, the file that a NAME_FILE variable
+// names, MDE_SECRETS_FILE, the default.
+func printOrigins(w io.Writer, environ []string) {
+	env, _ := newEnvironment(environ) // its faults have been told
+	for _, s := range Settings() {
+		switch origin := env.origins[s.Name]; origin {
+		case "":
+		case "environment":
+			fmt.Fprintf(w, "%s: from the environment\n", s.Name)
+		default:
+			fmt.Fprintf(w, "%s: from the file in %s\n", s.Name, origin)
+		}
+	}
 }
 
 func versionCommand(p *process) *cobra.Command {

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,19 +31,36 @@ type Setting struct {
 func Settings() []Setting {
 	return []Setting{
 		{Name: "MDE_TENANT_ID", Meaning: "Entra tenant ID of the Defender tenant."},
-		{Name: "MDE_CLIENT_ID", Meaning: "Application (client) ID of the app registration that reads, and acts unless another one does."},
+		{Name: "MDE_CLOUD", Default: "commercial", Meaning: "`commercial`, `gcc`, `gcc-high` or `dod`: addresses, authority and audiences in one; each can be set by itself below. Without it, `MDE_BASE_URL` tells."},
+		{Name: "MDE_AUTH", Meaning: "How the application that reads signs in: `secret`, `certificate`, `managed-identity` or `workload-identity`. Without it: a certificate when there is one, otherwise a secret."},
+		{Name: "MDE_CLIENT_ID", Meaning: "Application (client) ID of the app registration that reads, and acts unless another one does; for a managed identity its client ID."},
 		{Name: "MDE_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
+		{Name: "MDE_CLIENT_CERTIFICATE_FILE", Meaning: "Its certificate with the private key, PEM or PFX, instead of a secret. A renewed file is used without a restart."},
+		{Name: "MDE_CLIENT_CERTIFICATE_PASSWORD", Meaning: "Password of the PFX file.", Secret: true},
 		{Name: "MDE_ACTION_CLIENT_ID", Meaning: "Application (client) ID of an app registration that only isolates and releases; the other one then does not need `Machine.Isolate`."},
+		{Name: "MDE_ACTION_AUTH", Meaning: "How that one signs in, as `MDE_AUTH`."},
 		{Name: "MDE_ACTION_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
-		{Name: "MDE_BASE_URL", Default: "https://api.security.microsoft.com", Meaning: "Defender API address."},
-		{Name: "MDE_GRAPH_URL", Default: "https://graph.microsoft.com", Meaning: "Microsoft Graph address, for hunting and directory groups."},
-		{Name: "MDE_AUTHORITY_URL", Default: "https://login.microsoftonline.com", Meaning: "Entra address for the Defender tokens."},
+		{Name: "MDE_ACTION_CLIENT_CERTIFICATE_FILE", Meaning: "Its certificate."},
+		{Name: "MDE_ACTION_CLIENT_CERTIFICATE_PASSWORD", Meaning: "Password of its PFX file.", Secret: true},
+		{Name: "AZURE_FEDERATED_TOKEN_FILE", Meaning: "Federated token of a workload identity; Kubernetes sets it."},
+		{Name: "MDE_BASE_URL", Default: "by `MDE_CLOUD`", Meaning: "Defender API address, with or without `/api`, also regional or of earlier years."},
+		{Name: "MDE_AUDIENCE", Default: "by `MDE_CLOUD`", Meaning: "What its tokens are asked for; the host of the address is not the audience."},
+		{Name: "MDE_XDR_URL", Default: "by `MDE_CLOUD`", Meaning: "Defender XDR API address, for incidents."},
+		{Name: "MDE_XDR_AUDIENCE", Default: "by `MDE_CLOUD`", Meaning: "What its tokens are asked for."},
+		{Name: "MDE_GRAPH_URL", Default: "by `MDE_CLOUD`", Meaning: "Microsoft Graph address, for hunting, directory groups and the expiry of secrets."},
+		{Name: "MDE_GRAPH_AUDIENCE", Default: "by `MDE_CLOUD`", Meaning: "What its tokens are asked for."},
+		{Name: "MDE_AUTHORITY_URL", Default: "by `MDE_CLOUD`", Meaning: "Entra address for the Defender tokens."},
+		{Name: "MDE_TOKEN_VERSION", Default: "v2", Meaning: "`v1` asks the token endpoint of earlier years, with `resource`."},
+		{Name: "MDE_SECRETS_FILE", Meaning: "JSON file with settings under their names in lower case, such as `mde_client_secret`."},
 		{Name: "SLACK_BOT_TOKEN", Meaning: "Bot token (`xoxb-…`). Set it to use Slack.", Secret: true},
 		{Name: "SLACK_SIGNING_SECRET", Meaning: "Signing secret, when Slack calls the bot over HTTP.", Secret: true},
 		{Name: "SLACK_APP_TOKEN", Meaning: "App-level token (`xapp-…`): Socket Mode, and no HTTP routes for Slack.", Secret: true},
 		{Name: "SLACK_API_URL", Default: "https://slack.com/api/", Meaning: "Slack Web API address; the hosts accepted in response addresses follow it."},
 		{Name: "TEAMS_APP_ID", Meaning: "Microsoft App ID of the bot. Set it to use Teams."},
+		{Name: "TEAMS_AUTH", Meaning: "How it signs in, as `MDE_AUTH`."},
 		{Name: "TEAMS_APP_SECRET", Meaning: "Its client secret.", Secret: true},
+		{Name: "TEAMS_APP_CERTIFICATE_FILE", Meaning: "Its certificate with the private key, PEM or PFX, instead of a secret."},
+		{Name: "TEAMS_APP_CERTIFICATE_PASSWORD", Meaning: "Password of the PFX file.", Secret: true},
 		{Name: "TEAMS_TENANT_ID", Meaning: "Entra tenant of the bot; further accepted tenants follow after commas."},
 		{Name: "TEAMS_AUTHORITY_URL", Default: "https://login.microsoftonline.com", Meaning: "Entra address for the bot's own tokens."},
 		{Name: "TEAMS_METADATA_URL", Default: "https://login.botframework.com/v1/.well-known/openidconfiguration", Meaning: "Where the keys of Bot Connector are published."},
@@ -67,12 +86,14 @@ func Settings() []Setting {
 	}
 }
 
-// environment answers settings from variables, and from the files that
-// NAME_FILE variables point to. It reads the files once, so that a value cannot
-// change between validation and use.
+// environment answers settings from variables, from the files that NAME_FILE
+// variables point to, and from MDE_SECRETS_FILE, in this order. It reads the files
+// once, so that a value cannot change between validation and use.
 type environment struct {
 	values map[string]string
-	known  map[string]bool
+	// origins say where each value came from.
+	origins map[string]string
+	known   map[string]bool
 }
 
 var _ envconfig.Lookuper = (*environment)(nil)
@@ -81,7 +102,7 @@ var _ envconfig.Lookuper = (*environment)(nil)
 // every fault: unreadable files, a value given twice, and names that look like a
 // setting but are none.
 func newEnvironment(environ []string) (*environment, error) {
-	env := &environment{values: map[string]string{}, known: map[string]bool{}}
+	env := &environment{values: map[string]string{}, origins: map[string]string{}, known: map[string]bool{}}
 	secret := map[string]bool{}
 	for _, s := range Settings() {
 		env.known[s.Name], secret[s.Name] = true, s.Secret
@@ -97,7 +118,9 @@ func newEnvironment(environ []string) (*environment, error) {
 		base, isFile := strings.CutSuffix(name, "_FILE")
 		switch {
 		case env.known[name]:
-			env.values[name] = value
+			if value != "" {
+				env.values[name], env.origins[name] = value, "environment"
+			}
 		case isFile && env.known[base]:
 			if given[base] != "" {
 				faults = append(faults, fmt.Errorf("%s and %s are both set; keep one", base, name))
@@ -108,11 +131,12 @@ func newEnvironment(environ []string) (*environment, error) {
 				faults = append(faults, fmt.Errorf("%s: %w", name, err))
 				continue
 			}
-			env.values[base] = strings.TrimRight(string(content), "\r\n")
+			env.values[base], env.origins[base] = strings.TrimRight(string(content), "\r\n"), name
 		case strings.HasPrefix(name, "MDE_"), strings.HasPrefix(name, "MDEBOT_"):
 			faults = append(faults, fmt.Errorf("%s is no setting of mdebot; did you mean %s?", name, nearest(name, env.known)))
 		}
 	}
+	faults = appendFault(faults, env.readSecrets())
 	for _, setting := range Settings() {
 		if setting.Secret && isPlaceholder(env.values[setting.Name]) {
 			faults = append(faults, fmt.Errorf("%s: is a placeholder; give the real value", setting.Name))
@@ -120,10 +144,52 @@ func newEnvironment(environ []string) (*environment, error) {
 	}
 	for _, name := range []string{"HTTPS_PROXY", "NO_PROXY"} {
 		if lower := given[strings.ToLower(name)]; env.values[name] == "" && lower != "" {
-			env.values[name] = lower
+			env.values[name], env.origins[name] = lower, "environment"
 		}
 	}
 	return env, errors.Join(faults...)
+}
+
+// secretsFile is the setting that names a JSON file of settings.
+const secretsFile = "MDE_SECRETS_FILE"
+
+// maxSecretsFile is far more than all settings together.
+const maxSecretsFile = 1 << 20
+
+// readSecrets takes what MDE_SECRETS_FILE has and nothing nearer has said. Keys
+// of other programs are left alone; those that look like settings of mdebot and
+// are none are faults. No fault repeats a value.
+func (e *environment) readSecrets() error {
+	file := e.values[secretsFile]
+	if file == "" {
+		return nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", secretsFile, err)
+	}
+	var all map[string]json.RawMessage
+	if len(content) > maxSecretsFile || json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &all) != nil || all == nil {
+		return fmt.Errorf("%s: %s is no JSON object such as {\"mde_client_secret\": \"…\"}", secretsFile, file)
+	}
+	var faults []error
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		name := strings.ToUpper(key)
+		var value string
+		switch isText := json.Unmarshal(all[key], &value) == nil; {
+		case key != strings.ToLower(key) && e.known[name]:
+			faults = append(faults, fmt.Errorf("%s: write %q in lower case", secretsFile, key))
+		case name == secretsFile:
+			faults = append(faults, fmt.Errorf("%s: a secrets file names no other", secretsFile))
+		case e.known[name] && !isText:
+			faults = append(faults, fmt.Errorf("%s: the value of %q must be text in quotes", secretsFile, key))
+		case e.known[name] && value != "" && e.values[name] == "":
+			e.values[name], e.origins[name] = value, secretsFile
+		case !e.known[name] && (strings.HasPrefix(name, "MDE_") || strings.HasPrefix(name, "MDEBOT_")):
+			faults = append(faults, fmt.Errorf("%s: %q is no setting of mdebot; did you mean %s?", secretsFile, key, strings.ToLower(nearest(name, e.known))))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // Lookup implements envconfig.Lookuper. A variable that is set but empty counts

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/notify"
 )
 
@@ -22,7 +23,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	}
 	lines = append(lines, a.freezeLine(ctx), a.anchorLine())
 	if err := a.permissions.problem(); err != nil {
-		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Detail: err.Error()})
+		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Detail: defender.Reason(err)})
 	} else {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
 	}

@@ -87,6 +87,9 @@ func (r *Router) known(c *call, err error) *sorry {
 	if errors.As(err, &unlinked) {
 		return plainSorry(unlinked.Sentence, unlinked.Next)
 	}
+	if sentence, next, ok := defender.Explain(err); ok {
+		return plainSorry(sentence, next)
+	}
 	var throttled *defender.ThrottledError
 	var api *defender.APIError
 	switch {

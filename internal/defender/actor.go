@@ -53,8 +53,11 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.Acting()
-	if !strings.EqualFold(string(cfg.TenantID), string(client.tenant)) || cfg.BaseURL != client.cfg.BaseURL {
+	endpoints, err := cfg.Endpoints()
+	if err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(string(cfg.TenantID), string(client.tenant)) || endpoints.Base != client.endpoints.Base {
 		return nil, errors.New("the acting application must belong to the tenant and address that are read")
 	}
 	transport := client.transport.Clone()
@@ -70,7 +73,7 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 	transport.TLSClientConfig.NextProtos = nil
 	return &Actor{
 		client: client.For(LaneAction),
-		tokens: newTokens(cfg, defenderAudience(cfg), client.core),
+		tokens: newTokens(cfg.ActionCredential(), client.core, endpoints.Audience),
 		http:   &http.Client{Transport: client.around(transport), CheckRedirect: refuseRedirect},
 	}, nil
 }

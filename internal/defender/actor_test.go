@@ -249,7 +249,7 @@ func TestActor_serverThatPrefersHTTP2(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	cfg := f.config()
-	cfg.BaseURL, cfg.GraphURL, cfg.AuthorityURL = secure.URL, secure.URL, secure.URL
+	cfg.BaseURL, cfg.XDRURL, cfg.GraphURL, cfg.AuthorityURL = secure.URL, secure.URL, secure.URL, secure.URL
 	base := secure.Client().Transport.(*http.Transport)
 	base.ForceAttemptHTTP2 = true
 	c, err := New(cfg, WithTransport(base))
@@ -291,14 +291,16 @@ func TestConfig_actingSecretReachesNoReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	if c.cfg.ActionClientSecret != "" || c.cfg.ClientSecret != cfg.ClientSecret {
-		t.Errorf("the reading client keeps %q", c.cfg.ActionClientSecret)
+	for _, source := range c.tokens {
+		if got := source.credential; got.Secret != cfg.ClientSecret || got.ClientID != cfg.ClientID {
+			t.Errorf("the reading client signs in as %s", got.ClientID)
+		}
 	}
 	a, err := NewActor(cfg, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := a.tokens.config; got.ClientID != testTenant || got.ClientSecret != "the acting secret" {
+	if got := a.tokens.credential; got.ClientID != testTenant || got.Secret != "the acting secret" {
 		t.Errorf("the actor signs in as %s", got.ClientID)
 	}
 	if text := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(text, "the acting secret") {

@@ -29,6 +29,7 @@ type api int
 
 const (
 	apiDefender api = iota
+	apiXDR          // incidents
 	apiGraph
 )
 
@@ -195,8 +196,12 @@ func (c *Client) once(ctx context.Context, r call, t token) (*http.Response, err
 }
 
 func (c *Client) baseOf(a api) *url.URL {
-	if a == apiGraph {
+	switch a {
+	case apiGraph:
 		return c.graph
+	case apiXDR:
+		return c.xdr
+	case apiDefender:
 	}
 	return c.base
 }

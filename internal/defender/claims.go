@@ -43,20 +43,37 @@ type audience texts
 
 func (a *audience) UnmarshalJSON(b []byte) error { return (*texts)(a).UnmarshalJSON(b) }
 
-// appIDs are the application IDs Entra may write instead of an audience's
-// address.
+// Application IDs of the resources, which Entra may write instead of their
+// addresses.
+const (
+	defenderApp = "fc780465-2017-40d4-a0c5-307022471b92"
+	xdrApp      = "8ee8fdad-f234-4243-8f3b-15c294843740"
+	graphApp    = "00000003-0000-0000-c000-000000000000"
+)
+
+// appIDs are the resources by their addresses; Defender has had several.
 var appIDs = map[string]string{
-	commercialAudience: "fc780465-2017-40d4-a0c5-307022471b92",
-	commercialGraph:    "00000003-0000-0000-c000-000000000000",
+	commercialAudience: defenderApp,
+	"https://securitycenter.onmicrosoft.com/windowsatpservice": defenderApp,
+	"https://api.securitycenter.windows.com":                   defenderApp,
+	commercialXDR:                                              xdrApp,
+	commercialGraph:                                            graphApp,
 }
 
 // names reports whether the audience is the wanted one, by address or by
 // application ID. Government clouds may write either as well, so there only an
 // address that differs is another audience.
 func (a audience) names(want string) bool {
-	want = strings.TrimSuffix(want, "/")
+	want = strings.ToLower(strings.TrimSuffix(want, "/"))
+	app := appIDs[want]
 	return slices.ContainsFunc(a, func(got string) bool {
-		got = strings.TrimSuffix(got, "/")
-		return strings.EqualFold(got, want) || strings.EqualFold(got, appIDs[want]) || (appIDs[want] == "" && isGUID(got))
+		got = strings.ToLower(strings.TrimSuffix(got, "/"))
+		switch {
+		case got == want:
+			return true
+		case app == "":
+			return isGUID(got)
+		}
+		return got == app || appIDs[got] == app
 	})
 }

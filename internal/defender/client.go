@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/dial"
@@ -31,11 +32,12 @@ type Client struct {
 
 // core is what all views of a client share.
 type core struct {
-	cfg       Config
 	tenant    TenantID
+	endpoints Endpoints
 	base      *url.URL
+	xdr       *url.URL
 	graph     *url.URL
-	cloud     cloud
+	v1        bool // tokens of the old endpoint
 	tokens    map[api]*tokens
 	transport *http.Transport
 	around    func(http.RoundTripper) http.RoundTripper
@@ -89,21 +91,12 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	base, err := parseBase(cfg.BaseURL, defenderHosts())
+	endpoints, err := cfg.Endpoints()
 	if err != nil {
 		return nil, err
 	}
-	graph, err := parseBase(cfg.GraphURL, graphHosts())
-	if err != nil {
-		return nil, err
-	}
-	authority, err := parseBase(cfg.AuthorityURL, authorityHosts)
-	if err != nil {
-		return nil, err
-	}
-	cfg = cfg.Reading()
 	c := &core{
-		cfg: cfg, tenant: cfg.TenantID, base: base, graph: graph, cloud: cloudOf(base.Host),
+		tenant: cfg.TenantID, endpoints: endpoints, v1: cfg.TokenVersion == "v1",
 		transport: http.DefaultTransport.(*http.Transport),
 		quota:     newQuota(),
 		logger:    slog.New(slog.DiscardHandler),
@@ -116,14 +109,27 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(c)
 	}
-	c.transport, err = dial.Exact(c.transport, append([]string{base.Host, graph.Host, authority.Host}, c.cloud.hosts...))
-	if err != nil {
+	hosts := slices.Clone(endpoints.hosts)
+	for _, a := range []struct {
+		address string
+		into    **url.URL
+	}{{endpoints.Base, &c.base}, {endpoints.XDR, &c.xdr}, {endpoints.Graph, &c.graph}, {endpoints.Authority, new(*url.URL)}} {
+		u, err := url.Parse(a.address)
+		if err != nil {
+			return nil, err
+		}
+		*a.into = u
+		hosts = append(hosts, u.Host)
+	}
+	if c.transport, err = dial.Exact(c.transport, hosts); err != nil {
 		return nil, err
 	}
 	c.http = &http.Client{Transport: c.around(c.transport), CheckRedirect: refuseRedirect}
+	credential := cfg.Credential()
 	c.tokens = map[api]*tokens{
-		apiDefender: newTokens(cfg, defenderAudience(cfg), c),
-		apiGraph:    newTokens(cfg, graphAudience(cfg), c),
+		apiDefender: newTokens(credential, c, endpoints.Audience),
+		apiXDR:      newTokens(credential, c, endpoints.XDRAudience),
+		apiGraph:    newTokens(credential, c, endpoints.GraphAudience),
 	}
 	return &Client{core: c}, nil
 }
@@ -147,37 +153,12 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 func (c *Client) Tenant() TenantID { return c.tenant }
 
 // Portal builds links into the tenant's Defender portal.
-func (c *Client) Portal() Portal {
-	base := c.cloud.portal
-	if c.graph.Host == dodGraphHost {
-		base = "https://security.apps.mil"
-	}
-	return Portal{base: base, tenant: c.tenant}
-}
+func (c *Client) Portal() Portal { return Portal{base: c.endpoints.Portal, tenant: c.tenant} }
+
+// Endpoints are the addresses the client talks to.
+func (c *Client) Endpoints() Endpoints { return c.endpoints }
 
 // remembers reports whether a read may be answered from memory.
 func (c *Client) remembers() bool {
 	return !c.fresh && (c.lane == LaneInteractive || c.lane == LaneHunt)
-}
-
-func defenderAudience(cfg Config) string {
-	if cfg.Audience != "" {
-		return cfg.Audience
-	}
-	u, err := parseBase(cfg.BaseURL, defenderHosts())
-	if err != nil {
-		return commercialAudience
-	}
-	return cloudOf(u.Host).audience
-}
-
-func graphAudience(cfg Config) string {
-	if cfg.GraphAudience != "" {
-		return cfg.GraphAudience
-	}
-	u, err := parseBase(cfg.GraphURL, graphHosts())
-	if err != nil {
-		return commercialGraph
-	}
-	return graphAudienceOf(u.Host)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/sethvargo/go-envconfig"
 )
 
@@ -26,8 +27,6 @@ func TestConfig_fromEnvironment(t *testing.T) {
 	}
 	want := Config{
 		TenantID: testTenant, ClientID: testApp, ClientSecret: testSecret,
-		BaseURL: "https://api.security.microsoft.com", GraphURL: "https://graph.microsoft.com",
-		AuthorityURL: "https://login.microsoftonline.com",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
@@ -53,7 +52,7 @@ func TestConfig_Validate(t *testing.T) {
 		{"plain http on IPv6 loopback", func(c *Config) { c.BaseURL = "http://[::1]:8080" }, nil},
 		{
 			"everything missing", func(c *Config) { *c = Config{} },
-			[]string{"MDE_TENANT_ID", "MDE_CLIENT_ID", "MDE_CLIENT_SECRET", "MDE_BASE_URL", "MDE_GRAPH_URL", "MDE_AUTHORITY_URL"},
+			[]string{"MDE_TENANT_ID", "MDE_CLIENT_ID", "MDE_CLIENT_SECRET"},
 		},
 		{"an application of its own that acts", func(c *Config) { c.ActionClientID, c.ActionClientSecret = testTenant, "s" }, nil},
 		{"an acting application without a secret", func(c *Config) { c.ActionClientID = testTenant }, []string{"MDE_ACTION_CLIENT_SECRET", "both or neither"}},
@@ -69,7 +68,18 @@ func TestConfig_Validate(t *testing.T) {
 		{"another port", func(c *Config) { c.BaseURL = "https://api.security.microsoft.com:8443" }, []string{"MDE_BASE_URL"}},
 		{"the metadata address of a cloud machine", func(c *Config) { c.AuthorityURL = "http://169.254.169.254" }, []string{"MDE_AUTHORITY_URL"}},
 		{"a loopback name of another scheme", func(c *Config) { c.BaseURL = "file://localhost" }, []string{"MDE_BASE_URL"}},
-		{"a path", func(c *Config) { c.BaseURL = "https://api.security.microsoft.com/api" }, []string{"MDE_BASE_URL"}},
+		{"a path of the API", func(c *Config) { c.BaseURL = "https://api.security.microsoft.com/api/alerts" }, []string{"MDE_BASE_URL"}},
+		{"a query", func(c *Config) { c.BaseURL = "https://api.security.microsoft.com/api?x=1" }, []string{"MDE_BASE_URL"}},
+		{"an unknown cloud", func(c *Config) { c.Cloud = "china" }, []string{"MDE_CLOUD", "gcc-high"}},
+		{"an unknown way to sign in", func(c *Config) { c.Auth = "password" }, []string{"MDE_AUTH", "managed-identity"}},
+		{"a managed identity", func(c *Config) { c.Auth, c.ClientSecret = "managed-identity", "" }, nil},
+		{"a managed identity with a secret", func(c *Config) { c.Auth = "managed-identity" }, []string{"MDE_AUTH", "neither secret nor certificate"}},
+		{"a workload identity without its file", func(c *Config) { c.Auth, c.ClientSecret = "workload-identity", "" }, []string{"AZURE_FEDERATED_TOKEN_FILE"}},
+		{"a certificate that is not there", func(c *Config) { c.CertificateFile, c.ClientSecret = "/nowhere/mdebot.pem", "" }, []string{"MDE_CLIENT_CERTIFICATE_FILE", "cannot be read"}},
+		{"a secret and a certificate", func(c *Config) { c.CertificateFile = "/nowhere/mdebot.pem" }, []string{"MDE_CLIENT_SECRET", "MDE_CLIENT_CERTIFICATE_FILE", "keep one"}},
+		{"old tokens", func(c *Config) { c.TokenVersion = "v1" }, nil},
+		{"old tokens without a secret", func(c *Config) { c.TokenVersion, c.Auth, c.ClientSecret = "v1", "managed-identity", "" }, []string{"MDE_TOKEN_VERSION"}},
+		{"tokens of another age", func(c *Config) { c.TokenVersion = "v3" }, []string{"MDE_TOKEN_VERSION"}},
 		{"an audience that is no address", func(c *Config) { c.Audience = "fc780465" }, []string{"MDE_AUDIENCE"}},
 	}
 	for _, tt := range tests {
@@ -110,29 +120,100 @@ func TestConfig_hidesSecret(t *testing.T) {
 	}
 }
 
-func TestAudiences(t *testing.T) {
+func TestConfig_endpointsOfEveryCloud(t *testing.T) {
 	t.Parallel()
-	tests := []struct{ base, graph, want, wantGraph, portal string }{
-		{"https://api.security.microsoft.com", "https://graph.microsoft.com", commercialAudience, commercialGraph, commercialPortal},
-		{"https://API.SecurityCenter.Microsoft.com:443", "https://graph.microsoft.com", commercialAudience, commercialGraph, commercialPortal},
-		{"https://api-gov.securitycenter.microsoft.us", "https://graph.microsoft.us", "https://api-gov.securitycenter.microsoft.us", "https://graph.microsoft.us", "https://security.microsoft.us"},
-		{"https://api-gov.securitycenter.microsoft.us", "https://dod-graph.microsoft.us", "https://api-gov.securitycenter.microsoft.us", "https://dod-graph.microsoft.us", "https://security.apps.mil"},
-		{"http://127.0.0.1:1", "http://127.0.0.1:1", commercialAudience, commercialGraph, commercialPortal},
+	const gov = "https://api-gov.securitycenter.microsoft.us"
+	tests := []struct {
+		name string
+		cfg  Config
+		want Endpoints
+	}{
+		{"nothing set", Config{}, Endpoints{
+			Cloud: "commercial", Base: commercialXDR, XDR: commercialXDR, Graph: commercialGraph, Authority: publicAuthority,
+			Audience: commercialAudience, XDRAudience: commercialXDR, GraphAudience: commercialGraph, Portal: commercialPortal,
+		}},
+		{"gcc", Config{Cloud: "gcc"}, Endpoints{
+			Cloud: "gcc", Base: "https://api-gcc.securitycenter.microsoft.us", XDR: "https://api-gcc.security.microsoft.us", Graph: commercialGraph, Authority: publicAuthority,
+			Audience: "https://api-gcc.securitycenter.microsoft.us", XDRAudience: "https://api-gcc.security.microsoft.us", GraphAudience: commercialGraph, Portal: commercialPortal,
+		}},
+		{"gcc-high", Config{Cloud: "GCC-High"}, Endpoints{
+			Cloud: "gcc-high", Base: gov, XDR: gccHighXDR, Graph: "https://graph.microsoft.us", Authority: usAuthority,
+			Audience: gov, XDRAudience: gccHighXDR, GraphAudience: "https://graph.microsoft.us", Portal: "https://security.microsoft.us",
+		}},
+		{"dod", Config{Cloud: "dod"}, Endpoints{
+			Cloud: "dod", Base: gov, XDR: gccHighXDR, Graph: "https://dod-graph.microsoft.us", Authority: usAuthority,
+			Audience: gov, XDRAudience: gccHighXDR, GraphAudience: "https://dod-graph.microsoft.us", Portal: "https://security.apps.mil",
+		}},
+		{"the address alone", Config{BaseURL: gov + "/api/"}, Endpoints{
+			Cloud: "gcc-high", Base: gov, XDR: gccHighXDR, Graph: "https://graph.microsoft.us", Authority: usAuthority,
+			Audience: gov, XDRAudience: gccHighXDR, GraphAudience: "https://graph.microsoft.us", Portal: "https://security.microsoft.us",
+		}},
+		{"gcc whose Defender is in the commercial cloud", Config{Cloud: "gcc", BaseURL: "https://us.api.security.microsoft.com", Audience: commercialAudience + "/.default"}, Endpoints{
+			Cloud: "gcc", Base: "https://us.api.security.microsoft.com", XDR: "https://api-gcc.security.microsoft.us", Graph: commercialGraph, Authority: publicAuthority,
+			Audience: commercialAudience, XDRAudience: "https://api-gcc.security.microsoft.us", GraphAudience: commercialGraph, Portal: commercialPortal,
+		}},
+		{"this machine", Config{BaseURL: "http://127.0.0.1:1", XDRURL: "http://127.0.0.1:2", GraphURL: "http://127.0.0.1:3", AuthorityURL: "https://127.0.0.1:4"}, Endpoints{
+			Cloud: "commercial", Base: "http://127.0.0.1:1", XDR: "http://127.0.0.1:2", Graph: "http://127.0.0.1:3", Authority: "https://127.0.0.1:4",
+			Audience: commercialAudience, XDRAudience: commercialXDR, GraphAudience: commercialGraph, Portal: commercialPortal,
+		}},
 	}
 	for _, tt := range tests {
-		cfg := Config{TenantID: testTenant, ClientID: testApp, ClientSecret: testSecret, BaseURL: tt.base, GraphURL: tt.graph, AuthorityURL: "https://login.microsoftonline.com"}
-		c, err := New(cfg)
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tt.cfg.Endpoints()
+			if err != nil {
+				t.Fatalf("Endpoints() = %v", err)
+			}
+			if diff := cmp.Diff(tt.want, got, cmpopts.IgnoreUnexported(Endpoints{})); diff != "" {
+				t.Errorf("Endpoints() (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseBaseURL_anyFormThatPeoplePaste(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"https://api.security.microsoft.com":                      "https://api.security.microsoft.com",
+		"https://api.security.microsoft.com/":                     "https://api.security.microsoft.com",
+		"https://api.securitycenter.microsoft.com/api":            "https://api.securitycenter.microsoft.com",
+		"https://api.securitycenter.microsoft.com/api/":           "https://api.securitycenter.microsoft.com",
+		" https://api.securitycenter.microsoft.com/api/v1.0/ ":    "https://api.securitycenter.microsoft.com",
+		"https://API.SecurityCenter.Microsoft.com:443//":          "https://api.securitycenter.microsoft.com",
+		"https://api-us3.securitycenter.microsoft.com":            "https://api-us3.securitycenter.microsoft.com",
+		"https://api.securitycenter.windows.com/api":              "https://api.securitycenter.microsoft.com",
+		"https://api-eu.securitycenter.windows.com":               "https://api-eu.securitycenter.microsoft.com",
+		"api.security.microsoft.com/api":                          "https://api.security.microsoft.com",
+		"uk.api.security.microsoft.com":                           "https://uk.api.security.microsoft.com",
+		"http://127.0.0.1:8080/api":                               "http://127.0.0.1:8080",
+		"":                                                        "",
+		"http://api.security.microsoft.com":                       "",
+		"https://security.microsoft.com":                          "",
+		"https://user:pass@api.security.microsoft.com":            "",
+		"https://api.security.microsoft.com@evil.example":         "",
+		"https://api.security.microsoft.com/api/machines":         "",
+		"https://api.security.microsoft.com/api/../api":           "",
+		"https://evil.securitycenter.windows.com.evil.example":    "",
+		"https://api.securitycenter.windows.com.evil.example/api": "",
+		"ftp://api.security.microsoft.com":                        "",
+	} {
+		got, err := ParseBaseURL(raw)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("ParseBaseURL(%q) = %q, %v, want %q", raw, got, err, want)
+		}
+	}
+}
+
+func TestPortal_ofTheCloud(t *testing.T) {
+	t.Parallel()
+	for cloud, portal := range map[string]string{
+		"commercial": commercialPortal, "gcc": commercialPortal, "gcc-high": "https://security.microsoft.us", "dod": "https://security.apps.mil",
+	} {
+		c, err := New(Config{TenantID: testTenant, ClientID: testApp, ClientSecret: testSecret, Cloud: cloud})
 		if err != nil {
-			t.Fatalf("New(%s) = %v", tt.base, err)
+			t.Fatalf("New(%s) = %v", cloud, err)
 		}
-		if got := c.tokens[apiDefender].audience; got != tt.want {
-			t.Errorf("audience of %s = %s, want %s", tt.base, got, tt.want)
-		}
-		if got := c.tokens[apiGraph].audience; got != tt.wantGraph {
-			t.Errorf("audience of %s = %s, want %s", tt.graph, got, tt.wantGraph)
-		}
-		want := tt.portal + "/machines/" + testMachine + "?tid=" + testTenant
-		if got := c.Portal().Machine(testMachine); got != want {
+		if got, want := c.Portal().Machine(testMachine), portal+"/machines/"+testMachine+"?tid="+testTenant; got != want {
 			t.Errorf("portal link = %s, want %s", got, want)
 		}
 	}

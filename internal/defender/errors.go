@@ -51,6 +51,24 @@ func (e *APIError) Error() string {
 // Unwrap gives the sentinel that says what to do about it.
 func (e *APIError) Unwrap() error { return e.kind }
 
+// SignInError reports that there is no token: the application was refused, or its
+// proof cannot be used. Sentence and Next are for people.
+type SignInError struct {
+	Op             string
+	Sentence, Next string
+	// NotHere: Entra does not know the application in this tenant.
+	NotHere bool
+	Err     error
+}
+
+func (e *SignInError) Error() string {
+	return fmt.Sprintf("%s: %s (%v)", e.Op, e.Sentence, e.Err)
+}
+
+// Unwrap gives the sentinel that says what to do about it, and the *[APIError]
+// or *[ThrottledError] where there was an answer.
+func (e *SignInError) Unwrap() error { return e.Err }
+
 // ThrottledError reports that the tenant's quota is used up. The call had no
 // effect, and the client refuses further calls of that family by itself until
 // RetryAfter has passed.

@@ -123,7 +123,7 @@ func (f *fake) set(change func(*fake)) {
 func (f *fake) config() Config {
 	return Config{
 		TenantID: testTenant, ClientID: testApp, ClientSecret: testSecret,
-		BaseURL: f.server.URL, GraphURL: f.server.URL, AuthorityURL: f.server.URL,
+		BaseURL: f.server.URL, XDRURL: f.server.URL, GraphURL: f.server.URL, AuthorityURL: f.server.URL,
 	}
 }
 

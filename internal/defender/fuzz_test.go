@@ -34,7 +34,7 @@ func FuzzNextLink(f *testing.F) {
 		f.Add(link)
 	}
 	base := &url.URL{Scheme: "https", Host: "api.security.microsoft.com"}
-	c := &core{base: base, cloud: cloudOf(base.Host)}
+	c := &core{base: base, endpoints: Endpoints{hosts: clouds[0].hosts}}
 	first := (call{path: "/api/alerts"}).url(base)
 	f.Fuzz(func(t *testing.T, link string) {
 		u, err := c.nextLink(first, link)

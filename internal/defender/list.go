@@ -191,7 +191,7 @@ func (c *core) nextLink(first *url.URL, raw string) (*url.URL, error) {
 		return nil, errors.New("the next link is not an address")
 	}
 	u.Host = strings.ToLower(u.Host)
-	if u.Scheme != first.Scheme || (u.Host != first.Host && !slices.Contains(c.cloud.hosts, u.Host)) {
+	if u.Scheme != first.Scheme || (u.Host != first.Host && !slices.Contains(c.endpoints.hosts, u.Host)) {
 		return nil, errors.New("the next link leads to another host")
 	}
 	if collection(u.EscapedPath()) != collection(first.EscapedPath()) {

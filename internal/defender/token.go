@@ -2,18 +2,17 @@ package defender
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/mdebot/mdebot/internal/entra"
 )
 
 const (
@@ -21,7 +20,9 @@ const (
 	// tokenMargin is how long before its end a token is replaced.
 	tokenMargin = 5 * time.Minute
 	// tokenPause keeps a refused credential from asking Entra again at every call.
-	tokenPause = 5 * time.Second
+	// It doubles with every refusal in a row, up to maxTokenPause.
+	tokenPause    = 5 * time.Second
+	maxTokenPause = time.Minute
 
 	// grantDelay is how often a missing permission is a reason for a new token.
 	grantDelay = 5 * time.Minute
@@ -33,16 +34,16 @@ const (
 // tokens is the source for one (authority, tenant, client, audience). It keeps
 // one token, replaces it early, and asks Entra once for all who wait.
 type tokens struct {
-	audience string
-	tenant   TenantID
-	config   clientcredentials.Config
-	core     *core
-	flight   singleflight.Group
+	credential entra.Credential
+	target     entra.Target
+	core       *core
+	flight     singleflight.Group
 
 	mu      sync.Mutex
 	current token
 	failure error // of the last attempt, until retryAt
 	retryAt time.Time
+	strikes int // failures in a row
 }
 
 type token struct {
@@ -55,19 +56,10 @@ type token struct {
 
 func (t token) authorize(r *http.Request) { r.Header.Set("Authorization", "Bearer "+t.value) }
 
-func newTokens(cfg Config, audience string, c *core) *tokens {
-	return &tokens{
-		audience: audience,
-		tenant:   cfg.TenantID,
-		core:     c,
-		config: clientcredentials.Config{
-			ClientID:     cfg.ClientID,
-			ClientSecret: cfg.ClientSecret,
-			TokenURL:     strings.TrimSuffix(cfg.AuthorityURL, "/") + "/" + url.PathEscape(string(cfg.TenantID)) + "/oauth2/v2.0/token",
-			Scopes:       []string{strings.TrimSuffix(audience, "/") + "/.default"},
-			AuthStyle:    oauth2.AuthStyleInParams,
-		},
-	}
+func newTokens(credential entra.Credential, c *core, audience string) *tokens {
+	return &tokens{credential: credential, core: c, target: entra.Target{
+		Authority: c.endpoints.Authority, Tenant: string(c.tenant), Audience: audience, V1: c.v1,
+	}}
 }
 
 // get returns a token that is good for a while.
@@ -117,14 +109,31 @@ func (s *tokens) renewed(ctx context.Context) (token, error) {
 	defer s.mu.Unlock()
 	now := s.core.now()
 	if err != nil {
-		s.failure, s.retryAt = err, now.Add(tokenPause)
+		pause := min(tokenPause<<min(s.strikes, 8), maxTokenPause)
+		s.strikes++
+		var throttled *ThrottledError
+		if errors.As(err, &throttled) {
+			pause = max(pause, throttled.RetryAfter)
+		}
+		s.failure, s.retryAt = err, now.Add(pause)
+		s.logRefusal(ctx, err)
 		if now.Before(s.current.end) {
 			return s.current, nil
 		}
 		return token{}, err
 	}
-	s.current, s.failure, s.retryAt = t, nil, time.Time{}
+	s.current, s.failure, s.retryAt, s.strikes = t, nil, time.Time{}, 0
 	return t, nil
+}
+
+// logRefusal keeps Entra's own words, which hold IDs and are shown to nobody.
+func (s *tokens) logRefusal(ctx context.Context, err error) {
+	var api *APIError
+	attrs := []any{slog.String("tenant_id", string(s.core.tenant)), slog.String("audience", s.target.Audience), slog.Any("error", err)}
+	if errors.As(err, &api) {
+		attrs = append(attrs, slog.Int("status_code", api.StatusCode), slog.String("request_id", api.RequestID), slog.String("entra_says", api.Message))
+	}
+	s.core.logger.WarnContext(ctx, "no token from Entra", attrs...)
 }
 
 // drop forgets a token that was refused, unless it has been replaced already.
@@ -148,19 +157,15 @@ func (s *tokens) age(refused token) {
 }
 
 func (s *tokens) ask(ctx context.Context) (token, error) {
-	op := "get token for " + s.audience
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, s.core.http)
+	op := "get token for " + s.target.Audience
 	asked := s.core.now()
-	got, err := s.config.Token(ctx)
+	got, err := s.credential.Source(ctx, s.core.http, s.target).Token()
 	if err != nil {
 		return token{}, tokenError(op, err)
 	}
 	c := readClaims(got.AccessToken)
-	if c.known && !strings.EqualFold(c.Tenant, string(s.tenant)) {
-		return token{}, fmt.Errorf("%s: %w: the token is for another tenant", op, ErrUnauthorized)
-	}
-	if c.known && !c.Audience.names(s.audience) {
-		return token{}, fmt.Errorf("%s: %w: the token is for another audience", op, ErrUnauthorized)
+	if err := s.check(op, c); err != nil {
+		return token{}, err
 	}
 	// expires_in counts from now on our clock; the exp claim is read only without
 	// it, because it needs both clocks to agree.
@@ -179,31 +184,58 @@ func (s *tokens) ask(ctx context.Context) (token, error) {
 	}, nil
 }
 
-// tokenError turns what x/oauth2 returns into an error without the body it
-// keeps.
+// check holds a token to what was asked for. One that cannot be read is tried.
+func (s *tokens) check(op string, c claims) error {
+	refuse := func(sentence, next string) error {
+		return &SignInError{Op: op, Sentence: sentence, Next: next, Err: ErrUnauthorized}
+	}
+	switch {
+	case !c.known:
+		return nil
+	case !strings.EqualFold(c.Tenant, string(s.core.tenant)):
+		return refuse("Entra gave a token for another tenant, so it is not used.", "Check the tenant ID.")
+	case !c.Audience.names(s.target.Audience):
+		return refuse("Entra gave a token for another audience, so it is not used.", "Leave MDE_AUDIENCE and its relatives out, or set them to what the cloud of the tenant asks for.")
+	case c.Expires != 0 && s.late(time.Unix(int64(c.Expires), 0)):
+		return refuse("Entra gave a token that has ended already by the clock of this machine.", "Correct the clock of this machine.")
+	}
+	return nil
+}
+
+// tokenLateness is how far the clocks may differ before a fresh token counts as
+// ended.
+const tokenLateness = 5 * time.Minute
+
+// late reports whether a token had ended before it came. Tests move the client's
+// clock alone; only where both agree is the machine's wrong.
+func (s *tokens) late(end time.Time) bool {
+	return time.Since(end) > tokenLateness && s.core.now().Sub(end) > tokenLateness
+}
+
+// tokenError says what a refused sign-in means.
 func tokenError(op string, err error) error {
-	var refused *oauth2.RetrieveError
-	if !errors.As(err, &refused) || refused.Response == nil {
+	var refused *entra.Error
+	if !errors.As(err, &refused) {
 		return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, withoutURL(err))
 	}
-	status := refused.Response.StatusCode
-	if status == http.StatusTooManyRequests {
-		return &ThrottledError{Op: op, RetryAfter: tokenPause}
-	}
-	e := &APIError{Op: op, StatusCode: status, Code: cut(refused.ErrorCode, maxCode), kind: ErrUnavailable}
-	if status/100 == 4 {
-		e.kind = ErrUnauthorized
-	}
-	var body struct {
-		Codes       []integer `json:"error_codes"`
-		Description text      `json:"error_description"`
-		Trace       text      `json:"trace_id"`
-	}
-	if json.Unmarshal(refused.Body, &body) == nil {
-		e.Message, e.RequestID = cut(string(body.Description), maxMessage), cut(string(body.Trace), maxCode)
-		if len(body.Codes) > 0 {
-			e.Code = fmt.Sprintf("AADSTS%d", body.Codes[0])
+	e := &SignInError{Op: op, NotHere: refused.NotHere()}
+	e.Sentence, e.Next = refused.Advice()
+	switch {
+	case refused.Throttled():
+		e.Err = &ThrottledError{Op: op, RetryAfter: max(refused.RetryAfter, tokenPause)}
+	case refused.Status == 0:
+		e.Err = fmt.Errorf("%w: %w", ErrUnauthorized, refused)
+	default:
+		api := &APIError{
+			Op: op, StatusCode: refused.Status, Code: refused.OAuth, Message: refused.Message, RequestID: refused.Trace, kind: ErrUnavailable,
 		}
+		if refused.Code != 0 {
+			api.Code = fmt.Sprintf("AADSTS%d", refused.Code)
+		}
+		if refused.Refused() {
+			api.kind = ErrUnauthorized
+		}
+		e.Err = api
 	}
 	return e
 }

@@ -140,7 +140,7 @@ func TestTokens_oldOneServesWhileEntraIsDown(t *testing.T) {
 	f.mux.Handle("GET /api/machines/{id}", answer(http.StatusOK, `{"id":"`+testMachine+`"}`))
 	c, k := f.client(t)
 	mustMachine(t, c)
-	c.tokens[apiDefender].config.TokenURL = f.server.URL + "/nowhere"
+	c.tokens[apiDefender].target.Authority = f.server.URL + "/nowhere"
 	k.advance(57 * time.Minute)
 	mustMachine(t, c)
 	k.advance(10 * time.Minute)

@@ -41,6 +41,15 @@ type Names struct {
 	Method, ClientID, Secret, CertificateFile, CertificatePassword string
 }
 
+// NamesOf are the settings of an application: one for the method, and those that
+// begin with prefix.
+func NamesOf(method, prefix string) Names {
+	return Names{
+		Method: method, ClientID: prefix + "_ID", Secret: prefix + "_SECRET",
+		CertificateFile: prefix + "_CERTIFICATE_FILE", CertificatePassword: prefix + "_CERTIFICATE_PASSWORD",
+	}
+}
+
 // TokenFileSetting is the variable that Kubernetes' workload identity webhook
 // sets.
 const TokenFileSetting = "AZURE_FEDERATED_TOKEN_FILE"

@@ -35,10 +35,7 @@ const (
 	secret = "entra-test-secret-7Qk2"
 )
 
-var names = entra.Names{
-	Method: "MDE_AUTH", ClientID: "MDE_CLIENT_ID", Secret: "MDE_CLIENT_SECRET",
-	CertificateFile: "MDE_CLIENT_CERTIFICATE_FILE", CertificatePassword: "MDE_CLIENT_CERTIFICATE_PASSWORD",
-}
+var names = entra.NamesOf("MDE_AUTH", "MDE_CLIENT")
 
 // place is a simulated Entra behind TLS.
 type place struct {

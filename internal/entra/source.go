@@ -130,8 +130,9 @@ func (c Credential) azure(tenant string, options azcore.ClientOptions) (azcore.T
 		return azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{
 			ClientOptions: options, ID: azidentity.ClientID(c.ClientID),
 		})
+	case Secret:
 	}
-	return nil, fmt.Errorf("no way to sign in is called %q", string(c.Method))
+	return nil, fmt.Errorf("no way to sign in by a library is called %q", string(c.Method))
 }
 
 // current refuses a certificate outside its time with the date, which Entra

@@ -333,7 +333,7 @@ func (n *Notifier) passFailed(ctx context.Context, t tenantID, p pass, l *lease,
 	}
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1, lease_until = 0, problem = $2 WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
-			next.UnixMicro(), cause.Error(), string(t), p.name, l.owner)
+			next.UnixMicro(), defender.Reason(cause), string(t), p.name, l.owner)
 		return err
 	})
 }

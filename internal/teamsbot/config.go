@@ -8,12 +8,19 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/mdebot/mdebot/internal/entra"
 )
 
 // Config is what an operator sets.
 type Config struct {
-	AppID     string `env:"TEAMS_APP_ID"`
-	AppSecret string `env:"TEAMS_APP_SECRET"`
+	Auth                   string `env:"TEAMS_AUTH"`
+	AppID                  string `env:"TEAMS_APP_ID"`
+	AppSecret              string `env:"TEAMS_APP_SECRET"`
+	AppCertificateFile     string `env:"TEAMS_APP_CERTIFICATE_FILE"`
+	AppCertificatePassword string `env:"TEAMS_APP_CERTIFICATE_PASSWORD"`
+	// TokenFile is the federated token of a workload identity.
+	TokenFile string `env:"AZURE_FEDERATED_TOKEN_FILE"`
 	// TenantIDs are the tenants whose people may speak with the bot. The first is
 	// the bot's own, which issues its tokens.
 	TenantIDs    []string `env:"TEAMS_TENANT_ID"`
@@ -24,7 +31,18 @@ type Config struct {
 }
 
 // Enabled reports whether anything of the Teams bot itself is configured.
-func (c Config) Enabled() bool { return c.AppID != "" || c.AppSecret != "" || len(c.TenantIDs) > 0 }
+func (c Config) Enabled() bool {
+	return c.AppID != "" || c.AppSecret != "" || c.AppCertificateFile != "" || c.Auth != "" || len(c.TenantIDs) > 0
+}
+
+// Credential is how the bot signs in to call Bot Connector.
+func (c Config) Credential() entra.Credential {
+	return entra.Credential{
+		Method: entra.Method(c.Auth), ClientID: c.AppID, Secret: c.AppSecret,
+		CertificateFile: c.AppCertificateFile, CertificatePassword: c.AppCertificatePassword, TokenFile: c.TokenFile,
+		Names: entra.NamesOf("TEAMS_AUTH", "TEAMS_APP"),
+	}
+}
 
 // cloud is what belongs together: who publishes the keys, who issues the tokens,
 // and what the bot's own token is for.
@@ -65,6 +83,7 @@ func (c Config) local() bool {
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("app_id", c.AppID),
+		slog.String("auth", string(c.Credential().Effective())),
 		slog.Any("tenant_ids", c.TenantIDs),
 		slog.String("authority_url", c.AuthorityURL),
 		slog.String("metadata_url", c.MetadataURL),
@@ -86,8 +105,12 @@ func (c Config) Validate() error {
 	if !isGUID(c.AppID) {
 		add("TEAMS_APP_ID must be the bot's Microsoft App ID, a GUID such as 1b2c3d4e-…")
 	}
-	if isPlaceholder(c.AppSecret) {
-		add("TEAMS_APP_SECRET must be the client secret of the bot's app registration")
+	if c.Credential().Effective() == entra.Secret && c.AppCertificateFile == "" {
+		if isPlaceholder(c.AppSecret) {
+			add("TEAMS_APP_SECRET must be the client secret of the bot's app registration")
+		}
+	} else if err := c.Credential().Validate(); err != nil && isGUID(c.AppID) {
+		faults = append(faults, err)
 	}
 	if len(c.TenantIDs) == 0 {
 		add("TEAMS_TENANT_ID must be the Entra tenant ID of the bot, a GUID; further accepted tenants follow after commas")

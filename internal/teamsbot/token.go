@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/entra"
 )
 
 const (
@@ -36,14 +36,12 @@ type tokenSource struct {
 // newTokenSource asks the bot's own tenant: a single-tenant bot is unknown at
 // the address that multi-tenant bots used.
 func newTokenSource(cfg Config, scope string, hc *http.Client, now func() time.Time) *tokenSource {
-	cc := clientcredentials.Config{
-		ClientID: cfg.AppID, ClientSecret: cfg.AppSecret,
-		TokenURL:  strings.TrimRight(cfg.AuthorityURL, "/") + "/" + strings.ToLower(cfg.TenantIDs[0]) + "/oauth2/v2.0/token",
-		Scopes:    []string{scope},
-		AuthStyle: oauth2.AuthStyleInParams,
+	credential := cfg.Credential()
+	target := entra.Target{
+		Authority: cfg.AuthorityURL, Tenant: strings.ToLower(cfg.TenantIDs[0]), Audience: strings.TrimSuffix(scope, "/.default"),
 	}
 	return &tokenSource{now: now, fetch: func(ctx context.Context) (*oauth2.Token, error) {
-		return cc.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
+		return credential.Source(ctx, hc, target).Token()
 	}}
 }
 
@@ -94,16 +92,12 @@ func (t *tokenSource) drop(token string) {
 // tokenError keeps Entra's error code and leaves its text, which repeats parts of
 // the request.
 func tokenError(err error) error {
-	var refused *oauth2.RetrieveError
-	if !errors.As(err, &refused) {
+	var refused *entra.Error
+	switch {
+	case !errors.As(err, &refused):
 		return errors.New("get access token: no answer from the authority")
+	case refused.Refused():
+		return fmt.Errorf("get access token: %s: %w", chat.Visible(refused.Error(), 200), chat.ErrCredentials)
 	}
-	status := 0
-	if refused.Response != nil {
-		status = refused.Response.StatusCode
-	}
-	if status >= 400 && status < 500 && status != http.StatusTooManyRequests {
-		return fmt.Errorf("get access token: authority answered %d %s: %w", status, chat.Visible(refused.ErrorCode, 60), chat.ErrCredentials)
-	}
-	return fmt.Errorf("get access token: authority answered %d", status)
+	return fmt.Errorf("get access token: %s", chat.Visible(refused.Error(), 200))
 }
