@@ -84,7 +84,9 @@ func (a *Actor) Permissions(ctx context.Context) (Permissions, error) {
 	if err != nil {
 		return Permissions{}, err
 	}
-	return Permissions{Defender: t.claims.Roles, defenderToken: t}, nil
+	return Permissions{
+		Defender: t.claims.Roles, tokens: map[api]token{apiDefender: t}, renew: func(_ api, t token) { a.tokens.age(t) },
+	}, nil
 }
 
 // IsolateMachine cuts a machine off the network.

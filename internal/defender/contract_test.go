@@ -81,6 +81,17 @@ func samples(c *core) map[string]*sampleKind {
 		"machineactions_list_empty":               kindFor(true, c.machineAction),
 		"machineactions_list_filter_machineid":    kindFor(true, c.machineAction),
 		"machineactions_list_filter_requestor":    kindFor(true, c.machineAction),
+		"file_get":                                kindFor(false, wireFile.file),
+		"file_stats":                              kindFor(false, wireSightings.sightings),
+		"ip_stats":                                kindFor(false, wireSightings.sightings),
+		"domain_stats":                            kindFor(false, wireSightings.sightings),
+		"exposurescore_get":                       kindFor(false, wireScore.score),
+		"configurationscore_get":                  kindFor(false, wireScore.score),
+		"machine_software":                        kindFor(true, wireSoftware.software),
+		"vulnerabilities_list":                    kindFor(true, wireVulnerability.vulnerability),
+		"vulnerability_machinereferences":         kindFor(true, wireReference.reference),
+		"xdr_incident_get":                        kindFor(false, c.incident),
+		"xdr_incidents_list":                      kindFor(true, c.incident),
 	}
 }
 

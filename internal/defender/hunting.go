@@ -151,8 +151,6 @@ func (c *Client) huntCall(op string, p Permissions, kql string) (call, error) {
 			path: "/api/advancedqueries/run", body: huntBody{Query: kql},
 		}, nil
 	}
-	c.tokens[apiGraph].age(p.graphToken)
-	c.tokens[apiDefender].age(p.defenderToken)
 	return call{}, missingPermission(op, PermissionHuntGraph)
 }
 

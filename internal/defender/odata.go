@@ -29,6 +29,8 @@ const (
 	actionType     property = "type"
 	actionStatus   property = "status"
 	actionCreated  property = "creationDateTimeUtc"
+
+	incidentUpdated property = "lastUpdateTime"
 )
 
 // literal is an encoded OData value.

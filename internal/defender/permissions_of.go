@@ -5,7 +5,10 @@ package defender
 func PermissionsOf(defenderRoles, graphRoles []string) Permissions {
 	return Permissions{
 		Defender: defenderRoles, Graph: graphRoles,
-		defenderToken: token{claims: claims{known: true, Roles: defenderRoles}},
-		graphToken:    token{claims: claims{known: true, Roles: graphRoles}},
+		tokens: map[api]token{
+			apiDefender: {claims: claims{known: true, Roles: defenderRoles}},
+			apiXDR:      {claims: claims{known: true}},
+			apiGraph:    {claims: claims{known: true, Roles: graphRoles}},
+		},
 	}
 }

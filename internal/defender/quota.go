@@ -18,6 +18,9 @@ const (
 	familyMachineActions family = "machine actions"
 	familyActions        family = "isolate and release"
 	familyHunting        family = "hunting"
+	familyEnrichment     family = "enrichment"
+	familyPosture        family = "vulnerabilities and scores"
+	familyIncidents      family = "incidents"
 	familyDirectory      family = "directory" // of Graph
 )
 

@@ -47,6 +47,21 @@ func (i *integer) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// decimal is a number, also inside a string; everything else is 0.
+type decimal float64
+
+func (d *decimal) UnmarshalJSON(b []byte) error {
+	var t text
+	if err := t.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	*d = 0
+	if f, err := strconv.ParseFloat(strings.TrimSpace(string(t)), 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+		*d = decimal(f)
+	}
+	return nil
+}
+
 // boolean is true for true, "true" and 1.
 type boolean bool
 

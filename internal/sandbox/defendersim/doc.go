@@ -22,6 +22,18 @@
 //	POST  /api/machines/{id}/isolate, …/unisolate      Machine.Isolate
 //	GET   /api/machineactions, /api/machineactions/{id}  Machine.Read.All or Machine.ReadWrite.All
 //	POST  /api/machineactions/{id}/cancel              Machine.Isolate
+//	POST  /api/machines/{id}/tags                      Machine.ReadWrite.All
+//	GET   /api/files/{hash}, …/stats                   File.Read.All
+//	GET   /api/ips/{ip}/stats                          Ip.Read.All
+//	GET   /api/domains/{host}/stats                    Url.Read.All
+//	GET   /api/{files,ips,domains}/{value}/alerts, …/machines  as alerts and machines
+//	GET   /api/users/{account}/machines, …/alerts      Machine.ReadWrite.All; as alerts
+//	GET   /api/exposureScore, /api/configurationScore  Score.Read.All
+//	GET   /api/Software                                Software.Read.All
+//	GET   /api/vulnerabilities/{id}, …/machineReferences  Vulnerability.Read.All
+//	GET   /api/incidents, /api/incidents/{id}          Incident.Read.All, on Defender XDR's audience
+//	GET   /v1.0/applications(appId='…')                Application.Read.All, on Graph's audience
+//	GET   /v1.0/devices(deviceId='…')/registeredOwners Device.Read.All, on Graph's audience
 //	POST  /api/advancedqueries/run                     AdvancedQuery.Read.All
 //	POST  /v1.0/security/runHuntingQuery               ThreatHunting.Read.All, on Graph's audience
 //

@@ -48,7 +48,31 @@ func TestGuard_roles(t *testing.T) {
 	b := newBench(t)
 	m := b.machine("ws-001")
 	alert := b.tenant.Alerts()[0]
+	file := ""
+	for _, a := range b.tenant.Alerts() {
+		for _, e := range a.Evidence {
+			if e.SHA1 != nil {
+				file = *e.SHA1
+			}
+		}
+	}
 	for _, c := range []struct{ method, path, body, role string }{
+		{http.MethodGet, "/api/files/" + file, "", "File.Read.All"},
+		{http.MethodGet, "/api/files/" + file + "/stats", "", "File.Read.All"},
+		{http.MethodGet, "/api/files/" + file + "/alerts", "", "Alert.Read.All"},
+		{http.MethodGet, "/api/files/" + file + "/machines", "", "Machine.Read.All"},
+		{http.MethodGet, "/api/ips/203.0.113.9/stats", "", "Ip.Read.All"},
+		{http.MethodGet, "/api/ips/203.0.113.9/alerts", "", "Alert.Read.All"},
+		{http.MethodGet, "/api/domains/evil.example/stats?lookBackHours=720", "", "Url.Read.All"},
+		{http.MethodGet, "/api/domains/evil.example/machines", "", "Machine.Read.All"},
+		{http.MethodGet, "/api/users/nobody/machines", "", "Machine.ReadWrite.All"},
+		{http.MethodGet, "/api/users/nobody/alerts", "", "Alert.Read.All"},
+		{http.MethodPost, "/api/machines/" + m.ID + "/tags", `{"Value":"x","Action":"Add"}`, "Machine.ReadWrite.All"},
+		{http.MethodGet, "/api/exposureScore", "", "Score.Read.All"},
+		{http.MethodGet, "/api/configurationScore", "", "Score.Read.All"},
+		{http.MethodGet, "/api/Software", "", "Software.Read.All"},
+		{http.MethodGet, "/api/vulnerabilities/CVE-2021-44228", "", "Vulnerability.Read.All"},
+		{http.MethodGet, "/api/vulnerabilities/CVE-2021-44228/machineReferences", "", "Vulnerability.Read.All"},
 		{http.MethodGet, "/api/alerts", "", "Alert.Read.All"},
 		{http.MethodGet, "/api/alerts/" + alert.ID, "", "Alert.Read.All"},
 		{http.MethodPatch, "/api/alerts/" + alert.ID, `{"status":"InProgress"}`, "Alert.ReadWrite.All"},
@@ -64,7 +88,7 @@ func TestGuard_roles(t *testing.T) {
 	} {
 		// Machine.ReadWrite.All stands for a role that does not help: it includes
 		// neither isolation nor users.
-		other := "Software.Read.All"
+		other := "Ti.ReadWrite.All"
 		if c.role == "Machine.Isolate" || c.role == "User.Read.All" {
 			other = "Machine.ReadWrite.All"
 		}

@@ -15,6 +15,7 @@ const (
 	EffectUnisolate   EffectKind = "Unisolate"
 	EffectCancel      EffectKind = "Cancel"
 	EffectAlertUpdate EffectKind = "UpdateAlert"
+	EffectTag         EffectKind = "Tag"
 )
 
 // Effect is one change that somebody brought about: a machine action that was

@@ -29,6 +29,9 @@ func DefaultLimits() map[Family]Limit {
 		FamilyMachines:    {100, 1500},
 		FamilyActions:     {100, 1500},
 		FamilyHunting:     {45, 1500},
+		FamilyEnrichment:  {100, 1500},
+		FamilyPosture:     {50, 1500},
+		FamilyIncidents:   {50, 1500},
 		FamilyDirectory:   {8000, 100000},
 	}
 }

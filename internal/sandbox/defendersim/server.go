@@ -136,7 +136,7 @@ func (s *Server) normalise(next http.Handler) http.Handler {
 			}
 		}
 		c := Call{At: s.now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery}
-		if claims, err := s.entra.Verify(bearer(r), entrasim.Defender, entrasim.XDR, entrasim.Graph); err == nil {
+		if claims, err := s.entra.Verify(bearer(r), s.audiencesOf(r)...); err == nil {
 			c.App, c.Tenant = claims.App, claims.Tenant
 		}
 		s.record(c)
@@ -149,6 +149,7 @@ type call struct {
 	*http.Request
 	tenant *Tenant
 	app    string
+	may    func(roles ...string) bool
 }
 
 // endpoint is what serves one route once the caller is known to be allowed.
@@ -180,6 +181,37 @@ func (s *Server) routes() *http.ServeMux {
 
 	route("POST /api/advancedqueries/run", FamilyHunting, huntDefender, "AdvancedQuery.Read.All")
 	route("POST /v1.0/security/runHuntingQuery", FamilyHunting, huntGraph, "ThreatHunting.Read.All")
+	route("GET /api/files/{hash}", FamilyEnrichment, getFile, "File.Read.All")
+	route("GET /api/files/{hash}/stats", FamilyEnrichment, fileStats, "File.Read.All")
+	route("GET /api/ips/{ip}/stats", FamilyEnrichment, ipStats, "Ip.Read.All")
+	route("GET /api/domains/{host}/stats", FamilyEnrichment, domainStats, "Url.Read.All")
+	for _, kind := range []string{"files", "ips", "domains"} {
+		of := func(h endpoint, what string) endpoint {
+			return func(w http.ResponseWriter, c call) error {
+				c.SetPathValue("kind", kind)
+				c.SetPathValue("what", what)
+				return h(w, c)
+			}
+		}
+		route("GET /api/"+kind+"/{value}/alerts", FamilyEnrichment, of(related, "alerts"), readAlerts...)
+		if kind != "ips" {
+			route("GET /api/"+kind+"/{value}/machines", FamilyEnrichment, of(related, "machines"), readMachines...)
+		}
+	}
+	route("GET /api/users/{account}/machines", FamilyEnrichment, userMachines, "Machine.ReadWrite.All")
+	route("GET /api/users/{account}/alerts", FamilyEnrichment, userAlerts, readAlerts...)
+	route("POST /api/machines/{id}/tags", FamilyMachines, tagMachine, "Machine.ReadWrite.All")
+
+	route("GET /api/exposureScore", FamilyPosture, exposureScore, "Score.Read.All")
+	route("GET /api/configurationScore", FamilyPosture, secureScore, "Score.Read.All")
+	route("GET /api/Software", FamilyPosture, listSoftware, "Software.Read.All")
+	route("GET /api/vulnerabilities/{id}", FamilyPosture, getVulnerability, "Vulnerability.Read.All")
+	route("GET /api/vulnerabilities/{id}/machineReferences", FamilyPosture, machineReferences, "Vulnerability.Read.All")
+	route("GET /api/incidents", FamilyIncidents, listIncidents, "Incident.Read.All", "Incident.ReadWrite.All")
+	route("GET /api/incidents/{id}", FamilyIncidents, getIncident, "Incident.Read.All", "Incident.ReadWrite.All")
+
+	route("GET /v1.0/{entity}", FamilyDirectory, getApplication, "Application.Read.All")
+	route("GET /v1.0/{entity}/{of}", FamilyDirectory, deviceOwners, "Device.Read.All", "Directory.Read.All")
 	route("GET /v1.0/users/{id}", FamilyDirectory, getUser, "User.Read.All")
 	route("GET /v1.0/groups/{id}/transitiveMembers", FamilyDirectory, groupMembers, "GroupMember.Read.All", "Group.Read.All")
 
@@ -207,11 +239,7 @@ func (s *Server) guard(f Family, roles []string, h endpoint) http.Handler {
 
 func (s *Server) authorise(r *http.Request, roles []string) (call, error) {
 	graph := isGraph(r)
-	audience := entrasim.Defender
-	if graph {
-		audience = entrasim.Graph
-	}
-	claims, err := s.entra.Verify(bearer(r), audience)
+	claims, err := s.entra.Verify(bearer(r), s.audiencesOf(r)...)
 	switch {
 	case errors.Is(err, entrasim.ErrAudience) && graph:
 		return call{}, &apiError{status: http.StatusUnauthorized, code: "InvalidAuthenticationToken", message: "Access token validation failure. Invalid audience."}
@@ -232,7 +260,25 @@ func (s *Server) authorise(r *http.Request, roles []string) (call, error) {
 	if t == nil {
 		return call{}, forbidden("The tenant has no Microsoft Defender for Endpoint.")
 	}
-	return call{Request: r, tenant: t, app: claims.App}, nil
+	return call{Request: r, tenant: t, app: claims.App, may: claims.HasAny}, nil
+}
+
+// audiencesOf are those that the API behind a path takes.
+func (s *Server) audiencesOf(r *http.Request) []string {
+	us := s.entra.Cloud() == entrasim.USGovernment
+	switch {
+	case isGraph(r) && us:
+		return []string{entrasim.GraphUS}
+	case isGraph(r):
+		return []string{entrasim.Graph}
+	case strings.HasPrefix(r.URL.Path, "/api/incidents") && us:
+		return []string{entrasim.XDRUS}
+	case strings.HasPrefix(r.URL.Path, "/api/incidents"):
+		return []string{entrasim.XDR}
+	case us:
+		return []string{entrasim.DefenderUS}
+	}
+	return []string{entrasim.Defender, entrasim.DefenderOld, entrasim.DefenderService}
 }
 
 // isGraph reports whether a request is for Microsoft Graph, which has its own

@@ -71,6 +71,8 @@ type App struct {
 	// Managed: the application is a managed identity, which has no proof of its own.
 	Managed  bool
 	Disabled bool
+	// Foreign: registered in another tenant and consented to here.
+	Foreign bool
 	// Roles are the application permissions an administrator consented to, by
 	// audience.
 	Roles map[string][]string
@@ -163,6 +165,9 @@ func New(o Options) *Server {
 	s.handler = s.Faults.Wrap(mux)
 	return s
 }
+
+// Cloud is Public or USGovernment.
+func (s *Server) Cloud() string { return s.cloud }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
