@@ -50,6 +50,14 @@ func canonical(r Request) []byte {
 	e.text(r.PolicyHash, r.Nonce)
 	e.number(durable.Micros(r.Opened))
 	e.number(durable.Micros(r.Expires))
+	if len(r.Rule.Each) > 0 { // after everything else, so that other requests keep their digest
+		e.count(len(r.Rule.Each))
+		for _, d := range r.Rule.Each {
+			e.number(int64(d.Approvers))
+			e.count(len(d.From))
+			e.text(d.From...)
+		}
+	}
 	return e.b
 }
 

@@ -67,6 +67,13 @@ func drawFrozen(t *rapid.T, label string) frozen {
 	for range rapid.IntRange(0, 2).Draw(t, label+"from") {
 		f.Rule.From = append(f.Rule.From, word("group"))
 	}
+	for range rapid.IntRange(0, 2).Draw(t, label+"each") {
+		d := policy.Demand{Approvers: rapid.IntRange(0, 1).Draw(t, label+"of")}
+		for range rapid.IntRange(0, 2).Draw(t, label+"groups") {
+			d.From = append(d.From, word("group"))
+		}
+		f.Rule.Each = append(f.Rule.Each, d)
+	}
 	for range rapid.IntRange(0, 2).Draw(t, label+"targets") {
 		f.Targets = append(f.Targets, frozenTarget{word("kind"), word("target"), word("machine"), word("facts")})
 	}
@@ -110,6 +117,13 @@ func example() Request {
 	}.request()
 }
 
+// combined is example under two rules that draw on different groups.
+func combined() Request {
+	r := example()
+	r.Rule.Each = []policy.Demand{{Approvers: 1, From: []string{"soc-leads"}}, {Approvers: 2, From: []string{"soc"}}}
+	return r
+}
+
 // A changed encoding would make every open request void: give it a new domain
 // tag instead.
 func TestDigest_isStable(t *testing.T) {
@@ -117,6 +131,10 @@ func TestDigest_isStable(t *testing.T) {
 	const want = "bb105a4a2096ae34bb3c8252edae1c873dfd3ec5be3c1605e55dd820bdff3b09"
 	if got := digestOf(example()); got != want {
 		t.Errorf("digestOf(example) = %s, want %s", got, want)
+	}
+	const wantCombined = "689aca388ae437f18e6ba35613a5c44615ece3340886df4eded05d7c16e677a1"
+	if got := digestOf(combined()); got != wantCombined {
+		t.Errorf("digestOf(combined) = %s, want %s", got, wantCombined)
 	}
 }
 
@@ -131,13 +149,13 @@ func TestDigest_coversEveryFrozenField(t *testing.T) {
 		"Targets.IntentAt": true, "Targets.UnclearAt": true, "Targets.Due": true, "Targets.Attempts": true,
 		"Targets.Settled": true, "Targets.MachineAction": true, "Targets.ActionStatus": true, "Targets.Why": true, "Targets.Updated": true,
 	}
-	want := digestOf(example())
+	want := digestOf(combined())
 	var walk func(path string, change func(*Request) reflect.Value)
 	walk = func(path string, change func(*Request) reflect.Value) {
 		if moving[path] {
 			return
 		}
-		r := example()
+		r := combined()
 		v := change(&r)
 		switch v.Kind() {
 		case reflect.Struct:

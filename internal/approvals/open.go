@@ -409,18 +409,28 @@ func (s *Service) shortfall(ctx context.Context, p *policy.Policy, r Request, el
 
 // needs says what a rule asks for.
 func needs(rule policy.Applied) string {
-	n, groups := max(rule.Approvers, len(rule.Groups())), strings.Join(rule.From, ", ")
-	switch {
-	case len(rule.From) == 0 && n == 1:
-		return "it needs one person with the role approver"
-	case len(rule.From) == 0:
-		return fmt.Sprintf("it needs %d people with the role approver", n)
-	case n == 1:
-		return "it needs one person from " + groups
-	case len(rule.From) == 1:
-		return fmt.Sprintf("it needs %d people from %s", n, groups)
+	if len(rule.Each) == 0 {
+		return "it needs " + peopleFrom(max(rule.Approvers, len(rule.Groups())), rule.Groups())
 	}
-	return fmt.Sprintf("it needs %d people, and each of %s", n, groups)
+	var parts []string
+	for _, d := range rule.Each {
+		parts = append(parts, peopleFrom(d.Approvers, d.From))
+	}
+	return "it needs " + strings.Join(parts, ", and ")
+}
+
+func peopleFrom(n int, groups []string) string {
+	people := "one person"
+	if n > 1 {
+		people = fmt.Sprintf("%d people", n)
+	}
+	switch {
+	case len(groups) > 1:
+		return fmt.Sprintf("%s, and each of %s", people, strings.Join(groups, ", "))
+	case groups[0] == policy.RoleApprovers:
+		return people + " with the role approver"
+	}
+	return people + " from " + groups[0]
 }
 
 type joinedDetail struct {

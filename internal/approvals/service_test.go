@@ -449,6 +449,30 @@ func TestVote_lateApprovalIsToldWhoDecided(t *testing.T) {
 	}
 }
 
+// Two of one group are not made up for by one of them and somebody whom only the
+// rule of another machine of the request asks for.
+func TestVote_groupsOfSeveralRulesDoNotMakeUpForEachOther(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	w.Use(t, strings.NewReplacer(
+		"    - name: workstations\n      from: [soc]", "    - name: workstations\n      from: [desk]",
+		"groups:\n", "groups:\n  desk: [00000000-0000-4000-8000-000000000005]\n",
+		"    - 00000000-0000-4000-8000-000000000005\n", "",
+	).Replace(approvalstest.Config))
+	server := approvalstest.Workstation("srv-1")
+	server.Machine.OS = "WindowsServer2022"
+	r := mustOpen(t, w, approvalstest.Isolate(riley, approvalstest.Workstation("ws-1"), server))
+	mustVote(t, w, r, avery, false)
+	out, err := w.Vote(t.Context(), approvalstest.Vote(r, sam, false))
+	if err != nil || out.Request.State != approvals.Pending || out.Decision.Missing != 1 {
+		t.Fatalf("with one of the SOC and one of the desk it is %s with %d missing, %v; the server needs two of the SOC",
+			out.Request.State, out.Decision.Missing, err)
+	}
+	if got := mustVote(t, w, r, lou, false); got.State != approvals.Approved {
+		t.Errorf("with two of the SOC and one of the desk it is %s", got.State)
+	}
+}
+
 // facts are those of a workstation that has not changed.
 func facts(r approvals.Request, index int) approvals.Facts {
 	t := r.Targets[index]

@@ -491,3 +491,14 @@ func TestActionTable_hasWordsForEveryAction(t *testing.T) {
 		}
 	}
 }
+
+func TestRequest_saysWhatEachOfSeveralRulesNeeds(t *testing.T) {
+	t.Parallel()
+	r := sampleRequest(t, approvals.Pending, 2)
+	r.Rule = policy.Stricter(policy.Applied{Approvers: 2, From: []string{"soc"}}, policy.Applied{Approvers: 1})
+	for _, f := range Request(RequestView{Request: r}).Facts {
+		if want := "0 of 2, besides the requester, of them 1 from holders of the role approver, and 2 from soc"; f.Label == "Approvals" && f.Value.String() != want {
+			t.Errorf("Approvals: %s, want %s", f.Value, want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
 )
 
 // RequestView is what the approval card shows.
@@ -187,14 +188,27 @@ func approvalCount(r approvals.Request) chat.Text {
 		}
 	}
 	t := chat.Plain(fmt.Sprintf("%d of %d, besides the requester", given, r.Rule.Approvers))
-	switch len(r.Rule.From) {
-	case 0:
-		return chat.Join(t, chat.Plain(", from holders of the role approver"))
-	case 1:
-		return chat.Join(t, chat.Plain(", from "), chat.Untrusted(r.Rule.From[0]))
-	default:
-		return chat.Join(t, chat.Plain(", at least one from each of "), list(r.Rule.From))
+	for i, d := range r.Rule.Each {
+		words := ", and %d "
+		if i == 0 {
+			words = ", of them %d "
+		}
+		t = chat.Join(t, chat.Plain(fmt.Sprintf(words, d.Approvers)), fromGroups(d.From))
 	}
+	if len(r.Rule.Each) > 0 {
+		return t
+	}
+	return chat.Join(t, chat.Plain(", "), fromGroups(r.Rule.Groups()))
+}
+
+func fromGroups(groups []string) chat.Text {
+	switch {
+	case len(groups) > 1:
+		return chat.Join(chat.Plain("at least one from each of "), list(groups))
+	case groups[0] == policy.RoleApprovers:
+		return chat.Plain("from holders of the role approver")
+	}
+	return chat.Join(chat.Plain("from "), chat.Untrusted(groups[0]))
 }
 
 // history says who did what, oldest first.

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -105,12 +104,18 @@ func TestDecide(t *testing.T) {
 		{
 			name:     "server among workstations needs both groups",
 			machines: []*Machine{aMachine(), aMachine(running("WindowsServer2019")), aMachine()},
-			want:     Applied{Name: "workstations + servers", Approvers: 2, From: []string{"soc", "soc-leads"}},
+			want: Applied{
+				Name: "workstations + servers", Approvers: 2, From: []string{"soc", "soc-leads"},
+				Each: []Demand{{1, []string{"soc"}}, {1, []string{"soc-leads"}}},
+			},
 		},
 		{
 			name:     "one unknown machine among known ones makes the request tier 0",
 			machines: []*Machine{aMachine(), nil},
-			want:     Applied{Name: "workstations + " + controllers, Why: unread, Approvers: 3, From: []string{"identity-team", "soc", "soc-leads"}, TierZero: true},
+			want: Applied{
+				Name: "workstations + " + controllers, Why: unread, Approvers: 3, From: []string{"identity-team", "soc", "soc-leads"}, TierZero: true,
+				Each: []Demand{{2, []string{"identity-team", "soc-leads"}}, {1, []string{"soc"}}},
+			},
 		},
 	}
 	for _, tt := range tests {
@@ -215,10 +220,25 @@ func TestDecide_addingATargetNeverLoosens(t *testing.T) {
 		machines := rapid.SliceOfN(genMachine, 1, 5).Draw(t, "machines")
 		before := p.Decide(isolate, machines)
 		after := p.Decide(isolate, append(machines, genMachine.Draw(t, "one more")))
-		if looser(before, after) {
-			t.Fatalf("Decide(%d machines) = %+v, with one more %+v, which is looser", len(machines), before, after)
-		}
+		mustMeet(t, after, before)
 	})
+}
+
+var genPeople = rapid.SliceOfN(rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", RoleApprovers}), 0, 3, rapid.ID), 0, 7)
+
+// mustMeet fails when people, each with their groups, satisfy whole and not part,
+// which went into it.
+func mustMeet(t *rapid.T, whole, part Applied) {
+	if part.TierZero && !whole.TierZero || part.OverLimit != "" && whole.OverLimit == "" {
+		t.Fatalf("%+v went into %+v, which is looser", part, whole)
+	}
+	people := genPeople.Draw(t, "people")
+	if missing, _ := whole.Missing(people); missing > 0 {
+		return
+	}
+	if missing, _ := part.Missing(people); missing > 0 {
+		t.Fatalf("%v satisfy %+v, and not %+v, which went into it", people, whole, part)
+	}
 }
 
 func TestStricter_isNeverLooserThanEither(t *testing.T) {
@@ -237,29 +257,41 @@ func TestStricter_isNeverLooserThanEither(t *testing.T) {
 		return a
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := genApplied.Draw(t, "a"), genApplied.Draw(t, "b")
-		s := Stricter(a, b)
-		if looser(a, s) || looser(b, s) {
-			t.Fatalf("Stricter(%+v, %+v) = %+v, which is looser", a, b, s)
+		a, b, c := genApplied.Draw(t, "a"), genApplied.Draw(t, "b"), genApplied.Draw(t, "c")
+		s := Stricter(Stricter(a, b), c)
+		for _, one := range []Applied{a, b, c} {
+			mustMeet(t, s, one)
 		}
-		if again := Stricter(s, a); looser(s, again) || again.Approvers != s.Approvers {
+		if again := Stricter(s, a); !cmp.Equal(again.Each, s.Each) || again.Approvers != s.Approvers {
 			t.Fatalf("Stricter(%+v, %+v) = %+v, want no change", s, a, again)
 		}
 	})
 }
 
-// looser reports whether b asks for less than a in any respect.
-func looser(a, b Applied) bool {
-	if b.Approvers < a.Approvers || a.TierZero && !b.TierZero || a.OverLimit != "" && b.OverLimit == "" {
-		return true
-	}
-	theirs := strings.Join(b.Groups(), ",") + ","
-	for _, g := range a.Groups() {
-		if !strings.Contains(theirs, g+",") {
-			return true
+// A rule for two of one group is not met by one of them and one of the group that
+// another machine of the request asks for.
+func TestStricter_groupsDoNotMakeUpForEachOther(t *testing.T) {
+	t.Parallel()
+	servers := Applied{Name: "servers", Approvers: 2, From: []string{"soc"}}
+	desks := Applied{Name: "desks", Approvers: 1, From: []string{"helpdesk"}}
+	both := Stricter(servers, desks)
+	for name, tc := range map[string]struct {
+		approvers [][]string
+		people    int
+		groups    []string
+	}{
+		"one of each":          {[][]string{{"soc"}, {"helpdesk"}}, 1, nil},
+		"two of the SOC":       {[][]string{{"soc"}, {"soc"}}, 1, []string{"helpdesk"}},
+		"two and one":          {[][]string{{"soc"}, {"helpdesk"}, {"soc"}}, 0, nil},
+		"two, one of whom may": {[][]string{{"soc"}, {"soc", "helpdesk"}}, 0, nil},
+	} {
+		if people, groups := both.Missing(tc.approvers); people != tc.people || !cmp.Equal(groups, tc.groups) {
+			t.Errorf("%s: Missing() = %d, %v, want %d, %v", name, people, groups, tc.people, tc.groups)
 		}
 	}
-	return false
+	if people, _ := both.Raised("a limit").Missing([][]string{{"soc"}, {"helpdesk"}, {"soc"}}); people != 1 {
+		t.Errorf("over a limit %d more are needed, want 1", people)
+	}
 }
 
 func TestStricter_keepsTheApproverThatALimitAdded(t *testing.T) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -25,6 +26,16 @@ type Applied struct {
 	OverLimit string `json:"over_limit,omitempty"`
 	// TierZero marks requests that count against the tier 0 limit.
 	TierZero bool `json:"tier_zero,omitempty"`
+	// Each is what several rules ask for that were combined and draw on different
+	// groups. Every one has to be met by itself: somebody who approves for one
+	// group must not make up for somebody missing from another.
+	Each []Demand `json:"each,omitempty"`
+}
+
+// Demand is what one of several combined rules asks for.
+type Demand struct {
+	Approvers int      `json:"approvers"`
+	From      []string `json:"from"` // as [Applied.Groups] lists them
 }
 
 // RoleApprovers stands in [Applied.From] for the holders of the role approver,
@@ -46,6 +57,7 @@ func (a Applied) Groups() []string {
 func (a Applied) Raised(limit string) Applied {
 	if a.OverLimit == "" {
 		a.Approvers++
+		a.Each = raised(a.Each, 1)
 		a.OverLimit = limit
 		return a
 	}
@@ -59,7 +71,20 @@ func (a Applied) Raised(limit string) Applied {
 // for one group, so two groups need two people even if one belongs to both; who
 // belongs to none does not count.
 func (a Applied) Missing(approvers [][]string) (people int, groups []string) {
-	wanted := a.Groups()
+	people, groups = missing(a.Approvers, a.Groups(), approvers)
+	for _, d := range a.Each {
+		more, left := missing(d.Approvers, d.From, approvers)
+		people = max(people, more)
+		for _, g := range left {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+	}
+	return max(people, len(groups)), groups
+}
+
+func missing(needed int, wanted []string, approvers [][]string) (people int, groups []string) {
 	counted := 0
 	for _, theirs := range approvers {
 		if slices.ContainsFunc(wanted, func(g string) bool { return slices.Contains(theirs, g) }) {
@@ -67,13 +92,13 @@ func (a Applied) Missing(approvers [][]string) (people int, groups []string) {
 		}
 	}
 	groups = unrepresented(wanted, approvers)
-	return max(a.Approvers-counted, len(groups), 0), groups
+	return max(needed-counted, len(groups), 0), groups
 }
 
 // Stricter combines two rules so that whatever satisfies the result satisfies
-// both: the higher number, the groups of both, tier 0 if either is. It is how a
-// request of several machines gets its rule and how an open request follows a
-// policy that changed (threat-model A-09).
+// both: each by itself, and the groups of both by different people; tier 0 if
+// either is. It is how a request of several machines gets its rule and how an
+// open request follows a policy that changed (threat-model A-09).
 func Stricter(a, b Applied) Applied {
 	s := Applied{
 		Name:      joinDistinct(a.Name, b.Name, " + "),
@@ -82,6 +107,7 @@ func Stricter(a, b Applied) Applied {
 		Approvers: max(a.withoutLimit(), b.withoutLimit()),
 		OverLimit: joinDistinct(a.OverLimit, b.OverLimit, ", "),
 		TierZero:  a.TierZero || b.TierZero,
+		Each:      distinct(append(a.demands(), b.demands()...)),
 	}
 	if len(a.From) > 0 || len(b.From) > 0 {
 		s.From = slices.Compact(slices.Sorted(slices.Values(append(a.Groups(), b.Groups()...))))
@@ -89,8 +115,41 @@ func Stricter(a, b Applied) Applied {
 	s.Approvers = max(s.Approvers, len(s.From))
 	if s.OverLimit != "" {
 		s.Approvers++
+		s.Each = raised(s.Each, 1)
 	}
 	return s
+}
+
+// demands are what a asks for without the approver of a limit, rule by rule.
+func (a Applied) demands() []Demand {
+	if len(a.Each) == 0 {
+		return []Demand{{Approvers: a.withoutLimit(), From: slices.Sorted(slices.Values(a.Groups()))}}
+	}
+	if a.OverLimit != "" {
+		return raised(a.Each, -1)
+	}
+	return slices.Clone(a.Each)
+}
+
+// distinct keeps the largest of the demands on the same groups; demands on the
+// same groups alone need no list.
+func distinct(all []Demand) []Demand {
+	slices.SortFunc(all, func(a, b Demand) int {
+		return cmp.Or(slices.Compare(a.From, b.From), b.Approvers-a.Approvers)
+	})
+	all = slices.CompactFunc(all, func(a, b Demand) bool { return slices.Equal(a.From, b.From) })
+	if len(all) == 1 {
+		return nil
+	}
+	return all
+}
+
+func raised(all []Demand, by int) []Demand {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Approvers += by
+	}
+	return all
 }
 
 // withoutLimit is the number of approvers before Raised.

@@ -118,15 +118,25 @@ func (p *Policy) directoryGroups(r Rule) []string {
 
 // need says in words what a asks for.
 func need(a Applied) string {
-	from := "with the role approver"
-	switch len(a.From) {
-	case 0:
-	case 1:
-		from = "from " + a.From[0]
-	default:
-		from = "one of them for each of " + strings.Join(a.From, ", ")
+	words := fmt.Sprintf("%s besides the requester, %s", count(a.Approvers), from(a.Groups()))
+	for i, d := range a.Each {
+		join := ", and "
+		if i == 0 {
+			join = "; of them "
+		}
+		words += join + count(d.Approvers) + " " + from(d.From)
 	}
-	return fmt.Sprintf("%s besides the requester, %s", count(a.Approvers), from)
+	return words
+}
+
+func from(groups []string) string {
+	switch {
+	case len(groups) > 1:
+		return "one of them for each of " + strings.Join(groups, ", ")
+	case groups[0] == RoleApprovers:
+		return "with the role approver"
+	}
+	return "from " + groups[0]
 }
 
 func count(n int) string {
