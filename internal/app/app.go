@@ -64,6 +64,7 @@ type App struct {
 	teams       *teamsbot.Bot
 	links       *links.Service
 	permissions *permissions
+	refusals    *refusals
 	people      *directory.Directory
 	metrics     *metrics
 	parts       *parts
@@ -92,6 +93,7 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	if now == nil {
 		a.now = time.Now
 	}
+	a.refusals = newRefusals(a.now)
 	pol, err := cfg.loadPolicy()
 	if err != nil {
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
@@ -171,7 +173,7 @@ func (a *App) assemble() error {
 	handler := &lateHandler{}
 	if a.cfg.Slack.Enabled() {
 		cfg := a.cfg.Slack
-		cfg.Transport, cfg.OnSocket = toChat, a.parts.socket
+		cfg.Transport, cfg.OnSocket, cfg.Refused = toChat, a.parts.socket, a.refusals.take
 		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
@@ -180,7 +182,8 @@ func (a *App) assemble() error {
 	}
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
-			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()), Logger: a.log,
+			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()),
+			Refused: a.refusals.take, Logger: a.log,
 		}); err != nil {
 			return err
 		}
@@ -235,6 +238,7 @@ func (a *App) assemble() error {
 	a.store.Handle(approvals.KindFollow, a.containment.Follow, store.Workers(8))
 	a.store.Tick("requests", a.approvals.Sweep)
 	a.store.Tick("misuse", a.misuse.Look)
+	a.store.Tick("patterns", (&patterns{app: a}).look)
 	a.store.Tick("messages", a.notify.Sweep)
 
 	a.metrics.registry.MustRegister(state{a})
@@ -304,6 +308,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })
 	wg.Go(func() { a.warn(running) })
+	wg.Go(func() { a.keepRefusals(running) })
 	if err := a.announceStart(ctx); err != nil {
 		a.log.ErrorContext(ctx, "start not announced", "error", err)
 	}

@@ -43,7 +43,7 @@ func (b *Bot) takeSlash(ctx context.Context, c slashCommand) (ack, error) {
 	if c.Command == "" || c.UserID == "" || c.ChannelID == "" || c.TriggerID == "" {
 		return ack{}, fmt.Errorf("%w: not a command", errWrongRoute)
 	}
-	me, err := b.installed(ctx, c.APIAppID, c.TeamID, c.EnterpriseID)
+	me, err := b.installed(ctx, c.APIAppID, c.TeamID, c.EnterpriseID, c.UserID)
 	if err != nil {
 		return ack{}, err
 	}
@@ -83,7 +83,7 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 	if p.Enterprise != nil {
 		enterprise = p.Enterprise.ID
 	}
-	me, err := b.installed(ctx, p.APIAppID, workspace, enterprise)
+	me, err := b.installed(ctx, p.APIAppID, workspace, enterprise, p.User.ID)
 	if err != nil {
 		return ack{}, err
 	}
@@ -244,7 +244,7 @@ func (b *Bot) takeEvent(ctx context.Context, e eventEnvelope) error {
 	if e.Type != "event_callback" || e.EventID == "" {
 		return fmt.Errorf("%w: event", errWrongRoute)
 	}
-	me, err := b.installed(ctx, e.APIAppID, e.TeamID, e.EnterpriseID)
+	me, err := b.installed(ctx, e.APIAppID, e.TeamID, e.EnterpriseID, "")
 	if err != nil {
 		return err
 	}
@@ -291,12 +291,13 @@ func saidByPerson(ev event, me installation) bool {
 }
 
 // installed refuses deliveries for another app, workspace or enterprise.
-func (b *Bot) installed(ctx context.Context, app, workspace, enterprise string) (installation, error) {
+func (b *Bot) installed(ctx context.Context, app, workspace, enterprise, user string) (installation, error) {
 	me, err := b.self.get(ctx)
 	if err != nil {
 		return installation{}, err
 	}
 	if !me.holds(app, workspace, enterprise) {
+		b.cfg.Refused.Tell(ctx, principal(workspace, user, ""), chat.RefusedForeign)
 		return installation{}, errForeign
 	}
 	return me, nil
@@ -309,6 +310,9 @@ func principal(workspace, user, name string) identity.Principal {
 // take queues d unless it was delivered before.
 func (b *Bot) take(d delivery) error {
 	if !b.seen.first(d.inv.Delivery) {
+		if d.trigger != "" { // Slack itself repeats events alone
+			b.cfg.Refused.Tell(context.Background(), d.inv.By, chat.RefusedRepeated)
+		}
 		return nil
 	}
 	if !b.enqueue(func(ctx context.Context) { b.serve(ctx, d) }) {

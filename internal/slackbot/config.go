@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
 )
 
 const defaultAPIURL = "https://slack.com/api/"
@@ -31,6 +33,8 @@ type Config struct {
 	// OnSocket, unless nil, is told of every connection of Socket Mode that came
 	// about or did not.
 	OnSocket func(connected bool)
+	// Refused is told of authentic deliveries that are not taken.
+	Refused chat.RefusedListener
 	// Now is the clock for signatures, caches and deadlines; nil means time.Now.
 	Now func() time.Time
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// References keeps where conversations are reached. Nil keeps them in memory.
 	References References
+	// Refused is told of authentic activities that are not taken.
+	Refused chat.RefusedListener
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -45,6 +47,7 @@ type Bot struct {
 	appID      string
 	tenants    []string // accepted, in lower case; the first is the bot's own
 	log        *slog.Logger
+	refused    chat.RefusedListener
 	refusals   *rate.Limiter // of log lines about refused requests
 	now        func() time.Time
 	verifier   *verifier
@@ -92,6 +95,7 @@ func New(cfg Config, o Options) (*Bot, error) {
 	b := &Bot{
 		appID:      cfg.AppID,
 		log:        o.Logger.With("platform", identity.Teams),
+		refused:    o.Refused,
 		refusals:   rate.NewLimiter(1, 10),
 		now:        o.Now,
 		verifier:   newVerifier(cfg, cloud.issuer, keys, o.Now),

@@ -75,6 +75,7 @@ func (b *Bot) receive(w http.ResponseWriter, r *http.Request) (activity, error) 
 		return activity{}, err
 	}
 	if err := a.checkTenant(b.tenants); err != nil {
+		b.refused.Tell(r.Context(), identity.Principal{Platform: identity.Teams, Workspace: a.tenant, Account: a.From.ObjectID}, chat.RefusedForeign)
 		return activity{}, err
 	}
 	return a, nil

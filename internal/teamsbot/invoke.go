@@ -71,6 +71,7 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 	inv := a.invocation(d, by)
 	inv.At = b.now()
 	if !b.seen.first(inv.Delivery) {
+		b.refused.Tell(r.Context(), by, chat.RefusedRepeated)
 		respond(w, say("This was received already."))
 		return
 	}
