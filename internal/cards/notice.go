@@ -66,9 +66,15 @@ func WithIncident(m chat.Message, incident int64, others []defender.Alert) chat.
 
 // Unshowable stands for an alert of which nothing but the ID can be shown.
 func Unshowable(alert string) chat.Message {
-	m := Notice(chat.Warning, "An alert that cannot be shown", chat.Join(chat.Plain("Look for it in the Defender portal: "), chat.Untrusted(alert)))
-	m.Buttons = []chat.Button{{Label: "Show the alert", Action: ActionAlertShow, Value: alert}}
-	return m
+	title := chat.Join(chat.Plain("An alert that cannot be shown: "), chat.Untrusted(alert))
+	return chat.Message{Preview: title, Title: title, Tone: chat.Warning}
+}
+
+// SetAside names an alert that could not be recorded and will not be posted as a card.
+func SetAside(alert, title string) chat.Message {
+	return Notice(chat.Danger, "An alert that could not be recorded",
+		chat.Join(outside(title), chat.Plain(" · "), chat.Untrusted(alert)),
+		chat.Plain("Look at it in the Defender portal. All others are posted; the details are in mdebot's log."))
 }
 
 // OpenAlerts sums up what was open when watching began.

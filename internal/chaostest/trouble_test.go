@@ -54,7 +54,9 @@ var troubles = []struct {
 func slack(f slacksim.Fault) func(*sandbox.World) {
 	return func(w *sandbox.World) { w.Slack.Inject(f) }
 }
+
 func teams(f teamssim.Fault) func(*sandbox.World) { return func(w *sandbox.World) { w.Teams.Fail(f) } }
+
 func entra(f fault.Fault) func(*sandbox.World) {
 	return func(w *sandbox.World) { w.Entra.Faults.Add(f) }
 }

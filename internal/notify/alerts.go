@@ -182,7 +182,7 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defen
 	if err != nil {
 		return err
 	}
-	w := want{tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to, class: alertClass(a), topic: topicOf(a), held: held}
+	w := want{tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to, class: alertClass(a.Severity), topic: topicOf(a), held: held}
 	if held == "" {
 		if w.parent, err = threadHead(ctx, tx, t, w.topic, to); err != nil {
 			return err
@@ -212,7 +212,7 @@ func (n *Notifier) postRaised(ctx context.Context, tx durable.Tx, t tenantID, a 
 	}
 	err := n.want(ctx, tx, want{
 		tenant: t, subject: subjectRaised, subjectID: a.ID + "/" + string(a.Severity), destination: existing.destination,
-		class: alertClass(a), parent: parent,
+		class: alertClass(a.Severity), parent: parent,
 	})
 	return err
 }
@@ -231,8 +231,8 @@ func (n *Notifier) AlertChanged(ctx context.Context, a defender.Alert) error {
 	return n.take(ctx, a.Tenant, []arrival{{alert: a, fingerprint: fp}})
 }
 
-func alertClass(a defender.Alert) int64 {
-	return int64(classAlert + defender.High.Rank() - a.Severity.Rank())
+func alertClass(s defender.Severity) int64 {
+	return int64(classAlert + defender.High.Rank() - s.Rank())
 }
 
 func policyAlert(a defender.Alert) policy.Alert {
@@ -347,7 +347,9 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 	for _, a := range alerts {
 		fp, err := fingerprint(a)
 		if err != nil {
-			n.log.ErrorContext(ctx, "alert cannot be encoded", "alert_id", a.ID, "error", err)
+			if err := n.setAside(ctx, w.Tenant, a, err); err != nil {
+				n.log.ErrorContext(ctx, "nor could it be told", "alert_id", a.ID, "error", err)
+			}
 			continue
 		}
 		old, known, err := remembered(ctx, n.db.Read(), w.Tenant, a.ID)

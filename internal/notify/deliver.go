@@ -289,12 +289,13 @@ var errNotDrawn = errors.New("the message could not be drawn")
 // strikes is how often c has failed by its own fault, cause included: it was refused
 // for its form, or others were posted to the same place since the try before.
 func (n *Notifier) strikes(ctx context.Context, tx durable.Tx, c card, cause error) (int64, error) {
+	var throttled *chat.ThrottledError
 	switch {
 	case errors.Is(cause, chat.ErrTooBig):
 		return reducedAfter, nil // it will not fit the next time either
 	case errors.Is(cause, errNotDrawn):
 		return c.strikes + 1, nil
-	case c.attempts == 0:
+	case c.attempts == 0, errors.As(cause, &throttled):
 		return c.strikes, nil
 	}
 	var others int64

@@ -187,6 +187,8 @@ type fakeDefender struct {
 	alerts   []defender.Alert
 	machines map[string]defender.Machine
 	down     error
+	// hides keeps an alert out of a list, as one does that moves between pages.
+	hides func(defender.Alert) bool
 	// unreadable comes before the alerts of every list.
 	unreadable *defender.RecordError
 	asked      []defender.AlertFilter
@@ -206,7 +208,7 @@ func (f *fakeDefender) Alerts(_ context.Context, filter defender.AlertFilter) it
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, filter)
-	alerts, down, unreadable := slices.Clone(f.alerts), f.down, f.unreadable
+	alerts, down, unreadable, hides := slices.Clone(f.alerts), f.down, f.unreadable, f.hides
 	return func(yield func(defender.Alert, error) bool) {
 		if unreadable != nil && !yield(defender.Alert{}, unreadable) {
 			return
@@ -216,7 +218,10 @@ func (f *fakeDefender) Alerts(_ context.Context, filter defender.AlertFilter) it
 			return
 		}
 		for _, a := range alerts {
-			if !a.Updated.Before(filter.UpdatedSince) && !yield(a, nil) {
+			if a.Updated.Before(filter.UpdatedSince) || hides != nil && hides(a) {
+				continue
+			}
+			if !yield(a, nil) {
 				return
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -311,17 +312,32 @@ func (n *Notifier) takeIn(ctx context.Context, w *watch, arrivals []arrival) err
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	failed := 0
 	for _, in := range arrivals {
 		if err := n.take(ctx, w.Tenant, []arrival{in}); err != nil {
-			failed++
-			n.log.ErrorContext(ctx, "alert not recorded", "tenant_id", w.Tenant, "alert_id", in.alert.ID, "error", err)
+			if err := n.setAside(ctx, w.Tenant, in.alert, err); err != nil {
+				return err // it is the database, and all of them come again
+			}
 		}
 	}
-	if failed == len(arrivals) {
-		return err
+	return nil
+}
+
+// setAside names an alert that cannot be recorded wherever alerts are posted, once.
+func (n *Notifier) setAside(ctx context.Context, t tenantID, a defender.Alert, cause error) error {
+	n.log.ErrorContext(ctx, "alert not recorded", "tenant_id", t, "alert_id", a.ID, "error", cause)
+	id := storable(a.ID)
+	err := n.db.InTx(ctx, func(tx durable.Tx) error {
+		return n.notice(ctx, tx, t, "set aside "+id, cards.SetAside(id, storable(a.Title)), n.everyPlace()...)
+	})
+	if err != nil {
+		return fmt.Errorf("record alert %s: %w", a.ID, errors.Join(cause, err))
 	}
 	return nil
+}
+
+// storable is outside text without what PostgreSQL refuses.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
 }
 
 // passFailed gives the pass back for a try on a slower beat.

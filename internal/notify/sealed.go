@@ -2,7 +2,6 @@ package notify
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
@@ -46,7 +45,8 @@ func (n *Notifier) scanAlerts(rows durable.Rows, t tenantID) ([]defender.Alert, 
 		}
 		var a defender.Alert
 		if err := n.openJSON(alertBody, t, id, body, &a); err != nil {
-			return nil, fmt.Errorf("read stored alert %s: %w", id, err)
+			// One that cannot be read is named all the same, and hides no other.
+			a = defender.Alert{ID: id, Title: "This alert cannot be shown"}
 		}
 		a.Tenant = t
 		out = append(out, a)

@@ -119,26 +119,36 @@ func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bo
 			return err
 		}
 	}
-	var held, paged int
-	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1`, s.id).Scan(&held); err != nil {
+	head, ok, err := cardOf(ctx, tx, s.tenant, subjectStorm, s.id, s.destination)
+	if err != nil || !ok {
 		return err
 	}
-	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'page' AND destination = $2 AND subject_id LIKE $3`,
-		string(s.tenant), string(s.destination), s.id+"/%").Scan(&paged); err != nil {
+	// A page holds alerts of one severity, so that the most severe ones are named first.
+	for class := alertClass(defender.High); class <= alertClass(defender.UnSpecified); class++ {
+		if err := n.pagesOf(ctx, tx, s, class, over, head.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Notifier) pagesOf(ctx context.Context, tx durable.Tx, s stormRow, class int64, over bool, head string) error {
+	var held, paged int
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1 AND class = $2`, s.id, class).Scan(&held); err != nil {
+		return err
+	}
+	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'page' AND destination = $2 AND subject_id LIKE $3 AND class = $4`,
+		string(s.tenant), string(s.destination), s.id+"/%", class).Scan(&paged); err != nil {
 		return err
 	}
 	full := held / pageSize
 	if over && held%pageSize > 0 {
 		full++
 	}
-	head, ok, err := cardOf(ctx, tx, s.tenant, subjectStorm, s.id, s.destination)
-	if err != nil || !ok {
-		return err
-	}
 	for page := paged; page < full; page++ {
 		if err := n.want(ctx, tx, want{
-			tenant: s.tenant, subject: subjectPage, subjectID: s.id + "/" + strconv.Itoa(page), destination: s.destination,
-			class: classAlert, parent: head.id,
+			tenant: s.tenant, subject: subjectPage, subjectID: fmt.Sprintf("%s/%d/%d", s.id, class, page), destination: s.destination,
+			class: class, parent: head,
 		}); err != nil {
 			return err
 		}
@@ -151,7 +161,7 @@ func (n *Notifier) drawStorm(ctx context.Context, c card) (drawing, error) {
 	if err := n.db.Read().QueryRow(ctx, `SELECT began_at, last_at, ended_at FROM storms WHERE id = $1`, c.subjectID).Scan(&s.began, &s.last, &s.ended); err != nil {
 		return drawing{}, err
 	}
-	alerts, err := n.heldAlerts(ctx, c.tenant, c.subjectID, 100_000, 0)
+	alerts, err := n.heldAlerts(ctx, c.tenant, c.subjectID, -1, 100_000, 0)
 	if err != nil {
 		return drawing{}, err
 	}
@@ -169,22 +179,31 @@ func (n *Notifier) drawStorm(ctx context.Context, c card) (drawing, error) {
 
 func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 	id, number, _ := strings.Cut(c.subjectID, "/")
+	class := int64(-1) // of a page from before pages had one
+	if kind, rest, ok := strings.Cut(number, "/"); ok {
+		var err error
+		if class, err = strconv.ParseInt(kind, 10, 64); err != nil {
+			return drawing{}, err
+		}
+		number = rest
+	}
 	page, err := strconv.Atoi(number)
 	if err != nil {
 		return drawing{}, err
 	}
-	alerts, err := n.heldAlerts(ctx, c.tenant, id, pageSize, page*pageSize)
+	alerts, err := n.heldAlerts(ctx, c.tenant, id, class, pageSize, page*pageSize)
 	if err != nil {
 		return drawing{}, err
 	}
 	return drawing{message: cards.StormPage(alerts, page*pageSize+1, n.portal(c.tenant)), editOnly: true}, nil
 }
 
-// heldAlerts are the alerts a storm holds, in the order they came.
-func (n *Notifier) heldAlerts(ctx context.Context, t tenantID, storm string, most, from int) ([]defender.Alert, error) {
+// heldAlerts are the alerts a storm holds of a class, or of all for -1, in the
+// order they came.
+func (n *Notifier) heldAlerts(ctx context.Context, t tenantID, storm string, class int64, most, from int) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT a.id, a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
-		WHERE c.held = $1 ORDER BY c.created_at, c.id LIMIT $2 OFFSET $3`, storm, most, from)
+		WHERE c.held = $1 AND ($2 < 0 OR c.class = $2) ORDER BY c.created_at, c.id LIMIT $3 OFFSET $4`, storm, class, most, from)
 	if err != nil {
 		return nil, err
 	}
