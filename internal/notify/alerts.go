@@ -80,7 +80,7 @@ type arrival struct {
 // take records arrivals and plans their cards, all in one transaction.
 func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
 	return n.db.InTx(failpoint.Step(ctx, failpoint.AlertsSaved), func(tx durable.Tx) error {
-		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}}
+		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}, urgent: map[chat.Destination]int{}}
 		for _, in := range arrivals {
 			if err := n.takeOne(ctx, b, t, in); err != nil {
 				return fmt.Errorf("record alert %s: %w", in.alert.ID, err)
@@ -96,6 +96,7 @@ type batch struct {
 	durable.Tx
 	planned map[durable.Job]bool
 	storms  map[chat.Destination]string // that hold alerts of this batch
+	urgent  map[chat.Destination]int    // how many High ones
 }
 
 // Enqueue plans each job once.
@@ -190,6 +191,9 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defen
 	}
 	if err := n.want(ctx, tx, w); err != nil {
 		return err
+	}
+	if held != "" && a.Severity == defender.High {
+		tx.urgent[to]++
 	}
 	if w.parent != "" {
 		return n.redrawCard(ctx, tx, w.parent, to) // the head counts its thread

@@ -155,6 +155,34 @@ func TestDowntime_ofAWeekIsCaughtUpMostSevereFirst(t *testing.T) {
 	}
 }
 
+// In a storm of everything, what is High is named within seconds and not when the
+// storm is over.
+func TestStorm_namesWhatIsHighAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.defender.machines["m1"] = defender.Machine{ID: "m1", Name: "ws-042", Tags: []string{"finance"}}
+	f.settle()
+	for i := range 60 {
+		f.alert(fmt.Sprintf("n%02d", i), func(a *defender.Alert) { a.Severity = defender.Low })
+	}
+	f.clock.add(16 * time.Second)
+	f.settle()
+	for round := range 3 { // the storm goes on
+		for i := range 40 {
+			f.alert(fmt.Sprintf("h%d-%02d", round, i), nil)
+		}
+		f.clock.add(16 * time.Second)
+		f.poll()
+		f.deliver()
+		text := fmt.Sprint(f.chat.at(fin))
+		for i := range 40 {
+			if id := fmt.Sprintf("h%d-%02d", round, i); !strings.Contains(text, id) {
+				t.Fatalf("alert %s is named nowhere yet", id)
+			}
+		}
+	}
+}
+
 func TestAlert_changesBeforeAndAfterThePostMakeNoSecondCard(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -63,14 +63,45 @@ func (n *Notifier) storm(ctx context.Context, tx *batch, t tenantID, to chat.Des
 	return id, err
 }
 
-// redrawStorms makes the heads count what a batch has added.
+// redrawStorms makes the heads count what a batch has added, and names what is High
+// at once: its page stands before it is full, and is redrawn as it fills.
 func (n *Notifier) redrawStorms(ctx context.Context, tx *batch, t tenantID) error {
-	for _, id := range tx.storms {
+	high := alertClass(defender.High)
+	for to, id := range tx.storms {
 		if err := n.redraw(ctx, tx, t, subjectStorm, id); err != nil {
 			return err
 		}
+		if tx.urgent[to] == 0 {
+			continue
+		}
+		held, err := heldBy(ctx, tx, id, high)
+		if err != nil {
+			return err
+		}
+		head, ok, err := cardOf(ctx, tx, t, subjectStorm, id, to)
+		if err != nil || !ok {
+			return err
+		}
+		for page := (held - tx.urgent[to]) / pageSize; page*pageSize < held; page++ {
+			if err := n.wantPage(ctx, tx, stormRow{id: id, tenant: t, destination: to}, high, page, head.id); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// heldBy counts what a storm holds of a class.
+func heldBy(ctx context.Context, db durable.DBTX, storm string, class int64) (n int, err error) {
+	err = db.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1 AND class = $2`, storm, class).Scan(&n)
+	return n, err
+}
+
+func (n *Notifier) wantPage(ctx context.Context, tx durable.Tx, s stormRow, class int64, page int, head string) error {
+	return n.want(ctx, tx, want{
+		tenant: s.tenant, subject: subjectPage, subjectID: fmt.Sprintf("%s/%d/%d", s.id, class, page), destination: s.destination,
+		class: class, parent: head,
+	})
 }
 
 type stormRow struct {
@@ -133,10 +164,11 @@ func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bo
 }
 
 func (n *Notifier) pagesOf(ctx context.Context, tx durable.Tx, s stormRow, class int64, over bool, head string) error {
-	var held, paged int
-	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1 AND class = $2`, s.id, class).Scan(&held); err != nil {
+	held, err := heldBy(ctx, tx, s.id, class)
+	if err != nil {
 		return err
 	}
+	var paged int
 	if err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'page' AND destination = $2 AND subject_id LIKE $3 AND class = $4`,
 		string(s.tenant), string(s.destination), s.id+"/%", class).Scan(&paged); err != nil {
 		return err
@@ -146,10 +178,7 @@ func (n *Notifier) pagesOf(ctx context.Context, tx durable.Tx, s stormRow, class
 		full++
 	}
 	for page := paged; page < full; page++ {
-		if err := n.want(ctx, tx, want{
-			tenant: s.tenant, subject: subjectPage, subjectID: fmt.Sprintf("%s/%d/%d", s.id, class, page), destination: s.destination,
-			class: class, parent: head,
-		}); err != nil {
+		if err := n.wantPage(ctx, tx, s, class, page, head); err != nil {
 			return err
 		}
 	}
