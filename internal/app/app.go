@@ -173,7 +173,8 @@ func (a *App) assemble() error {
 	handler := &lateHandler{}
 	if a.cfg.Slack.Enabled() {
 		cfg := a.cfg.Slack
-		cfg.Transport, cfg.OnSocket, cfg.Refused = toChat, a.parts.socket, a.refusals.take
+		cfg.Transport, cfg.Refused = toChat, a.refusals.take
+		cfg.OnSocket, cfg.OnAck = a.parts.socket, a.metrics.socketAcknowledged
 		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err

@@ -36,6 +36,8 @@ type metrics struct {
 	commands   *prometheus.CounterVec
 	stages     *prometheus.HistogramVec
 	alertLag   prometheus.Histogram
+	alertAge   prometheus.Histogram
+	unreadable prometheus.Counter
 	duplicates prometheus.Counter
 	posts      *prometheus.CounterVec
 	calls      *prometheus.CounterVec
@@ -48,7 +50,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "mdebot_ack_seconds", Help: "Time to acknowledge a delivery over HTTP.",
+			Name: "mdebot_ack_seconds", Help: "Time to acknowledge a delivery, over HTTP or Socket Mode.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 3},
 		}, []string{"platform"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -64,6 +66,13 @@ func newMetrics() *metrics {
 		alertLag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mdebot_alert_post_seconds", Help: "Time from seeing an alert at Defender to its post, for each destination.",
 			Buckets: []float64{.5, 1, 2, 5, 10, 25, 60, 300, 900, 3600, 86400},
+		}),
+		alertAge: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "mdebot_alert_age_seconds", Help: "Time from an alert's creation at Defender to its post, Defender's own delay included.",
+			Buckets: []float64{5, 15, 30, 60, 120, 300, 900, 3600, 6 * 3600, 48 * 3600},
+		}),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mdebot_alerts_unreadable_total", Help: "Alerts in a form that nobody can read; each was named in chat, and delayed no other.",
 		}),
 		duplicates: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mdebot_duplicates_avoided_total", Help: "Posts found after a crash or an unclear answer, and not repeated.",
@@ -85,7 +94,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
 		}),
 	}
-	m.registry.MustRegister(m.ack, m.refused, m.commands, m.stages, m.alertLag, m.duplicates, m.posts, m.calls, m.throttled, m.jobs, m.writes,
+	m.registry.MustRegister(m.ack, m.refused, m.commands, m.stages, m.alertLag, m.alertAge, m.unreadable, m.duplicates, m.posts, m.calls, m.throttled, m.jobs, m.writes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -137,7 +146,18 @@ func (m *metrics) JobFailed(kind string) { m.jobs.WithLabelValues(kind).Inc() }
 func (m *metrics) Wrote(took time.Duration) { m.writes.Observe(took.Seconds()) }
 
 // AlertPosted implements notify.Metrics.
-func (m *metrics) AlertPosted(lag time.Duration) { m.alertLag.Observe(lag.Seconds()) }
+func (m *metrics) AlertPosted(lag, age time.Duration) {
+	m.alertLag.Observe(lag.Seconds())
+	m.alertAge.Observe(max(age, 0).Seconds())
+}
+
+// AlertUnreadable implements notify.Metrics.
+func (m *metrics) AlertUnreadable() { m.unreadable.Inc() }
+
+// socketAcknowledged measures a delivery of Socket Mode.
+func (m *metrics) socketAcknowledged(took time.Duration) {
+	m.ack.WithLabelValues("slack").Observe(took.Seconds())
+}
 
 // Posted implements notify.Metrics.
 func (m *metrics) Posted(on identity.Platform, err error) {
@@ -202,10 +222,14 @@ type state struct {
 
 var (
 	descRequests = prometheus.NewDesc("mdebot_requests", "Approval requests, by state.", []string{"state"}, nil)
+	descAge      = prometheus.NewDesc("mdebot_requests_oldest_seconds", "Age of the oldest request in a state that is not final.", []string{"state"}, nil)
+	descPages    = prometheus.NewDesc("mdebot_pages_open", "What somebody was woken for and is not over.", nil, nil)
+	descReplicas = prometheus.NewDesc("mdebot_replicas", "Processes that share the database.", nil, nil)
+	descBuild    = prometheus.NewDesc("mdebot_build_info", "1, with the version that runs.", []string{"version"}, nil)
 	descVotes    = prometheus.NewDesc("mdebot_votes", "Votes that were recorded.", []string{"vote"}, nil)
 	descEffects  = prometheus.NewDesc("mdebot_effects", "Actions sent to Defender, by what became of them.", []string{"state"}, nil)
 	descWaiting  = prometheus.NewDesc("mdebot_messages_waiting", "Messages to be posted or redrawn, by class.", []string{"class"}, nil)
-	descOldest   = prometheus.NewDesc("mdebot_messages_oldest_seconds", "Age of the oldest message that was never posted.", nil, nil)
+	descOldest   = prometheus.NewDesc("mdebot_messages_oldest_seconds", "Age of the oldest message that was never posted, by class.", []string{"class"}, nil)
 	descPoll     = prometheus.NewDesc("mdebot_poll_age_seconds", "Time since alerts were last read in full.", nil, nil)
 	descBlind    = prometheus.NewDesc("mdebot_blind_seconds", "How long alerts have not been read, once that was announced; 0 = seeing.", nil, nil)
 	descQuota    = prometheus.NewDesc("mdebot_defender_quota_left", "Calls this replica's lane may still make in this hour.", []string{"lane"}, nil)
@@ -215,7 +239,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (s state) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRequests, descVotes, descEffects, descWaiting, descOldest, descPoll, descBlind, descQuota, descPart, descReadable} {
+	for _, d := range []*prometheus.Desc{descAge, descPages, descReplicas, descBuild, descRequests, descVotes, descEffects, descWaiting, descOldest, descPoll, descBlind, descQuota, descPart, descReadable} {
 		ch <- d
 	}
 }
@@ -232,6 +256,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 	} {
 		gauge(descQuota, float64(s.app.defender.For(lane).QuotaLeft()), name)
 	}
+	gauge(descBuild, 1, Version())
 	for _, l := range s.app.Status(ctx) {
 		working := 0.0
 		if l.Good {
@@ -257,7 +282,11 @@ func (s state) stored(ctx context.Context, gauge func(d *prometheus.Desc, v floa
 	if err != nil {
 		return err
 	}
-	pending, err := a.notify.Pending(ctx)
+	pagings, err := a.notify.Pagings(ctx)
+	if err != nil {
+		return err
+	}
+	replicas, err := a.store.Replicas(ctx)
 	if err != nil {
 		return err
 	}
@@ -273,10 +302,15 @@ func (s state) stored(ctx context.Context, gauge func(d *prometheus.Desc, v floa
 	}
 	gauge(descVotes, float64(counts.Approve), "approve")
 	gauge(descVotes, float64(counts.Denied), "deny")
-	for class, n := range waiting {
-		gauge(descWaiting, float64(n), class)
+	for class, w := range waiting {
+		gauge(descWaiting, float64(w.Count), class)
+		gauge(descOldest, since(a.now(), w.Oldest), class)
 	}
-	gauge(descOldest, since(a.now(), pending.Oldest))
+	for _, state := range []approvals.State{approvals.Pending, approvals.Approved, approvals.Executing, approvals.Submitted, approvals.Unknown} {
+		gauge(descAge, since(a.now(), counts.Oldest[state]), string(state))
+	}
+	gauge(descPages, float64(pagings.Open))
+	gauge(descReplicas, float64(replicas))
 	gauge(descPoll, since(a.now(), health.LastGood))
 	blind := 0.0
 	if health.Blind {

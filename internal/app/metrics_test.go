@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mdebot/mdebot/internal/sandbox"
 )
@@ -62,6 +64,8 @@ func TestStory_metrics(t *testing.T) {
 			`mdebot_requests{state="succeeded"} 1`, `mdebot_votes{vote="approve"} 1`, `mdebot_effects{state="succeeded"} 1`,
 			`mdebot_request_stage_seconds_count{stage="approval"} 1`, `mdebot_request_stage_seconds_count{stage="execution"} 1`,
 			`mdebot_defender_calls_total{op="isolate machine",status="201"} 1`, `mdebot_defender_quota_left{lane="action"}`,
+			`mdebot_alert_age_seconds_count`, `mdebot_requests_oldest_seconds{state="pending"} 0`, `mdebot_posts_total{outcome="done",platform="teams"}`,
+			`mdebot_pages_open 0`, `mdebot_replicas 1`, `mdebot_part_working{part="Slack"} 1`, `mdebot_messages_oldest_seconds{class="alert"} `,
 			`mdebot_blind_seconds 0`, `mdebot_database_readable 1`, `mdebot_messages_waiting{class="alert"}`,
 		} {
 			if !strings.Contains(text, want) {
@@ -79,12 +83,14 @@ func TestStory_metrics(t *testing.T) {
 			t.Errorf("the metrics name %q", secret)
 		}
 	}
-	known := map[string]bool{"mdebot_job_failures_total": true, "mdebot_defender_throttled_total": true} // not yet counted here
+	known := s.bot.metrics.known(t)
 	for _, name := range metricName.FindAllString(text, -1) {
-		known[name] = true
+		if known[family(name)] == nil {
+			t.Errorf("%s is scraped and not described", name)
+		}
 	}
-	for _, file := range []string{"grafana.json", "rules.yaml"} {
-		content, err := os.ReadFile(filepath.Join(root, "manifests", "monitoring", file))
+	for _, file := range []string{"manifests/monitoring/grafana.json", "manifests/monitoring/rules.yaml", "docs/running/monitoring.md"} {
+		content, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,11 +99,60 @@ func TestStory_metrics(t *testing.T) {
 			t.Errorf("%s asks for %d metrics", file, len(asked))
 		}
 		for _, name := range asked {
-			if !known[name] {
+			if known[family(name)] == nil {
 				t.Errorf("%s asks for %s, which mdebot does not have", file, name)
 			}
 		}
+		for _, m := range selector.FindAllStringSubmatch(string(content), -1) {
+			for _, l := range labelName.FindAllStringSubmatch(strings.ReplaceAll(m[2], `\"`, `"`), -1) {
+				if !slices.Contains(known[family(m[1])], l[1]) {
+					t.Errorf("%s asks for the label %s of %s, which has %v", file, l[1], m[1], known[family(m[1])])
+				}
+			}
+		}
+		// Nothing is measured that nobody looks at.
+		if strings.HasSuffix(file, ".md") {
+			for name := range known {
+				if !strings.Contains(string(content), name) {
+					t.Errorf("%s does not explain %s", file, name)
+				}
+			}
+		}
 	}
+}
+
+var (
+	selector  = regexp.MustCompile(`(mdebot_[a-z_]+)\{([^}]*)\}`)
+	labelName = regexp.MustCompile(`([a-z_]+)(?:=~|!=|!~|=)`)
+	described = regexp.MustCompile(`^Desc\{fqName: "(mdebot_[a-z_]+)".*variableLabels: \{([a-z_,]*)\}\}$`)
+)
+
+// family is the name of a metric without what a histogram adds to it.
+func family(name string) string {
+	for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+		name = strings.TrimSuffix(name, suffix)
+	}
+	return name
+}
+
+// known lists the metrics that can be scraped, with their labels.
+func (m *metrics) known(t *testing.T) map[string][]string {
+	t.Helper()
+	ch := make(chan *prometheus.Desc)
+	go func() {
+		m.registry.Describe(ch)
+		close(ch)
+	}()
+	all := map[string][]string{}
+	for d := range ch {
+		if parts := described.FindStringSubmatch(d.String()); parts != nil {
+			all[parts[1]] = append([]string{}, strings.Split(parts[2], ",")...)
+		}
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d metrics are described: %v", len(all), all)
+	}
+	return all
 }
 
 func TestMonitoring_isWellFormed(t *testing.T) {

@@ -210,7 +210,7 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 // shown records success. The version drawn was the one read with the card, so a
 // change that came in between is sent next.
 func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
-	var created, posted int64
+	var created, posted, made int64
 	now := n.now().UnixMicro()
 	err := n.db.InTx(failpoint.Step(ctx, failpoint.MessageRecorded), func(tx durable.Tx) error {
 		return tx.QueryRow(ctx, `
@@ -218,15 +218,16 @@ func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 				attempts = 0, tried_at = 0, next_at = 0, problem = '', strikes = 0,
 				posted_at = CASE WHEN posted_at = 0 AND $6 <> '' THEN $7 ELSE posted_at END
 			WHERE id = $8 AND shown < $1
-			RETURNING created_at, posted_at`,
+			RETURNING created_at, posted_at,
+				COALESCE((SELECT a.created_at FROM alerts a WHERE cards.subject = 'alert' AND a.tenant = cards.tenant AND a.id = cards.subject_id), 0)`,
 			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id).
-			Scan(&created, &posted)
+			Scan(&created, &posted, &made)
 	})
 	if errors.Is(err, durable.ErrNoRows) {
 		return nil // another replica has shown this and more
 	}
 	if err == nil && c.subject == SubjectAlert && posted == now {
-		n.metrics.AlertPosted(time.Duration(posted-created) * time.Microsecond)
+		n.metrics.AlertPosted(time.Duration(posted-created)*time.Microsecond, time.Duration(posted-made)*time.Microsecond)
 	}
 	return err
 }

@@ -56,8 +56,11 @@ type Config struct {
 
 // Metrics counts. Its methods must not block.
 type Metrics interface {
-	// AlertPosted is told how long after it was seen an alert was posted.
-	AlertPosted(lag time.Duration)
+	// AlertPosted is told how long after it was seen an alert was posted, and how
+	// long after Defender had made it.
+	AlertPosted(lag, age time.Duration)
+	// AlertUnreadable counts alerts that Defender sent in a form nobody can read.
+	AlertUnreadable()
 	// Posted is told the outcome of every try to post or edit.
 	Posted(on identity.Platform, err error)
 	// DuplicateAvoided counts posts that had gone out before a crash or an
@@ -67,9 +70,10 @@ type Metrics interface {
 
 type noMetrics struct{}
 
-func (noMetrics) AlertPosted(time.Duration)       {}
-func (noMetrics) DuplicateAvoided()               {}
-func (noMetrics) Posted(identity.Platform, error) {}
+func (noMetrics) AlertUnreadable()                         {}
+func (noMetrics) AlertPosted(time.Duration, time.Duration) {}
+func (noMetrics) DuplicateAvoided()                        {}
+func (noMetrics) Posted(identity.Platform, error)          {}
 
 // Notifier says what nobody asked for. It is safe for concurrent use.
 type Notifier struct {

@@ -298,6 +298,7 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 
 // tellUnreadable names an alert that Defender sent in a form nobody can read.
 func (n *Notifier) tellUnreadable(ctx context.Context, t tenantID, cause *defender.RecordError) error {
+	n.metrics.AlertUnreadable()
 	n.log.ErrorContext(ctx, "alert cannot be read", "tenant_id", t, "error", cause)
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		return n.notice(ctx, tx, t, "unreadable "+cause.Error(), cards.Notice(chat.Warning, "An alert from Defender cannot be read",
@@ -476,25 +477,35 @@ func (n *Notifier) Pending(ctx context.Context) (PendingMessages, error) {
 	return Waiting(ctx, n.db.Read())
 }
 
-// WaitingByClass counts the messages that wait: "decision", "notice" and "alert"
-// are to be posted, "edit" stand and are to be redrawn, "page" are events for
-// notify.page.
-func WaitingByClass(ctx context.Context, db durable.DBTX) (map[string]int, error) {
+// WaitingMessages are the messages of one class that wait.
+type WaitingMessages struct {
+	Count int
+	// Oldest is since when one of them is to be posted; zero for edits, which
+	// stand in chat already.
+	Oldest time.Time
+}
+
+// WaitingByClass tells what waits: "decision", "notice" and "alert" are to be
+// posted, "edit" stand and are to be redrawn, "page" are events for notify.page.
+func WaitingByClass(ctx context.Context, db durable.DBTX) (map[string]WaitingMessages, error) {
 	rows, err := db.Query(ctx, `
-		SELECT CASE WHEN subject = 'paging' THEN 'page' WHEN message <> '' THEN 'edit' WHEN class = $1 THEN 'decision' WHEN class = $2 THEN 'notice' ELSE 'alert' END AS kind, COUNT(*)
+		SELECT CASE WHEN subject = 'paging' THEN 'page' WHEN message <> '' THEN 'edit' WHEN class = $1 THEN 'decision' WHEN class = $2 THEN 'notice' ELSE 'alert' END AS kind,
+			COUNT(*), MIN(CASE WHEN message <> '' THEN 0 ELSE created_at END)
 		FROM cards WHERE wanted > shown AND held = '' GROUP BY kind`, classDecision, classNotice)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	out := map[string]int{"decision": 0, "notice": 0, "alert": 0, "edit": 0, "page": 0}
+	out := map[string]WaitingMessages{"decision": {}, "notice": {}, "alert": {}, "edit": {}, "page": {}}
 	for rows.Next() {
 		var kind string
-		var n int
-		if err := rows.Scan(&kind, &n); err != nil {
+		var oldest int64
+		var w WaitingMessages
+		if err := rows.Scan(&kind, &w.Count, &oldest); err != nil {
 			return nil, err
 		}
-		out[kind] = n
+		w.Oldest = durable.Time(oldest)
+		out[kind] = w
 	}
 	return out, rows.Err()
 }

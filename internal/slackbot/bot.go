@@ -92,6 +92,9 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	if cfg.OnSocket == nil {
 		cfg.OnSocket = func(bool) {}
 	}
+	if cfg.OnAck == nil {
+		cfg.OnAck = func(time.Duration) {}
+	}
 	transport := guardedTransport{base: cfg.Around(cfg.Transport), now: cfg.Now}
 	httpClient := &http.Client{Transport: transport, Timeout: callWithin, CheckRedirect: refuseRedirect}
 	options := []slack.Option{slack.OptionHTTPClient(httpClient), slack.OptionAPIURL(api.String())}

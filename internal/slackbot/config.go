@@ -35,6 +35,9 @@ type Config struct {
 	OnSocket func(connected bool)
 	// Refused is told of authentic deliveries that are not taken.
 	Refused chat.RefusedListener
+	// OnAck, unless nil, is told how long a delivery over Socket Mode took to
+	// acknowledge.
+	OnAck func(took time.Duration)
 	// Now is the clock for signatures, caches and deadlines; nil means time.Now.
 	Now func() time.Time
 }

@@ -89,6 +89,7 @@ func rawRequest(data any) *socketmode.Request {
 // takeEnvelope accepts one delivery and acknowledges it. What there is no room
 // for stays unacknowledged, so that Slack repeats it or tells the person.
 func (b *Bot) takeEnvelope(ctx context.Context, client *socketmode.Client, req socketmode.Request) {
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	answer, err := b.acceptEnvelope(ctx, req)
@@ -104,7 +105,9 @@ func (b *Bot) takeEnvelope(ctx context.Context, client *socketmode.Client, req s
 	}
 	if err := client.AckCtx(ctx, req.EnvelopeID, payload); err != nil {
 		b.logger.WarnContext(ctx, "delivery not acknowledged", slog.String("kind", req.Type), slog.Any("error", err))
+		return
 	}
+	b.cfg.OnAck(time.Since(began))
 }
 
 // acceptEnvelope applies the checks of the HTTP routes, except the signature: the

@@ -208,6 +208,12 @@ func (s *Store) Health(ctx context.Context) error {
 	return nil
 }
 
+// Replicas is how many processes share the database right now, as far as it knows.
+func (s *Store) Replicas(ctx context.Context) (n int, err error) {
+	err = s.Read().QueryRow(ctx, `SELECT COUNT(*) FROM replicas`).Scan(&n)
+	return n, err
+}
+
 // beat shows that this replica lives, frees the running jobs of those that do
 // not, and forgets old deliveries. Done by every replica and in one transaction,
 // so that it does not matter how many do it. Times are the database's: replicas
