@@ -20,6 +20,14 @@ import (
 // takes over when it is past.
 const LeaseFor = 20 * time.Second
 
+// MaxFactsAge is how old facts may be when they are judged. A process may sleep
+// between reading and judging.
+const MaxFactsAge = time.Minute
+
+// ErrStale reports that facts were read too long ago to be judged, or by a clock
+// that was changed since. They are to be read again.
+var ErrStale = errors.New("what was read before is too old to go by")
+
 // ErrMoved reports that a target is no longer where a job expects it: somebody
 // else has carried on. There is nothing to do.
 var ErrMoved = errors.New("the target has moved on")
@@ -37,7 +45,8 @@ type Attempt struct {
 // right to send it: votes under the stricter of the rule stored and the rule in
 // force, current roles, denial, expiry, the digest over the stored row. What does
 // not pass becomes void and is returned as a *[Refusal] with [ErrVoid]. A target
-// that is not to be claimed now is [ErrMoved].
+// that is not to be claimed now is [ErrMoved], facts that are too old are
+// [ErrStale].
 //
 // When Claim returns an Attempt, the intent and its audit record are committed.
 func (s *Service) Claim(ctx context.Context, ref Ref, facts Facts) (Attempt, error) {
@@ -79,8 +88,8 @@ type intentDetail struct {
 // judged runs pass on an approved target that may be carried out now, and makes
 // any other void.
 func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*edit, Decision) error) (*Refusal, error) {
-	p := s.policy.Current()
 	for {
+		p := s.policy.Current()
 		r, err := s.Request(ctx, ref.Tenant, ref.Request)
 		if err != nil {
 			return nil, err
@@ -102,9 +111,15 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if err != nil || e.at.Before(t.Due) {
 				return ErrMoved
 			}
+			if e.at.Sub(facts.At).Abs() > MaxFactsAge {
+				return ErrStale
+			}
+			if s.policy.Current() != p {
+				return errMeanwhile
+			}
 			for _, v := range e.r.Votes {
 				if _, known := rights[v.By]; !known {
-					return errMoreVoters
+					return errMeanwhile
 				}
 			}
 			frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], ref.Tenant)
@@ -136,7 +151,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			no = refuse(ErrVoid, why, "Ask again.").about(e.r)
 			return e.record(ctx, kind, "refused", actor{}, voidDetail{Target: t.ID, Why: why, Rejected: rejectedOf(d), Facts: facts.Detail, FactsAt: facts.At})
 		})
-		if errors.Is(err, errMoreVoters) {
+		if errors.Is(err, errMeanwhile) {
 			continue
 		}
 		if no != nil && err == nil {

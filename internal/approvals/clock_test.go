@@ -31,7 +31,7 @@ func TestClaim_judgesTheClock(t *testing.T) {
 				DB: w.DB, Audit: audit.NewLog(w.Clock.Now), Announcer: w.Told, Policy: w.Policy, Actions: approvals.Actions(),
 				Now: w.Clock.Now, Logger: w.Logger, Skew: func() (time.Duration, bool) { return tc.ahead, !tc.unknown },
 			})
-			_, err := judge.Claim(t.Context(), refs[0], facts(r, 0))
+			_, err := judge.Claim(t.Context(), refs[0], facts(w, r, 0))
 			if got := errors.Is(err, approvals.ErrVoid); got != tc.void || !tc.void && err != nil {
 				t.Errorf("Claim() = %v, want void = %v", err, tc.void)
 			}

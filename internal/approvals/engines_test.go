@@ -43,7 +43,7 @@ func TestService_onBothEngines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Claim(t.Context(), ref, facts(r, ref.Index)); err != nil {
+		if _, err := w.Claim(t.Context(), ref, facts(w, r, ref.Index)); err != nil {
 			t.Fatalf("Claim: %v", err)
 		}
 		if got := mustVote(t, w, r, robin, true); got.State != approvals.Executing || got.Targets[1].State != approvals.Denied {

@@ -49,7 +49,7 @@ func TestFreeze_stopsWhatIsNotClaimed(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"), approvalstest.Workstation("ws-2"))
-	if _, err := w.Claim(t.Context(), refs[0], facts(r, 0)); err != nil {
+	if _, err := w.Claim(t.Context(), refs[0], facts(w, r, 0)); err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
 	waiting := mustOpen(t, w, approvalstest.Isolate(robin, approvalstest.Workstation("ws-3")))
@@ -149,7 +149,7 @@ func TestFreeze_isReadByTheClaimItself(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-	a, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	a, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestFreeze_isReadByTheClaimItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	refs[0].Generation++
-	_, err = w.Claim(t.Context(), refs[0], facts(r, 0))
+	_, err = w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if !errors.Is(err, approvals.ErrVoid) || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("Claim() while frozen = %v, want void because of the freeze", err)
 	}

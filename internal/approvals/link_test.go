@@ -117,7 +117,7 @@ func TestClaim_afterALinkChanged(t *testing.T) {
 			w, l := newLinked(t)
 			r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
 			c.change(w, l)
-			_, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+			_, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 			no := wantVoid(t, err)
 			if !strings.Contains(no.Sentence, c.why) {
 				t.Errorf("the refusal says %q, want %q", no.Sentence, c.why)
@@ -159,7 +159,7 @@ func TestLinks_unreadable(t *testing.T) {
 	w, l := newLinked(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
 	l.fault = errors.New("disk")
-	if _, err := w.Claim(t.Context(), refs[0], facts(r, 0)); !errors.Is(err, l.fault) {
+	if _, err := w.Claim(t.Context(), refs[0], facts(w, r, 0)); !errors.Is(err, l.fault) {
 		t.Errorf("Claim = %v, want the fault", err)
 	}
 	if _, err := w.Open(t.Context(), approvalstest.Isolate(riley, approvalstest.Workstation("ws-2"))); !errors.Is(err, l.fault) {
@@ -233,7 +233,7 @@ func TestAttack_onePersonWithAnotherOnesNewLink(t *testing.T) {
 		link := l.links[avery.Key()]
 		link.ConfirmedBy = approvalstest.ID(riley)
 		l.links[avery.Key()] = link
-		_, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+		_, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 		if no := wantVoid(t, err); !strings.Contains(no.Sentence, "confirmed the link") {
 			t.Errorf("the refusal says %q, want who confirmed the link", no.Sentence)
 		}

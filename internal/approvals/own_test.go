@@ -12,7 +12,7 @@ func TestOwn_believesNoCommentAlone(t *testing.T) {
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"), approvalstest.Workstation("ws-2"))
 	waiting := mustOpen(t, w, approvalstest.Isolate(robin, approvalstest.Workstation("ws-3")))
-	a, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	a, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

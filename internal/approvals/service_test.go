@@ -1,6 +1,7 @@
 package approvals_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/approvals/approvalstest"
+	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
@@ -423,7 +425,7 @@ func TestVote_denialWins(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := w.Claim(t.Context(), ref, facts(r, 0)); !errors.Is(err, approvals.ErrMoved) {
+				if _, err := w.Claim(t.Context(), ref, facts(w, r, 0)); !errors.Is(err, approvals.ErrMoved) {
 					t.Errorf("Claim after a denial = %v, want %v", err, approvals.ErrMoved)
 				}
 			}
@@ -474,9 +476,9 @@ func TestVote_groupsOfSeveralRulesDoNotMakeUpForEachOther(t *testing.T) {
 }
 
 // facts are those of a workstation that has not changed.
-func facts(r approvals.Request, index int) approvals.Facts {
+func facts(w *approvalstest.World, r approvals.Request, index int) approvals.Facts {
 	t := r.Targets[index]
-	return approvals.Facts{Machine: &policy.Machine{ID: t.ID, Name: t.Name, OS: "Windows11"}}
+	return approvals.Facts{At: w.Clock.Now(), Machine: &policy.Machine{ID: t.ID, Name: t.Name, OS: "Windows11"}}
 }
 
 func approved(t *testing.T, w *approvalstest.World, targets ...approvals.TargetInput) (approvals.Request, []approvals.Ref) {
@@ -504,7 +506,7 @@ func TestWithdraw(t *testing.T) {
 	_, err := w.Withdraw(t.Context(), in(r, avery))
 	wantRefusal(t, w, err, approvals.ErrNotRequester)
 
-	if _, err := w.Claim(t.Context(), refs[0], facts(r, 0)); err != nil {
+	if _, err := w.Claim(t.Context(), refs[0], facts(w, r, 0)); err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
 	got, err := w.Withdraw(t.Context(), in(r, approvalstest.OnTeams(riley)))
@@ -514,7 +516,7 @@ func TestWithdraw(t *testing.T) {
 	if got.Targets[0].State != approvals.Executing || got.Targets[1].State != approvals.Withdrawn || !strings.Contains(got.Why, "1 of 2 had already been sent") {
 		t.Errorf("targets %s and %s, %q", got.Targets[0].State, got.Targets[1].State, got.Why)
 	}
-	if _, err := w.Claim(t.Context(), refs[1], facts(r, 1)); !errors.Is(err, approvals.ErrMoved) {
+	if _, err := w.Claim(t.Context(), refs[1], facts(w, r, 1)); !errors.Is(err, approvals.ErrMoved) {
 		t.Errorf("Claim of a withdrawn target = %v, want %v", err, approvals.ErrMoved)
 	}
 	_, err = w.Withdraw(t.Context(), in(r, riley))
@@ -583,8 +585,9 @@ func TestClaim_judgesEverythingAgain(t *testing.T) {
 		"the requester's account is gone": {func(_ *testing.T, _ *approvalstest.World, _ approvals.Request, f *approvals.Facts) {
 			f.Barred = map[identity.PersonID]string{approvalstest.ID(riley): "the account is inactive"}
 		}, "may not take part", "target.void"},
-		"it was not started in time": {func(_ *testing.T, w *approvalstest.World, _ approvals.Request, _ *approvals.Facts) {
+		"it was not started in time": {func(_ *testing.T, w *approvalstest.World, _ approvals.Request, f *approvals.Facts) {
 			w.Clock.Pass(10 * time.Minute)
+			f.At = w.Clock.Now()
 		}, "not started in time", "target.void"},
 		"the stored target was changed":      {sql(`UPDATE request_targets SET target = 'ws-9'`), "not the one that was approved", "request.tampered"},
 		"the stored parameters were changed": {sql(`UPDATE requests SET params = '{"scope":"selective"}'`), "not the one that was approved", "request.tampered"},
@@ -599,7 +602,7 @@ func TestClaim_judgesEverythingAgain(t *testing.T) {
 			t.Parallel()
 			w := approvalstest.New(t)
 			r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-			f := facts(r, 0)
+			f := facts(w, r, 0)
 			tc.change(t, w, r, &f)
 			_, err := w.Claim(t.Context(), refs[0], f)
 			if tc.why == "" {
@@ -618,7 +621,7 @@ func TestClaim_judgesEverythingAgain(t *testing.T) {
 			if kinds := w.Kinds(t); kinds[len(kinds)-1] != tc.kind {
 				t.Errorf("last record is %s, want %s", kinds[len(kinds)-1], tc.kind)
 			}
-			if _, err := w.Claim(t.Context(), refs[0], facts(r, 0)); !errors.Is(err, approvals.ErrMoved) {
+			if _, err := w.Claim(t.Context(), refs[0], facts(w, r, 0)); !errors.Is(err, approvals.ErrMoved) {
 				t.Errorf("second Claim() = %v, want %v: void is final", err, approvals.ErrMoved)
 			}
 		})
@@ -633,7 +636,7 @@ func TestClaim_isHandedOutOnce(t *testing.T) {
 	results := make(chan error, 8)
 	for range cap(results) {
 		wg.Go(func() {
-			_, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+			_, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 			results <- err
 		})
 	}
@@ -650,6 +653,82 @@ func TestClaim_isHandedOutOnce(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d claims were handed out, want 1", won)
+	}
+}
+
+// A process may sleep between reading what it goes by and judging it.
+func TestClaim_readsAgainWhatIsTooOld(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
+	f := facts(w, r, 0)
+	w.Clock.Pass(approvals.MaxFactsAge + time.Second)
+	for name, at := range map[string]time.Time{"slept": f.At, "clock put back": w.Clock.Now().Add(time.Hour), "never": {}} {
+		f.At = at
+		if _, err := w.Claim(t.Context(), refs[0], f); !errors.Is(err, approvals.ErrStale) {
+			t.Errorf("%s: Claim() = %v, want %v", name, err, approvals.ErrStale)
+		}
+	}
+	if got := state(t, w, r); got != approvals.Approved {
+		t.Errorf("the request is %s, want it still approved", got)
+	}
+	if _, err := w.Claim(t.Context(), refs[0], facts(w, r, 0)); err != nil {
+		t.Errorf("Claim() with what was read again = %v", err)
+	}
+}
+
+// duringLookUp is a directory in which something happens while it is asked.
+type duringLookUp func()
+
+func (f duringLookUp) Member(context.Context, policy.DirectoryGroup, identity.PersonID) (bool, error) {
+	f()
+	return true, nil
+}
+
+// Another mdebot.yaml comes into force while the directory is asked about the one
+// before it.
+func TestService_judgesByTheRulesThatAreInForceThen(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	config := strings.Replace(approvalstest.Config, "      from: [soc]\n  protected", "      from: [staff]\n  protected", 1) +
+		"  staff: { entra_group: 5c2e0000-0000-4000-8000-000000000001 }\n"
+	w.Use(t, config)
+	var asked func()
+	s := approvals.New(approvals.Config{
+		DB: w.DB, Audit: audit.NewLog(w.Clock.Now), Announcer: w.Told, Policy: w.Policy, Actions: approvals.Actions(),
+		Groups: duringLookUp(func() {
+			if then := asked; then != nil {
+				asked = nil
+				then()
+			}
+		}), Now: w.Clock.Now, Logger: w.Logger,
+	})
+	open := func(id string) approvals.Request {
+		out, err := s.Open(t.Context(), approvalstest.Isolate(riley, approvalstest.Workstation(id)))
+		if err != nil {
+			t.Fatalf("Open: %v", err)
+		}
+		return out.Request
+	}
+	withoutAvery := strings.Replace(config, "  - { person: 00000000-0000-4000-8000-000000000004, name: Avery Kim, slack: [T0SOC/U0AVERY], roles: [responder, approver] }\n", "", 1)
+	withoutAvery = strings.Replace(withoutAvery, "    - 00000000-0000-4000-8000-000000000004\n", "", 1)
+
+	r := open("ws-1")
+	asked = func() { w.Use(t, withoutAvery) }
+	if _, err := s.Vote(t.Context(), approvalstest.Vote(r, avery, false)); !errors.Is(err, identity.ErrUnlinked) {
+		t.Errorf("Vote() of somebody who was removed meanwhile = %v, want %v", err, identity.ErrUnlinked)
+	}
+
+	w.Use(t, config)
+	r = open("ws-2")
+	got, err := s.Vote(t.Context(), approvalstest.Vote(r, avery, false))
+	if err != nil || got.Request.State != approvals.Approved {
+		t.Fatalf("Vote() = %s, %v", got.Request.State, err)
+	}
+	asked = func() { w.Use(t, withoutAvery) }
+	ref := approvals.Ref{Tenant: r.Tenant, Request: r.ID, Generation: 1}
+	if _, err := s.Claim(t.Context(), ref, facts(w, r, 0)); !errors.Is(err, approvals.ErrVoid) {
+		t.Errorf("Claim() on the vote of somebody who was removed meanwhile = %v, want %v", err, approvals.ErrVoid)
 	}
 }
 
@@ -675,7 +754,7 @@ func TestVote_races(t *testing.T) {
 		})
 		wg.Go(func() {
 			ref := approvals.Ref{Tenant: r.Tenant, Request: r.ID, Generation: 1}
-			_, claimed = w.Claim(t.Context(), ref, facts(r, 0))
+			_, claimed = w.Claim(t.Context(), ref, facts(w, r, 0))
 		})
 		wg.Wait()
 		outcomes := 0
@@ -760,7 +839,7 @@ func TestSweep_drivesForgottenTargetsAgain(t *testing.T) {
 	if told := w.Told.Changes(); len(told) != 0 {
 		t.Errorf("announced %v, want nothing", told)
 	}
-	if _, err := w.Claim(t.Context(), lost[0], facts(r, 0)); !errors.Is(err, approvals.ErrMoved) {
+	if _, err := w.Claim(t.Context(), lost[0], facts(w, r, 0)); !errors.Is(err, approvals.ErrMoved) {
 		t.Errorf("Claim with the old generation = %v, want %v", err, approvals.ErrMoved)
 	}
 }
@@ -769,7 +848,7 @@ func TestSweep_takesOverAndFencesTheOldHolder(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
@@ -800,7 +879,7 @@ func TestPostponed_canStillBeDenied(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
@@ -809,7 +888,7 @@ func TestPostponed_canStillBeDenied(t *testing.T) {
 	}
 	next := refs[0]
 	next.Generation++
-	if _, err := w.Claim(t.Context(), next, facts(r, 0)); !errors.Is(err, approvals.ErrMoved) {
+	if _, err := w.Claim(t.Context(), next, facts(w, r, 0)); !errors.Is(err, approvals.ErrMoved) {
 		t.Errorf("Claim before its time = %v, want %v", err, approvals.ErrMoved)
 	}
 	if got := mustVote(t, w, r, robin, true).State; got != approvals.Denied {
@@ -848,7 +927,7 @@ func TestOpen_besideAnUnclearRequest(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
@@ -866,7 +945,7 @@ func TestSweep_recallsSentAndUnclearTargets(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)
 	r, refs := approved(t, w, approvalstest.Workstation("ws-1"))
-	attempt, err := w.Claim(t.Context(), refs[0], facts(r, 0))
+	attempt, err := w.Claim(t.Context(), refs[0], facts(w, r, 0))
 	if err != nil {
 		t.Fatalf("Claim: %v", err)
 	}

@@ -12,13 +12,24 @@ import (
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
-// errMoreVoters says that somebody voted whose rights were not looked up.
-var errMoreVoters = errors.New("more people have voted meanwhile")
+// errMeanwhile says that what was looked up before a transaction is no longer all
+// that counts in it: somebody else has voted, or another mdebot.yaml is in force.
+// It is looked up again.
+var errMeanwhile = errors.New("something has changed meanwhile")
 
 // Vote takes one person's vote. An approval that completes the quorum approves
 // the request and plans its execution; a denial ends whatever has not been
 // claimed. Every refused attempt is recorded.
 func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
+	for {
+		out, err := s.vote(ctx, in)
+		if !errors.Is(err, errMeanwhile) {
+			return out, err
+		}
+	}
+}
+
+func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 	p := s.policy.Current()
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {
@@ -34,58 +45,54 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 		By: person.ID, Name: storable(person.Name), As: storableAccount(in.By),
 		Deny: in.Deny, Reason: clip(in.Reason), Digest: storable(in.Digest),
 	}
-	for {
-		r, err := s.Request(ctx, in.Tenant, in.Request)
-		if err != nil {
-			return VoteResult{}, err
-		}
-		rights := s.rights(ctx, p, r, r.Rule, person.ID)
-		var out VoteResult
-		err = s.change(failpoint.Step(ctx, failpoint.VoteSaved), in.Tenant, in.Request, func(e *edit) error {
-			no, out = nil, VoteResult{}
-			if slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
-				return errMoreVoters
-			}
-			frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], in.Tenant)
-			if err != nil {
-				return err
-			}
-			own := rights[person.ID]
-			if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
-				return err
-			}
-			if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
-				no = tooNew(link, e.at).about(e.r)
-			}
-			if no == nil && !vote.Deny {
-				if no, err = s.tiedVote(ctx, e, p, link); err != nil {
-					return err
-				}
-			}
-			if no == nil && frozen != nil && !vote.Deny {
-				no = frozen.about(e.r)
-			}
-			if no != nil {
-				return e.record(ctx, "vote.refused", "refused", by, refusedVote{refusedDetail{no.Sentence, no.reason.Error()}, vote.Deny, vote.Digest})
-			}
-			vote.At = e.at
-			if err := e.vote(ctx, vote, rights, p.ExecuteWithin(), by); err != nil {
-				return err
-			}
-			out.Decision = e.decide(rights)
-			return nil
-		})
-		switch {
-		case errors.Is(err, errMoreVoters):
-			continue
-		case err != nil:
-			return VoteResult{}, err
-		case no != nil:
-			return VoteResult{}, no
-		}
-		out.Request, err = s.Request(ctx, in.Tenant, in.Request)
-		return out, err
+	r, err := s.Request(ctx, in.Tenant, in.Request)
+	if err != nil {
+		return VoteResult{}, err
 	}
+	rights := s.rights(ctx, p, r, r.Rule, person.ID)
+	var out VoteResult
+	err = s.change(failpoint.Step(ctx, failpoint.VoteSaved), in.Tenant, in.Request, func(e *edit) error {
+		no, out = nil, VoteResult{}
+		if s.policy.Current() != p || slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
+			return errMeanwhile
+		}
+		frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], in.Tenant)
+		if err != nil {
+			return err
+		}
+		own := rights[person.ID]
+		if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
+			return err
+		}
+		if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
+			no = tooNew(link, e.at).about(e.r)
+		}
+		if no == nil && !vote.Deny {
+			if no, err = s.tiedVote(ctx, e, p, link); err != nil {
+				return err
+			}
+		}
+		if no == nil && frozen != nil && !vote.Deny {
+			no = frozen.about(e.r)
+		}
+		if no != nil {
+			return e.record(ctx, "vote.refused", "refused", by, refusedVote{refusedDetail{no.Sentence, no.reason.Error()}, vote.Deny, vote.Digest})
+		}
+		vote.At = e.at
+		if err := e.vote(ctx, vote, rights, p.ExecuteWithin(), by); err != nil {
+			return err
+		}
+		out.Decision = e.decide(rights)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return VoteResult{}, err
+	case no != nil:
+		return VoteResult{}, no
+	}
+	out.Request, err = s.Request(ctx, in.Tenant, in.Request)
+	return out, err
 }
 
 type refusedVote struct {

@@ -275,7 +275,7 @@ func TestExecute_slowHolderSendsNothing(t *testing.T) {
 	s := newSite(t)
 	r := s.isolate(t)
 	ref := approvals.Ref{Tenant: r.Tenant, Request: r.ID, Generation: 1}
-	attempt, err := s.Claim(t.Context(), ref, approvals.Facts{Machine: machineFacts(s.defender.machines["ws-1"])})
+	attempt, err := s.Claim(t.Context(), ref, approvals.Facts{At: s.Clock.Now(), Machine: machineFacts(s.defender.machines["ws-1"])})
 	if err != nil {
 		t.Fatalf("Claim: %v", err)
 	}
@@ -286,6 +286,21 @@ func TestExecute_slowHolderSendsNothing(t *testing.T) {
 	if err := s.runner.send(t.Context(), effects[approvals.Isolate], attempt); !errors.Is(err, approvals.ErrMoved) {
 		t.Errorf("send with a lost lease = %v, want %v", err, approvals.ErrMoved)
 	}
+	s.wantPosts(t, 0)
+}
+
+// A process that sleeps between reading the machine and claiming it goes by what
+// the machine is when it wakes.
+func TestExecute_readsAgainAfterASleep(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	r := s.isolate(t)
+	s.defender.onRead = func() {
+		s.defender.change("ws-1", func(m *defender.Machine) { m.Name = "dc-01.contoso.com" })
+		s.Clock.Pass(5 * time.Minute)
+	}
+	s.run(t, time.Second)
+	s.want(t, r, approvals.Void, "is called dc-01.contoso.com now")
 	s.wantPosts(t, 0)
 }
 

@@ -57,7 +57,8 @@ type fakeDefender struct {
 	hideFor time.Duration
 	// ignoresFilter lists the actions of every machine, whichever is asked about.
 	ignoresFilter bool
-	// onPost is called when a POST arrives.
+	// onRead is called once, after a machine was read; onPost when a POST arrives.
+	onRead func()
 	onPost func(post)
 }
 
@@ -114,12 +115,17 @@ func (d *fakeDefender) sent() []post {
 
 func (d *fakeDefender) Machine(_ context.Context, id string) (defender.Machine, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.readErr != nil {
-		return defender.Machine{}, d.readErr
-	}
 	m, ok := d.machines[id]
-	if !ok {
+	err, then := d.readErr, d.onRead
+	d.onRead = nil
+	d.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	switch {
+	case err != nil:
+		return defender.Machine{}, err
+	case !ok:
 		return m, defender.ErrNotFound
 	}
 	return m, nil

@@ -153,13 +153,22 @@ func (x *Runner) start(ctx context.Context, ref approvals.Ref, r approvals.Reque
 		facts.Problem = "What has to be known before sending it could not be read: " + words(err)
 	}
 	if x.approvals.Local(r.Action) {
-		return x.approvals.Apply(ctx, ref, facts)
+		return readAgainIfStale(x.approvals.Apply(ctx, ref, facts))
 	}
 	attempt, err := x.approvals.Claim(ctx, ref, facts)
 	if err != nil {
-		return err
+		return readAgainIfStale(err)
 	}
 	return x.send(ctx, effect, attempt)
+}
+
+// readAgainIfStale begins anew when this process has slept since it read what was
+// to be judged.
+func readAgainIfStale(err error) error {
+	if errors.Is(err, approvals.ErrStale) {
+		return durable.Snooze(0)
+	}
+	return err
 }
 
 // patience says how long to wait before reading again, or 0 when it was long
