@@ -71,7 +71,7 @@ func TestStory_missingPermissionIsNamed(t *testing.T) {
 		if card.has("Request isolation") {
 			t.Error("the card offers an isolation that Defender will not permit")
 		}
-		s.ask(on, sandbox.Riley, "isolate ws-014 beaconing", "isolate needs Machine.Isolate on WindowsDefenderATP", "An admin grants it in Entra")
+		s.ask(on, sandbox.Riley, "isolate ws-014 beaconing", "isolate needs Machine.Isolate on WindowsDefenderATP", "Cloud Application Administrator grants it in Entra", "Grant admin consent")
 		s.ask(on, sandbox.Riley, "help isolate", "Not permitted here", "Machine.Isolate")
 		s.ask(on, sandbox.Sam, "status", "isolate", "needs Machine.Isolate")
 		s.wantIsolations(0)

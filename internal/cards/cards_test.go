@@ -2,6 +2,7 @@ package cards
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,10 @@ type portal struct{}
 
 func (portal) Alert(id string) string   { return "https://security.microsoft.com/alerts/" + id }
 func (portal) Machine(id string) string { return "https://security.microsoft.com/machines/" + id }
+
+func (portal) Incident(id int64) string {
+	return fmt.Sprintf("https://security.microsoft.com/incidents/%d", id)
+}
 
 func sampleAlert() defender.Alert {
 	return defender.Alert{
@@ -292,6 +297,13 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 	mv.Users = []defender.User{{Name: hostile, DomainAdmin: true}}
 	mv.Alerts = []defender.Alert{a}
 	mv.Unread = Unread{Users: hostile}
+	mv.ShowOwners, mv.Owners = true, []defender.Owner{{ID: hostile}, {ID: hostile, Name: hostile, Principal: hostile}}
+	looked := LookupResult{
+		Observable: Observable{Kind: ObservableFile, Value: hostile, FromURL: true}, Alerts: []defender.Alert{a}, Machines: []defender.Machine{mv.Machine},
+		Sightings: defender.Sightings{Prevalence: 1, FileNames: []string{hostile}},
+		File:      &defender.File{SHA1: hostile, SHA256: hostile, Signer: hostile, Determination: hostile, DeterminationName: hostile, Product: hostile, Publisher: hostile},
+	}
+	there := []defender.MachineReference{{ID: hostile, Name: hostile}}
 	act := defender.MachineAction{ID: hostile, Type: hostile, Status: hostile, Scope: hostile, Requestor: hostile, Comment: hostile, Source: hostile, MachineName: hostile, MachineID: hostile}
 	r := hostileRequest(t)
 	for name, m := range map[string]chat.Message{
@@ -303,7 +315,16 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		"whoami": Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
 		"status": Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
 		"link":   LinkAnnounced(LinkView{Account: identity.Principal{Account: hostile, Name: hostile}, Name: hostile, How: identity.BySignIn}, true),
-		"yours?": LinkProposal(identity.Principal{Account: hostile, Name: hostile}),
+		"lookup": Lookup(LookupView{Results: []LookupResult{looked}, Cannot: []NotLookedUp{{Text: hostile, Why: "it is odd"}}}),
+		"user":   User(UserView{Account: hostile, Alerts: []defender.Alert{a}, Machines: []defender.Machine{mv.Machine}, AlertsUnread: hostile}),
+		"incident": Incident(defender.Incident{
+			ID: 1, Name: hostile, Severity: hostile, Status: hostile, AssignedTo: hostile, Classification: hostile, Determination: hostile, Tags: []string{hostile}, Machines: there,
+			Alerts: []defender.IncidentAlert{{ID: hostile, Title: hostile, Severity: hostile, Status: hostile, Source: hostile}},
+		}, 2, portal{}),
+		"cve":      Vulnerability(VulnerabilityView{Vulnerability: defender.Vulnerability{ID: hostile, Description: hostile, Severity: hostile, Vector: hostile}, Machines: there}),
+		"software": SoftwareList([]defender.Software{{Name: hostile, Vendor: hostile}}, hostile, true),
+		"tagged":   Tagged(mv.Machine, []string{hostile}),
+		"yours?":   LinkProposal(identity.Principal{Account: hostile, Name: hostile}),
 	} {
 		for _, text := range textsOf(m) {
 			for _, s := range text {

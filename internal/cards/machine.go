@@ -13,7 +13,11 @@ type MachineView struct {
 	Users   []defender.User
 	Alerts  []defender.Alert // in any status; only open ones are shown
 	Actions []defender.MachineAction
-	Unread  Unread
+	// Owners registered the machine in the directory; ShowOwners says that they were
+	// asked for.
+	Owners     []defender.Owner
+	ShowOwners bool
+	Unread     Unread
 	// MayIsolate says that the token permits isolation and release.
 	MayIsolate bool
 	Now        time.Time
@@ -46,6 +50,9 @@ func Machine(v MachineView) chat.Message {
 			{Label: "Addresses", Value: dotted(sentence(chat.Plain("internal"), code(m.InternalIP)), sentence(chat.Plain("external"), code(m.ExternalIP)))},
 		},
 		Note: chat.Plain("Isolation is worked out from machine actions and is the last known state."),
+	}
+	if v.ShowOwners {
+		msg.Facts = append(msg.Facts, chat.Fact{Label: "Owner", Value: either(v.Unread.Owners, owners(v.Owners))})
 	}
 	msg.Preview = machinePreview(v, isolation)
 	msg.Tone = machineTone(v, isolation)
@@ -104,6 +111,24 @@ func users(all []defender.User) chat.Text {
 	}
 	if more := len(all) - shownInList; more > 0 {
 		parts = append(parts, chat.Plain(plural(more, "more", "more")))
+	}
+	return separated(", ", parts)
+}
+
+func owners(all []defender.Owner) chat.Text {
+	if len(all) == 0 {
+		return chat.Plain("nobody registered")
+	}
+	var parts []chat.Text
+	for _, o := range all[:min(len(all), shownInList)] {
+		switch {
+		case o.Name != "" && o.Principal != "":
+			parts = append(parts, chat.Join(chat.Untrusted(o.Name), chat.Plain(" ("), chat.Untrusted(o.Principal), chat.Plain(")")))
+		case o.Name != "":
+			parts = append(parts, chat.Untrusted(o.Name))
+		default: // Graph gives no names without User.Read.All there
+			parts = append(parts, chat.Join(chat.Plain("object "), chat.Code(o.ID)))
+		}
 	}
 	return separated(", ", parts)
 }

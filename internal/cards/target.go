@@ -23,6 +23,7 @@ type Unread struct {
 	Users   string `json:"users,omitempty"`
 	Alerts  string `json:"alerts,omitempty"`
 	Actions string `json:"actions,omitempty"`
+	Owners  string `json:"owners,omitempty"`
 }
 
 // TargetFacts is what an approver is told about a target machine. It is read

@@ -15,6 +15,7 @@ import (
 type Portal interface {
 	Alert(id string) string
 	Machine(id string) string
+	Incident(id int64) string
 }
 
 func alertURL(p Portal, id string) string {

@@ -170,10 +170,16 @@ func (r *Router) permitted(ctx context.Context, s *Spec) error {
 	if err != nil {
 		return err
 	}
-	if missing := missingPermissions(*s, granted); len(missing) > 0 {
-		return notPermitted(s, missing)
+	missing := missingPermissions(*s, granted)
+	switch {
+	case len(missing) == 0:
+		return nil
+	case !granted.Consented(missing[0][0]):
+		no := notPermitted(s, missing)
+		no.sentence = chat.Join(no.sentence, chat.Plain(" Nothing at all is granted on "+defender.ResourceOf(missing[0][0])+" yet, or the consent is minutes old."))
+		return no
 	}
-	return nil
+	return notPermitted(s, missing)
 }
 
 func missingPermissions(s Spec, granted defender.Permissions) [][]string {

@@ -87,6 +87,12 @@ func (r *Router) machine(ctx context.Context, c *call) (chat.Message, error) {
 	v := r.machineView(ctx, m)
 	granted, err := r.Defender.Permissions(ctx)
 	v.MayIsolate = err == nil && granted.Has(defender.PermissionIsolate)
+	if err == nil && m.EntraDeviceID != "" && granted.Has(defender.PermissionDeviceRead) {
+		v.ShowOwners = true
+		if v.Owners, err = r.Defender.DeviceOwners(ctx, m.EntraDeviceID); err != nil && !errors.Is(err, defender.ErrNotFound) {
+			v.Unread.Owners = whyUnread(err, defender.PermissionDeviceRead)
+		}
+	}
 	return cards.Machine(v), nil
 }
 

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
@@ -14,8 +15,8 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// Defender is what commands read, and the one thing they write: alerts. It has
-// no way to act on a machine.
+// Defender is what commands read, and what little they write: alerts and tags. It
+// has no way to act on a machine.
 type Defender interface {
 	Alerts(ctx context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error]
 	AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error)
@@ -28,6 +29,23 @@ type Defender interface {
 	MachineAlerts(ctx context.Context, machineID string) ([]defender.Alert, error)
 	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
 	MachineAction(ctx context.Context, id string) (defender.MachineAction, error)
+	File(ctx context.Context, hash string) (defender.File, error)
+	FileSightings(ctx context.Context, hash string) (defender.Sightings, error)
+	IPSightings(ctx context.Context, ip string) (defender.Sightings, error)
+	DomainSightings(ctx context.Context, host string) (defender.Sightings, error)
+	RelatedAlerts(ctx context.Context, o defender.Observable) ([]defender.Alert, error)
+	RelatedMachines(ctx context.Context, o defender.Observable) ([]defender.Machine, error)
+	UserMachines(ctx context.Context, account string) ([]defender.Machine, error)
+	UserAlerts(ctx context.Context, account string) ([]defender.Alert, error)
+	Incident(ctx context.Context, id int64) (defender.Incident, error)
+	Incidents(ctx context.Context, since time.Time) iter.Seq2[defender.Incident, error]
+	ExposureScore(ctx context.Context) (defender.Score, error)
+	SecureScore(ctx context.Context) (defender.Score, error)
+	Software(ctx context.Context, words string) ([]defender.Software, error)
+	Vulnerability(ctx context.Context, id string) (defender.Vulnerability, error)
+	ExposedMachines(ctx context.Context, id string) ([]defender.MachineReference, error)
+	TagMachine(ctx context.Context, machineID, tag string, add bool) (defender.Machine, error)
+	DeviceOwners(ctx context.Context, deviceID string) ([]defender.Owner, error)
 	Permissions(ctx context.Context) (defender.Permissions, error)
 }
 

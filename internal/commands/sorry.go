@@ -151,7 +151,7 @@ func forbidden(c *call, err error) *sorry {
 	if errors.As(err, &api) && api.Permission != "" {
 		return &sorry{
 			sentence: chat.Join(chat.Plain("Defender does not permit this: it needs "), chat.Untrusted(api.Permission), chat.Plain(".")),
-			next:     chat.Plain("An admin grants it to mdebot's application in Entra."),
+			next:     chat.Plain("An administrator grants it in Entra under API permissions of mdebot's app registration. If it is granted there already, the audience of the token is wrong: leave MDE_AUDIENCE out."),
 		}
 	}
 	if c != nil && len(c.spec.Permissions) > 0 {
@@ -162,7 +162,19 @@ func forbidden(c *call, err error) *sorry {
 
 // notPermitted says which permissions are missing, each with its API.
 func notPermitted(s *Spec, missing [][]string) *sorry {
-	return plainSorry(fmt.Sprintf("%s needs %s.", s.Name, permissionText(missing)), "An admin grants it in Entra.")
+	return plainSorry(fmt.Sprintf("%s needs %s.", s.Name, permissionText(missing)), grantText(missing))
+}
+
+// grantText says who can grant what is missing, and where, in few words: a long
+// note is cut. A permission on Graph takes the higher role alone.
+func grantText(missing [][]string) string {
+	who := defender.GrantedBy(missing[0][0])
+	for _, anyOf := range missing[1:] {
+		if by := defender.GrantedBy(anyOf[0]); len(by) < len(who) {
+			who = by
+		}
+	}
+	return who + " grants it in Entra: API permissions, Grant admin consent."
 }
 
 func permissionText(needs [][]string) string {
@@ -170,7 +182,7 @@ func permissionText(needs [][]string) string {
 	for _, anyOf := range needs {
 		var names []string
 		for _, p := range anyOf {
-			names = append(names, p+" on "+apiOf(p))
+			names = append(names, p+" on "+defender.ResourceOf(p))
 		}
 		all = append(all, strings.Join(names, " or "))
 	}

@@ -82,21 +82,15 @@ var (
 	readMachines = []string{defender.PermissionMachineRead}
 	isolation    = []string{defender.PermissionIsolate}
 	hunting      = []string{defender.PermissionHuntGraph, defender.PermissionHuntDefender}
-)
 
-// apiOf is where a permission is granted.
-func apiOf(permission string) string {
-	if permission == defender.PermissionHuntGraph {
-		return "Microsoft Graph"
-	}
-	return "WindowsDefenderATP"
-}
+	readIncidents = []string{defender.PermissionIncidentRead}
+)
 
 var publicFlag = Flag{Name: "public", Summary: "show the answer to everyone here"}
 
 // Specs returns all commands, in the order of help.
 func Specs() []Spec {
-	return slices.Concat(alertSpecs(), machineSpecs(), isolationSpecs(), huntSpecs(), requestSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
+	return slices.Concat(alertSpecs(), machineSpecs(), isolationSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), requestSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
 }
 
 // withPrefix is a usage or example as it is typed where form works.

@@ -65,9 +65,9 @@ var resourceNames = map[api]string{
 // GrantedBy is who can grant a permission, by the roles of Entra.
 func GrantedBy(permission string) string {
 	if elsewhere[strings.ToLower(permission)] == apiGraph {
-		return "a Privileged Role Administrator"
+		return "A Privileged Role Administrator"
 	}
-	return "a Privileged Role Administrator or Cloud Application Administrator"
+	return "A Privileged Role or Cloud Application Administrator"
 }
 
 // Permissions is what the tokens of the reading application say it may do.

@@ -1,0 +1,274 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+func postureSpecs() []Spec {
+	return []Spec{
+		{
+			Name: "incident", Usage: "incident <id>", Summary: "Show one incident with its alerts.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readIncidents},
+			Flags: []Flag{publicFlag}, Examples: []string{"incident 924521"},
+			busy: lookingUp, run: (*Router).incident,
+		},
+		{
+			Name: "incidents", Usage: "incidents [severity] [--since 24h]", Summary: "List incidents that changed lately, the newest first.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readIncidents},
+			Flags: []Flag{{Name: "since", Value: "24h", Summary: "how far back: 90m, 24h, 7d"}, publicFlag}, Examples: []string{"incidents", "incidents high --since 7d"},
+			run: (*Router).incidents,
+		},
+		{
+			Name: "user", Usage: "user <account>", Summary: "Where an account was seen, and its alerts; the answer comes to you alone.",
+			Role: identity.Viewer, Permissions: [][]string{{defender.PermissionAlertRead, defender.PermissionMachineWrite}}, Audience: chat.Personal,
+			Examples: []string{"user riley.chen", `user CORP\riley.chen`},
+			busy:     lookingUp, run: (*Router).user,
+		},
+		{
+			Name: "cve", Usage: "cve <id>", Summary: "What a vulnerability is, and which machines it concerns.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{{defender.PermissionVulnerabilityRead}},
+			Flags: []Flag{publicFlag}, Examples: []string{"cve CVE-2021-44228"},
+			busy: lookingUp, run: (*Router).cve,
+		},
+		{
+			Name: "score", Usage: "score", Summary: "The tenant's exposure score and Microsoft Secure Score for Devices.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{{defender.PermissionScoreRead}},
+			Flags: []Flag{publicFlag}, Examples: []string{"score"},
+			run: (*Router).score,
+		},
+		{
+			Name: "software", Usage: "software <part of a name>", Summary: "Products in the inventory with their weaknesses.",
+			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{{defender.PermissionSoftwareRead}},
+			Flags: []Flag{publicFlag}, Examples: []string{"software log4j", "software internet explorer"},
+			busy: lookingUp, run: (*Router).software,
+		},
+		{
+			Name: "tag", Usage: "tag <machine> +tag… -tag…", Summary: "Add tags to a machine or remove them; not those that a rule reads.",
+			Role: identity.Responder, Permissions: [][]string{{defender.PermissionMachineWrite}}, Changes: true,
+			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042 "+legal hold"`},
+			run:      (*Router).tag,
+		},
+	}
+}
+
+var incidentID = regexp.MustCompile(`^#?([0-9]{1,18})$`)
+
+func (r *Router) incident(ctx context.Context, c *call) (chat.Message, error) {
+	m := incidentID.FindStringSubmatch(c.arg(0))
+	if len(c.args) != 1 || m == nil {
+		return chat.Message{}, usageError(c, "Give the number of one incident; incidents lists them.")
+	}
+	id, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	in, err := r.Defender.Incident(ctx, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.Incident(in, id, r.Portal), nil
+}
+
+func (r *Router) incidents(ctx context.Context, c *call) (chat.Message, error) {
+	if len(c.args) > 1 {
+		return chat.Message{}, usageError(c, "incidents takes one severity at most.")
+	}
+	since := 24 * time.Hour
+	if text, given := c.flags["since"]; given {
+		d, ok := parseAge(text)
+		if !ok {
+			return chat.Message{}, usageError(c, "--since takes a time such as 90m, 24h or 7d, up to 180d.")
+		}
+		since = d
+	}
+	var least defender.Severity
+	if word := c.arg(0); word != "" {
+		s, ok := severityOf(word)
+		if !ok {
+			return chat.Message{}, &sorry{
+				sentence: chat.Join(chat.Untrusted(word), chat.Plain(" is not a severity.")),
+				next:     chat.Join(chat.Plain("Write informational, low, medium or high. Usage: "), chat.Code(c.usage())),
+			}
+		}
+		least = s
+	}
+	from := r.Now().Add(-since)
+	// Defender XDR cannot filter by severity, so that is done here.
+	var all []defender.Incident
+	for in, err := range r.Defender.Incidents(ctx, from) {
+		var record *defender.RecordError
+		switch {
+		case errors.As(err, &record):
+			continue
+		case err != nil:
+			return chat.Message{}, err
+		case in.RedirectedTo != 0 || in.Severity.Rank() < least.Rank():
+			continue
+		}
+		if all = append(all, in); len(all) > listed {
+			break
+		}
+	}
+	return cards.IncidentList(all[:min(len(all), listed)], from, least, len(all) > listed), nil
+}
+
+// user reads what is known about an account. Only the name before "@" and after
+// the domain is asked for: Defender takes no more.
+func (r *Router) user(ctx context.Context, c *call) (chat.Message, error) {
+	if len(c.args) != 1 {
+		return chat.Message{}, usageError(c, "Give one account.")
+	}
+	account := c.arg(0)
+	if i := strings.LastIndexAny(account, `\/`); i >= 0 {
+		account = account[i+1:]
+	}
+	account, _, _ = strings.Cut(account, "@")
+	granted, err := r.Defender.Permissions(ctx)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	v := cards.UserView{Account: account, Now: r.Now(), Portal: r.Portal}
+	var wg sync.WaitGroup
+	for _, part := range []struct {
+		permission string
+		unread     *string
+		ask        func() error
+	}{
+		{defender.PermissionMachineWrite, &v.MachinesUnread, func() (err error) {
+			v.Machines, err = r.Defender.UserMachines(ctx, account)
+			return err
+		}},
+		{defender.PermissionAlertRead, &v.AlertsUnread, func() (err error) {
+			v.Alerts, err = r.Defender.UserAlerts(ctx, account)
+			return err
+		}},
+	} {
+		if !granted.Has(part.permission) {
+			*part.unread = "not permitted: " + part.permission
+			continue
+		}
+		wg.Go(func() {
+			if err := part.ask(); err != nil {
+				*part.unread = whyUnread(err, part.permission)
+			}
+		})
+	}
+	wg.Wait()
+	if err := r.record(ctx, c, "user.read", "ok", map[string]string{"account": account}); err != nil {
+		return chat.Message{}, err
+	}
+	return cards.User(v), nil
+}
+
+func (r *Router) cve(ctx context.Context, c *call) (chat.Message, error) {
+	id := strings.ToUpper(c.arg(0))
+	if len(c.args) != 1 || !strings.HasPrefix(id, "CVE-") {
+		return chat.Message{}, usageError(c, "Give one ID such as CVE-2021-44228.")
+	}
+	known, err := r.Defender.Vulnerability(ctx, id)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	v := cards.VulnerabilityView{Vulnerability: known}
+	if v.Machines, err = r.Defender.ExposedMachines(ctx, id); err != nil {
+		v.MachinesUnread = whyUnread(err, defender.PermissionVulnerabilityRead)
+	}
+	return cards.Vulnerability(v), nil
+}
+
+func (r *Router) score(ctx context.Context, c *call) (chat.Message, error) {
+	if len(c.args) > 0 {
+		return chat.Message{}, usageError(c, "score takes nothing; it is about the whole tenant.")
+	}
+	var v cards.ScoreView
+	var wg sync.WaitGroup
+	read := func(ask func(context.Context) (defender.Score, error), into *defender.Score, unread *string) {
+		wg.Go(func() {
+			s, err := ask(ctx)
+			if err != nil {
+				*unread = whyUnread(err, defender.PermissionScoreRead)
+			}
+			*into = s
+		})
+	}
+	read(r.Defender.ExposureScore, &v.Exposure, &v.ExposureUnread)
+	read(r.Defender.SecureScore, &v.Secure, &v.SecureUnread)
+	wg.Wait()
+	return cards.Score(v), nil
+}
+
+func (r *Router) software(ctx context.Context, c *call) (chat.Message, error) {
+	words := c.words(0)
+	if words == "" {
+		return chat.Message{}, usageError(c, "Give a part of a product's name.")
+	}
+	found, err := r.Defender.Software(ctx, words)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	slices.SortStableFunc(found, func(a, b defender.Software) int { return int(b.ExposedMachines - a.ExposedMachines) })
+	return cards.SoftwareList(found[:min(len(found), listed)], words, len(found) > listed), nil
+}
+
+// maxTags is how many tags one command changes: each is a call.
+const maxTags = 10
+
+// tag changes the tags of one machine. A tag that a rule reads decides who has to
+// approve, so no single person changes it from chat.
+func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
+	type change struct {
+		tag string
+		add bool
+	}
+	var changes []change
+	for _, a := range c.args[min(1, len(c.args)):] {
+		word := strings.Replace(a.text, "−", "-", 1) // a minus sign, as word processors write it
+		name := strings.TrimSpace(strings.TrimLeft(word, "+-"))
+		if name == "" || (word[0] != '+' && word[0] != '-') {
+			return chat.Message{}, sayOf("", a.text, " is no change of a tag.", "Write +tag to add one and -tag to remove one; put tags with spaces in quotes.")
+		}
+		changes = append(changes, change{name, word[0] == '+'})
+	}
+	switch {
+	case len(changes) == 0:
+		return chat.Message{}, usageError(c, "Which machine, and which tags?")
+	case len(changes) > maxTags:
+		return chat.Message{}, usageError(c, "One command changes ten tags at most.")
+	}
+	for _, ch := range changes {
+		if rule := r.Policy.Current().ReadsTag(ch.tag); rule != "" {
+			return chat.Message{}, sayOf("The tag ", ch.tag, " is read by "+rule+", so changing it changes who must approve or who is told.",
+				"mdebot does not change it for one person. Whoever may do so uses the Defender portal.")
+		}
+	}
+	m, err := r.oneMachine(ctx, c.arg(0), cards.ChooserView{Next: "Nothing was changed. Type the command again with an ID."})
+	if err != nil {
+		return chat.Message{}, err
+	}
+	detail := map[string]string{"machine_id": m.ID}
+	for _, ch := range changes {
+		detail["tags"] = strings.TrimSpace(detail["tags"] + " " + map[bool]string{true: "+", false: "-"}[ch.add] + ch.tag)
+	}
+	if err := r.record(ctx, c, "machine.tag", "ok", detail); err != nil {
+		return chat.Message{}, err
+	}
+	before := m.Tags
+	for _, ch := range changes {
+		if m, err = r.Defender.TagMachine(ctx, m.ID, ch.tag, ch.add); err != nil {
+			return chat.Message{}, err
+		}
+	}
+	return cards.Tagged(m, before), nil
+}
