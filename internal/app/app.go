@@ -200,6 +200,7 @@ func (a *App) assemble() error {
 		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
 		Tenants: []notify.Watched{{
 			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
+			Off:        func() string { return a.permissions.without(defender.PermissionAlertRead) },
 			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
 			MayIsolate: func() bool { return a.permissions.has(defender.PermissionIsolate) },
 		}},
@@ -225,6 +226,7 @@ func (a *App) assemble() error {
 		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: a.tenant,
 		Actions:      a.defender.For(defender.LaneAlerts),
 		Applications: []string{a.cfg.Defender.ClientID, a.cfg.Defender.ActingID()},
+		Off:          func() string { return a.permissions.without(defender.PermissionMachineRead) },
 		Now:          a.now, Logger: a.log,
 	})
 	a.handler = handler

@@ -133,6 +133,15 @@ func (p *permissions) has(name string) bool {
 	return p.current.Has(name)
 }
 
+// without says why nothing is done that needs a permission, or "". Before the
+// first token nothing is known, and everything is tried.
+func (p *permissions) without(permission string) string {
+	if p.has(permission) {
+		return ""
+	}
+	return "off, because it needs " + permission + " on " + defender.ResourceOf(permission)
+}
+
 func (p *permissions) problem() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

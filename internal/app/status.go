@@ -15,7 +15,9 @@ import (
 func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	lines := append([]cards.StatusLine{{Part: "mdebot", Good: true, Detail: Version()}, a.databaseLine(ctx)}, a.parts.lines()...)
 	watching, err := a.notify.Health(ctx, a.tenant)
-	switch {
+	switch off := a.permissions.without(defender.PermissionAlertRead); {
+	case off != "":
+		lines = append(lines, cards.StatusLine{Part: "Alerts from Defender", Good: true, Detail: off})
 	case err != nil:
 		lines = append(lines, cards.StatusLine{Part: "Alerts from Defender", Detail: "the database cannot be read"})
 	default:
@@ -64,6 +66,10 @@ func (a *App) actingLine() cards.StatusLine {
 // those that were approved here.
 func (a *App) misuseLine(ctx context.Context) cards.StatusLine {
 	l := cards.StatusLine{Part: "Watch for foreign actions"}
+	if off := a.permissions.without(defender.PermissionMachineRead); off != "" {
+		l.Good, l.Detail = true, off
+		return l
+	}
 	last, err := a.misuse.LastLook(ctx)
 	switch ago := a.now().Sub(last); {
 	case err != nil:

@@ -48,8 +48,11 @@ type WatchConfig struct {
 	}
 	// Applications are the client IDs of the bot: the requestor of what it starts.
 	Applications []string
-	Now          func() time.Time
-	Logger       *slog.Logger
+	// Off says why machine actions cannot be read at all, or ""; nil means that they
+	// can.
+	Off    func() string
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Watch looks for machine actions that somebody else starts in the bot's name:
@@ -68,7 +71,7 @@ func NewWatch(c WatchConfig) *Watch { return &Watch{WatchConfig: c} }
 // and no other replica does it.
 func (w *Watch) Look(ctx context.Context) error {
 	now := w.Now()
-	if now.Before(w.next) {
+	if now.Before(w.next) || (w.Off != nil && w.Off() != "") {
 		return nil
 	}
 	since, mine, err := w.claim(ctx, now)

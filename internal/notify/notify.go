@@ -32,6 +32,9 @@ type Watched struct {
 	Tenant tenant.ID
 	Source AlertSource
 	Portal cards.Portal
+	// Off says why the tenant's alerts cannot be read at all, or ""; nil means that
+	// they can. Such a tenant is not polled and not announced as blind.
+	Off func() string
 	// MayUpdate and MayIsolate say what the tenant's token permits now: a button
 	// that must fail is not shown.
 	MayUpdate, MayIsolate func() bool

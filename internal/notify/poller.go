@@ -147,6 +147,9 @@ func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
 	if !ok {
 		return fmt.Errorf("tenant %s is not watched", t)
 	}
+	if w.Off != nil && w.Off() != "" {
+		return nil // nothing is promised, so nobody is told of blindness
+	}
 	state, err := n.watchState(ctx, t)
 	if err != nil {
 		return err
