@@ -131,14 +131,14 @@ func actionNamed(kind, scope string) (policy.Action, identity.Role, error) {
 	if !ok || a.Target != approvals.TargetMachine {
 		return policy.Action{}, "", fmt.Errorf("no action on machines is called %q", kind)
 	}
-	scopes := a.Params["scope"]
+	scopes := a.Params["scope"].Values
 	if scope == "" && len(scopes) > 0 {
 		scope = scopes[0]
 	}
 	if scope != "" && !slices.Contains(scopes, scope) {
 		return policy.Action{}, "", fmt.Errorf("%s has no scope %q", kind, scope)
 	}
-	return policy.Action{Kind: a.Kind, Family: a.Family, Scope: scope}, a.Role, nil
+	return a.AsRuled(map[string]string{"scope": scope}), a.Role, nil
 }
 
 // facts are the machine's: those of the flags, or what Defender says when none is

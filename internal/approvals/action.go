@@ -3,9 +3,11 @@ package approvals
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
 )
 
 // Action is a kind of thing people can ask for. A new one is an entry in
@@ -20,31 +22,98 @@ type Action struct {
 	// Role is what a person needs to ask for it.
 	Role identity.Role
 	// Permission is the Defender application permission it runs with, or "" when
-	// nothing is called.
+	// nothing is called or the target decides.
 	Permission string
 	// Target is what it acts on.
 	Target TargetKind
-	// Params lists the allowed values of each parameter; the first is the default.
-	Params map[string][]string
+	// Params are what it takes besides its targets.
+	Params map[string]Param
+	// Repeat says what an attempt without a clear answer allows.
+	Repeat Repeat
 	// Undo marks actions whose limits are counted apart, so that a day of many
 	// isolations leaves room for the releases.
 	Undo bool
 	// Verb and Done are how it is said: "isolate", "isolated".
 	Verb, Done string
 
+	// alone reports whether nobody else is needed unless a rule that asks about the
+	// action says so; nil means never. Limits count those apart.
+	alone func(params map[string]string) bool
+	// doubts is what Defender's documentation says against the action on a system;
+	// nil says nothing.
+	doubts func(params map[string]string, system string) []Doubt
 	// apply is the effect of an action that calls nobody; judging and effect are
 	// one transaction then.
 	apply func(ctx context.Context, e *edit, ref Ref, d Decision) error
 }
 
-// local reports whether the action is carried out here and calls nobody. Limits
+// Param is one parameter of an action.
+type Param struct {
+	// Values are those allowed, the first is the default.
+	Values []string
+	// Form is what an acceptable value looks like when they cannot be listed. There
+	// is no default then but the empty text, where Form admits it.
+	Form *regexp.Regexp
+	// Example is a value that Form admits.
+	Example string
+	// Says is the form in words for people.
+	Says string
+}
+
+// Default is the value of a parameter that was not given.
+func (p Param) Default() string {
+	if len(p.Values) > 0 {
+		return p.Values[0]
+	}
+	return ""
+}
+
+func (p Param) allows(value string) bool {
+	if p.Form != nil {
+		return p.Form.MatchString(value)
+	}
+	return slices.Contains(p.Values, value)
+}
+
+// Repeat says whether an attempt whose outcome is unclear may be made again.
+type Repeat int
+
+// The policies.
+const (
+	// RepeatNever: a second call may have a second effect, and what is read
+	// afterwards proves no absence. People settle it.
+	RepeatNever Repeat = iota
+	// RepeatWhenAbsent: what is read afterwards shows whether it took effect, and
+	// calling twice does what calling once does.
+	RepeatWhenAbsent
+)
+
+// Local reports whether the action is carried out here and calls nobody. Limits
 // and freezes are about the others, and local ones are asked for by methods of
 // their own.
-func (a Action) local() bool { return a.apply != nil }
+func (a Action) Local() bool { return a.apply != nil }
+
+// Alone reports whether the action needs nobody but the requester, unless a rule
+// that asks about the action says so. Params must be canonical.
+func (a Action) Alone(params map[string]string) bool { return a.alone != nil && a.alone(params) }
+
+// Doubts is what Defender's documentation says against the action on a system,
+// named as Defender does.
+func (a Action) Doubts(params map[string]string, system string) []Doubt {
+	if a.doubts == nil {
+		return nil
+	}
+	return a.doubts(params, system)
+}
+
+// AsRuled is the action as rules see it.
+func (a Action) AsRuled(params map[string]string) policy.Action {
+	return policy.Action{Kind: a.Kind, Family: a.Family, Scope: params["scope"], Alone: a.Alone(params)}
+}
 
 // Local reports whether kind is an action that is carried out here, by
 // [Service.Apply].
-func (s *Service) Local(kind string) bool { return s.actions[kind].local() }
+func (s *Service) Local(kind string) bool { return s.actions[kind].Local() }
 
 // The kinds of action.
 const (
@@ -70,8 +139,8 @@ func Actions() Registry {
 		Action{
 			Kind: Isolate, Family: "isolation", Opposite: Release,
 			Role: identity.Responder, Permission: "Machine.Isolate", Target: TargetMachine,
-			Params: map[string][]string{"scope": {"full", "selective"}},
-			Verb:   "isolate", Done: "isolated",
+			Params: map[string]Param{"scope": {Values: []string{"full", "selective"}}},
+			Verb:   "isolate", Done: "isolated", doubts: isolationDoubts,
 		},
 		Action{
 			Kind: Release, Family: "isolation", Opposite: Isolate,
@@ -80,7 +149,7 @@ func Actions() Registry {
 		},
 		Action{
 			Kind: Settle, Family: "settlement", Role: identity.Responder, Target: TargetRequest,
-			Params: map[string][]string{"outcome": {SettleNotDone, SettleDone}},
+			Params: map[string]Param{"outcome": {Values: []string{SettleNotDone, SettleDone}}},
 			Verb:   "settle", Done: "settled", apply: applySettlement,
 		},
 		Action{
@@ -102,14 +171,19 @@ func registry(actions ...Action) Registry {
 // that a does not have or whose value it does not allow.
 func (a Action) canonical(params map[string]string) (all map[string]string, bad string) {
 	all = make(map[string]string, len(a.Params))
-	for name, allowed := range a.Params {
-		all[name] = allowed[0]
+	for name, p := range a.Params {
+		all[name] = p.Default()
 	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if !slices.Contains(a.Params[name], params[name]) {
+		if _, known := a.Params[name]; !known {
 			return nil, name
 		}
-		all[name] = params[name]
+		all[name] = storable(params[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if !a.Params[name].allows(all[name]) {
+			return nil, name
+		}
 	}
 	return all, ""
 }

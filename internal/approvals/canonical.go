@@ -46,7 +46,7 @@ func canonical(r Request) []byte {
 	e.number(int64(r.Rule.Approvers))
 	e.count(len(r.Rule.From))
 	e.text(r.Rule.From...)
-	e.flag(r.Rule.TierZero)
+	e.flags(r.Rule.TierZero, r.Rule.Alone)
 	e.text(r.PolicyHash, r.Nonce)
 	e.number(durable.Micros(r.Opened))
 	e.number(durable.Micros(r.Expires))
@@ -74,10 +74,13 @@ func (e *encoder) count(n int) { e.number(int64(n)) }
 
 func (e *encoder) number(n int64) { e.b = binary.BigEndian.AppendUint64(e.b, uint64(n)) }
 
-func (e *encoder) flag(v bool) {
-	if v {
-		e.b = append(e.b, 1)
-		return
+// flags writes up to eight of them as one byte.
+func (e *encoder) flags(set ...bool) {
+	var b byte
+	for i, on := range set {
+		if on {
+			b |= 1 << i
+		}
 	}
-	e.b = append(e.b, 0)
+	e.b = append(e.b, b)
 }

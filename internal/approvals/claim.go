@@ -184,8 +184,8 @@ func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule
 	action, known := s.actions[e.r.Action]
 	requester, listed := p.Book().Person(e.r.Requester)
 	protected, isProtected := "", false
-	if action.Target == TargetMachine {
-		protected, isProtected = p.Protected(ruleAction(action, e.r.Params), facts.Machine)
+	if action.Target.onMachine() {
+		protected, isProtected = p.Protected(action.AsRuled(e.r.Params), facts.Machine)
 	}
 	kind = "target.void"
 	switch {
@@ -203,7 +203,7 @@ func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule
 		return fmt.Sprintf("%s may not take part now: %s.", e.r.RequesterName, facts.Barred[e.r.Requester]), kind
 	case facts.Problem != "":
 		return facts.Problem, kind
-	case action.Target == TargetMachine && (facts.Machine == nil || facts.Machine.ID != t.ID):
+	case action.Target.onMachine() && facts.Machine == nil || action.Target == TargetMachine && facts.Machine.ID != t.ID:
 		return "The machine could not be looked at again.", kind
 	case isProtected:
 		return fmt.Sprintf("The machine cannot be changed from chat: %s.", protected), kind

@@ -11,7 +11,7 @@ const MaxSkew = 2 * time.Minute
 
 // clockProblem says why an action must not be sent by this clock, or is empty.
 func (s *Service) clockProblem(a Action) string {
-	if s.skew == nil || a.local() {
+	if s.skew == nil || a.Local() {
 		return ""
 	}
 	ahead, known := s.skew()

@@ -155,7 +155,7 @@ func (s *Service) eachStoppable(ctx context.Context, tx durable.Tx, id tenant.ID
 		return err
 	}
 	for _, r := range live {
-		if s.actions[r.Action].local() {
+		if s.actions[r.Action].Local() {
 			continue
 		}
 		if err := s.changeIn(ctx, tx, id, r.ID, fn); err != nil {
@@ -172,7 +172,7 @@ func (s *Service) Frozen(ctx context.Context, id tenant.ID) (Freeze, error) {
 
 // frozenFor refuses an action that a freeze of the tenant is about.
 func (s *Service) frozenFor(ctx context.Context, tx durable.Tx, action Action, id tenant.ID) (*Refusal, error) {
-	if action.local() {
+	if action.Local() {
 		return nil, nil
 	}
 	f, err := freezeOf(ctx, tx, id)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -59,18 +60,14 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 
 // decide finds the rule for an action on these machines, or on none.
 func decide(p *policy.Policy, a Action, params map[string]string, machines []*policy.Machine) policy.Applied {
-	if a.Target != TargetMachine {
-		return p.DecideWithoutMachine(ruleAction(a, params))
+	if !a.Target.onMachine() {
+		return p.DecideWithoutMachine(a.AsRuled(params))
 	}
-	return p.Decide(ruleAction(a, params), machines)
+	return p.Decide(a.AsRuled(params), machines)
 }
 
 func noAction(kind string) *Refusal {
 	return refuse(ErrUnknownAction, fmt.Sprintf("There is no action %q to ask for.", kind), "See help.")
-}
-
-func ruleAction(a Action, params map[string]string) policy.Action {
-	return policy.Action{Kind: a.Kind, Family: a.Family, Scope: params["scope"]}
 }
 
 // draft checks what was asked and freezes it, except for number, rule and digest.
@@ -86,7 +83,7 @@ func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) 
 	params, bad := action.canonical(in.Params)
 	if bad != "" {
 		return Action{}, Request{}, refuse(ErrUnknownAction, fmt.Sprintf("%s does not take %s=%s.", action.Kind, bad, in.Params[bad]),
-			fmt.Sprintf("Allowed: %s.", strings.Join(action.Params[bad], ", ")))
+			allowedWords(action.Params[bad]))
 	}
 	reason, no := reasonOf(in.Reason)
 	if no != nil {
@@ -97,7 +94,10 @@ func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) 
 		return Action{}, Request{}, no
 	}
 	for i, t := range in.Targets {
-		if why, yes := p.Protected(ruleAction(action, params), t.Machine); yes && action.Target == TargetMachine {
+		if no := unsupported(action, params, targets[i], t.Machine); no != nil {
+			return Action{}, Request{}, no
+		}
+		if why, yes := p.Protected(action.AsRuled(params), t.Machine); yes && action.Target.onMachine() {
 			return Action{}, Request{}, refuse(ErrProtected, fmt.Sprintf("%s cannot be changed from chat: %s.", targets[i].label(), why),
 				"Use the Defender portal.")
 		}
@@ -107,6 +107,30 @@ func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) 
 		Requester: person.ID, RequesterName: storable(person.Name), RequesterAs: storableAccount(in.By),
 		Origin: storable(in.Conversation), OriginThread: storable(in.Thread), Reason: reason,
 	}, nil
+}
+
+func allowedWords(p Param) string {
+	switch {
+	case p.Says != "":
+		return p.Says
+	case len(p.Values) == 0:
+		return "Leave it out."
+	}
+	return fmt.Sprintf("Allowed: %s.", strings.Join(p.Values, ", "))
+}
+
+// unsupported refuses what Defender's documentation rules out on the machine's
+// system, before anybody is asked to decide it.
+func unsupported(action Action, params map[string]string, t Target, m *policy.Machine) *Refusal {
+	if m == nil {
+		return nil
+	}
+	for _, d := range action.Doubts(params, m.OS) {
+		if d.Never {
+			return refuse(ErrUnsupported, fmt.Sprintf("%s runs %s. %s", t.label(), m.OS, d.Long), "Nothing was asked for.")
+		}
+	}
+	return nil
 }
 
 func reasonOf(words string) (string, *Refusal) {
@@ -123,7 +147,7 @@ func reasonOf(words string) (string, *Refusal) {
 func targetsOf(action Action, in []TargetInput) ([]Target, *Refusal) {
 	switch n := len(in); {
 	case n == 0:
-		return nil, refuse(ErrTargets, fmt.Sprintf("Nothing to %s was named.", action.Verb), "Name at least one machine.")
+		return nil, refuse(ErrTargets, fmt.Sprintf("Nothing to %s was named.", action.Verb), "Name at least one.")
 	case n > MaxTargets:
 		return nil, refuse(ErrTargets, fmt.Sprintf("%d targets are too many for one request.", n), fmt.Sprintf("Ask for at most %d at a time.", MaxTargets))
 	}
@@ -135,10 +159,10 @@ func targetsOf(action Action, in []TargetInput) ([]Target, *Refusal) {
 			Facts: []byte(storable(string(t.Facts))), State: Pending,
 		}
 		switch {
-		case t.ID == "" || t.Machine != nil && t.Machine.ID != t.ID:
-			return nil, refuse(ErrTargets, fmt.Sprintf("%s has no certain ID.", targets[i].label()), "Name the machine by its ID.")
+		case t.ID == "" || action.Target == TargetMachine && t.Machine != nil && t.Machine.ID != t.ID:
+			return nil, refuse(ErrTargets, fmt.Sprintf("%s has no certain ID.", targets[i].label()), "Name it by its ID.")
 		case seen[t.ID]:
-			return nil, refuse(ErrTargets, fmt.Sprintf("%s is named twice.", targets[i].label()), "Name every machine once.")
+			return nil, refuse(ErrTargets, fmt.Sprintf("%s is named twice.", targets[i].label()), "Name each once.")
 		}
 		seen[t.ID] = true
 	}
@@ -165,7 +189,7 @@ func (t Target) label() string {
 // open stores the drafted request unless something that lives beside it forbids.
 func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r Request, by actor) (Opened, error) {
 	eligible, err := p.Eligible(ctx, s.groups, r.Rule, r.Requester)
-	if len(eligible) == 0 {
+	if len(eligible) == 0 && !r.Rule.Alone {
 		no := refuse(ErrNobody, fmt.Sprintf("Nobody besides you could approve this now: %s.", needs(r.Rule)),
 			"Ask an administrator to add approvers in mdebot.yaml, or use the Defender portal.")
 		if err != nil {
@@ -202,7 +226,13 @@ func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r R
 			return err
 		}
 		out.Request = fresh
-		return s.store(ctx, tx, action, fresh, by)
+		if err := s.store(ctx, tx, action, fresh, by); err != nil || !fresh.Rule.Alone {
+			return err
+		}
+		// Nobody else is needed: it is approved by its own opening.
+		return s.changeIn(ctx, tx, fresh.Tenant, fresh.ID, func(e *edit) error {
+			return e.approve(ctx, e.decide(nil), p.ExecuteWithin())
+		})
 	})
 	switch {
 	case err != nil:
@@ -210,7 +240,16 @@ func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r R
 	case no != nil:
 		return Opened{}, no
 	}
-	out.Shortfall = s.shortfall(ctx, p, out.Request, eligible)
+	if out.Request.Rule.Alone {
+		out.Request, err = s.Request(ctx, r.Tenant, out.Request.ID)
+		return out, err
+	}
+	if r.Rule.Alone { // a limit asks for somebody after all
+		if out.Eligible, err = p.Eligible(ctx, s.groups, out.Request.Rule, r.Requester); err != nil {
+			s.logger.WarnContext(ctx, "approvers not listed in full", slog.String("approval_id", out.Request.ID), slog.Any("error", err))
+		}
+	}
+	out.Shortfall = s.shortfall(ctx, p, out.Request, out.Eligible)
 	return out, nil
 }
 
@@ -317,7 +356,7 @@ func (s *Service) freeze(ctx context.Context, tx durable.Tx, p *policy.Policy, a
 		return Request{}, err
 	}
 	now := s.now()
-	if !action.local() {
+	if !action.Local() {
 		if r.Rule, err = s.limited(ctx, tx, p.Limits(), action, r, now); err != nil {
 			return Request{}, err
 		}
@@ -356,7 +395,7 @@ func (s *Service) limited(ctx context.Context, tx durable.Tx, limits policy.Limi
 		return policy.Applied{}, err
 	}
 	for _, other := range recent {
-		if a := s.actions[other.Action]; a.local() || a.Undo != action.Undo {
+		if a := s.actions[other.Action]; a.Local() || a.Undo != action.Undo || a.Alone(other.Params) != action.Alone(r.Params) {
 			continue
 		}
 		n := 0
@@ -409,6 +448,9 @@ func (s *Service) shortfall(ctx context.Context, p *policy.Policy, r Request, el
 
 // needs says what a rule asks for.
 func needs(rule policy.Applied) string {
+	if rule.Alone {
+		return "it needs nobody else"
+	}
 	if len(rule.Each) == 0 {
 		return "it needs " + peopleFrom(max(rule.Approvers, len(rule.Groups())), rule.Groups())
 	}

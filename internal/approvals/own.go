@@ -11,13 +11,13 @@ import (
 )
 
 // Own reports whether a machine action is one that this service handed out: its
-// ID is recorded, or request, which its comment names, has sent the action kind
-// to that target and knows no ID of it yet. What a comment says is not believed
+// ID is recorded, or request, which its comment names, has sent an action of which
+// such come to that target and knows no ID of it yet. What a comment says is not believed
 // alone, because whoever has the credential can write it.
-func (s *Service) Own(ctx context.Context, id tenant.ID, machineAction, request, kind, target string) (bool, error) {
+func (s *Service) Own(ctx context.Context, id tenant.ID, machineAction, request string, starts func(kind string) bool, target string) (bool, error) {
 	var one int64
 	err := s.db.Read().QueryRow(ctx, `SELECT 1 FROM request_targets
-		WHERE tenant = $1 AND machine_action = $2 AND machine_action <> '' LIMIT 1`, string(id), machineAction).Scan(&one)
+		WHERE tenant = $1 AND machine_action = $2 AND machine_action <> '' AND kind = 'machine' LIMIT 1`, string(id), machineAction).Scan(&one)
 	switch {
 	case err == nil:
 		return true, nil
@@ -28,7 +28,7 @@ func (s *Service) Own(ctx context.Context, id tenant.ID, machineAction, request,
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	return err == nil && r.Action == kind && slices.ContainsFunc(r.Targets, func(t Target) bool {
+	return err == nil && starts(r.Action) && slices.ContainsFunc(r.Targets, func(t Target) bool {
 		return t.ID == target && t.MachineAction == "" && !t.IntentAt.IsZero()
 	}), err
 }

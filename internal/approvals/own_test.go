@@ -18,7 +18,7 @@ func TestOwn_believesNoCommentAlone(t *testing.T) {
 	}
 	own := func(action, request, kind, target string) bool {
 		t.Helper()
-		got, err := w.Own(t.Context(), approvalstest.Tenant, action, request, kind, target)
+		got, err := w.Own(t.Context(), approvalstest.Tenant, action, request, func(k string) bool { return k == kind }, target)
 		if err != nil {
 			t.Fatalf("Own() = %v", err)
 		}
@@ -49,7 +49,7 @@ func TestOwn_believesNoCommentAlone(t *testing.T) {
 	if own("action-2", r.ID, approvals.Isolate, "ws-1") {
 		t.Error("a second action with the marker of a request that has its own counts as own")
 	}
-	if got, err := w.Own(t.Context(), "another tenant", "action-1", r.ID, approvals.Isolate, "ws-1"); err != nil || got {
+	if got, err := w.Own(t.Context(), "another tenant", "action-1", r.ID, func(string) bool { return true }, "ws-1"); err != nil || got {
 		t.Errorf("in another tenant Own() = %v, %v", got, err)
 	}
 }

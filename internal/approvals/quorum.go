@@ -32,6 +32,8 @@ type Decision struct {
 	MissingGroups []string
 	Denied        *Vote // the denial that ends it
 	Expired       bool
+
+	alone bool // the rule asks for nobody else
 }
 
 // RejectedVote is a vote that does not count.
@@ -42,7 +44,7 @@ type RejectedVote struct {
 
 // Approved reports whether the quorum is complete.
 func (d Decision) Approved() bool {
-	return d.Denied == nil && !d.Expired && len(d.Counted) > 0 && d.Missing == 0
+	return d.Denied == nil && !d.Expired && d.Missing == 0 && (len(d.Counted) > 0 || d.alone)
 }
 
 // Evaluate decides r under rule from its votes alone: no clock, store or network
@@ -55,6 +57,7 @@ func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) E
 	d := Decision{
 		Needed:  max(rule.Approvers, len(rule.Groups())),
 		Expired: r.State == Pending && !now.Before(r.Expires),
+		alone:   rule.Alone && rule.Approvers == 0,
 	}
 	seen := make(map[identity.PersonID]bool)
 	var represented [][]string

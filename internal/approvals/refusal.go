@@ -9,6 +9,7 @@ var (
 	ErrTargets       = errors.New("targets not acceptable")
 	ErrReason        = errors.New("reason missing or too long")
 	ErrNotAllowed    = errors.New("role missing") // to ask
+	ErrUnsupported   = errors.New("not for the machine's system")
 	ErrProtected     = errors.New("target is protected")
 	ErrBusy          = errors.New("another request covers the target")
 	ErrTooManyOpen   = errors.New("too many open requests")

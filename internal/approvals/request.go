@@ -42,15 +42,19 @@ type TargetKind string
 
 // The target kinds.
 const (
-	TargetMachine       TargetKind = "machine"
-	TargetFile          TargetKind = "file"
-	TargetIndicator     TargetKind = "indicator"
+	TargetMachine   TargetKind = "machine"
+	TargetIndicator TargetKind = "indicator"
+	// TargetMachineAction is one of Defender's machine actions: the target of a
+	// cancellation. Rules ask about its machine.
 	TargetMachineAction TargetKind = "machine-action"
 	// TargetRequest is another request: the target of a settlement.
 	TargetRequest TargetKind = "request"
 	// TargetTenant is the whole tenant: the target of an unfreeze.
 	TargetTenant TargetKind = "tenant"
 )
+
+// onMachine reports whether there is a machine that rules can ask about.
+func (k TargetKind) onMachine() bool { return k == TargetMachine || k == TargetMachineAction }
 
 // Request is a proposed action that waits for votes. Everything that voters see
 // and that is executed is frozen when it is opened and covered by Digest.

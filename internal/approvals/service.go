@@ -109,7 +109,7 @@ func (s *Service) AskAgain(ctx context.Context, id tenant.ID, request string) (P
 		return Prefill{}, err
 	}
 	switch {
-	case s.actions[r.Action].local():
+	case s.actions[r.Action].Local():
 		return Prefill{}, refuse(ErrNotRepeatable, "This is not asked again from here.", fmt.Sprintf("Type %s again.", r.Action)).about(r)
 	case r.State != Expired && r.State != Void && r.State != Failed:
 		return Prefill{}, refuse(ErrNotRepeatable, fmt.Sprintf("Request #%d is %s.", r.Number, r.State),

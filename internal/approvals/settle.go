@@ -105,7 +105,7 @@ func (s *Service) unclearTarget(unclear Request, named string) (Target, *Refusal
 func (s *Service) Apply(ctx context.Context, ref Ref, facts Facts) error {
 	_, err := s.judged(ctx, ref, facts, func(e *edit, d Decision) error {
 		a := s.actions[e.r.Action]
-		if !a.local() {
+		if !a.Local() {
 			return fmt.Errorf("%s is not carried out here", e.r.Action)
 		}
 		return a.apply(ctx, e, ref, d)

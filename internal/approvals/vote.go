@@ -152,6 +152,11 @@ func (e *edit) vote(ctx context.Context, v Vote, rights map[identity.PersonID]En
 	if !d.Approved() {
 		return nil
 	}
+	return e.approve(ctx, d, within)
+}
+
+// approve plans the execution of every target.
+func (e *edit) approve(ctx context.Context, d Decision, within time.Duration) error {
 	e.change = ChangeApproved
 	e.r.DecidedAt, e.r.ExecuteBy = e.at, e.at.Add(within)
 	for _, t := range e.r.Targets {

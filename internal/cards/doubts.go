@@ -1,64 +1,36 @@
 package cards
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 )
 
-// doubt is why an action may not take effect on a machine, or not soon.
-type doubt struct{ short, long string }
-
-// doubtsOf is what the facts of a target say against its action. They inform:
-// Defender decides, and nothing is refused for them.
-func doubtsOf(r approvals.Request, t approvals.Target) []doubt {
+// doubtsOf is what the facts of a target say against its action: by its system, as
+// the registry knows it, and by what the sensor reports. They inform: Defender
+// decides.
+func doubtsOf(r approvals.Request, t approvals.Target) []approvals.Doubt {
 	f, ok := factsOf(t)
-	if !ok || t.Kind != approvals.TargetMachine || registry[r.Action].Permission == "" {
+	if !ok || t.Kind != approvals.TargetMachine || registry[r.Action].Local() {
 		return nil
 	}
-	var all []doubt
-	if r.Action == approvals.Isolate {
-		all = append(all, systemDoubts(f.OS, r.Params["scope"])...)
-	}
+	all := registry[r.Action].Doubts(r.Params, f.OS)
 	if f.LastSeen.IsZero() || f.ReadAt.Sub(f.LastSeen) > offlineAfter {
-		all = append(all, doubt{"offline", "It is probably offline; Defender waits up to three days for it."})
+		all = append(all, approvals.Doubt{Short: "offline", Long: "It is probably offline; Defender waits up to three days for it."})
 	}
 	return append(all, sensorDoubts(f.Health)...)
 }
 
-// Systems that Defender's documentation of isolation leaves out, and those for
-// which it lists only the full one. Unknown names raise no doubt.
-var (
-	neverIsolated = []string{
-		"ios", "android", "other", "windowsxp", "windowsvista", "windows7", "windows8", "windows81", "windows8.1",
-		"windowsserver2003", "windowsserver2008", "windowsserver2008r2", "windowsserver2012",
-	}
-	linuxes = []string{"ubuntu", "debian", "redhat", "rhel", "centos", "suse", "sles", "oracle", "fedora", "amazon", "rocky", "alma", "mariner", "linux"}
-)
-
-func systemDoubts(os, scope string) []doubt {
-	os = strings.ToLower(os)
-	linux := slices.ContainsFunc(linuxes, func(name string) bool { return strings.HasPrefix(os, name) })
-	switch {
-	case slices.Contains(neverIsolated, os):
-		return []doubt{{"OS without isolation", "Defender does not list its OS for isolation, and will probably refuse."}}
-	case linux && scope == "selective":
-		return []doubt{{"no selective isolation on Linux", "Defender does not list Linux for selective isolation, and will probably refuse. Full isolation works there."}}
-	}
-	return nil
-}
-
 // sensorDoubts reads Defender's health states.
-func sensorDoubts(health string) []doubt {
+func sensorDoubts(health string) []approvals.Doubt {
 	switch health {
 	case "Inactive":
-		return []doubt{{"sensor inactive", "Its Defender sensor is inactive: it has not reported for days."}}
+		return []approvals.Doubt{{Short: "sensor inactive", Long: "Its Defender sensor is inactive: it has not reported for days."}}
 	case "ImpairedCommunication":
-		return []doubt{{"sensor impaired", "Its Defender sensor is impaired: it may not get the order."}}
+		return []approvals.Doubt{{Short: "sensor impaired", Long: "Its Defender sensor is impaired: it may not get the order."}}
 	case "NoSensorData", "NoSensorDataImpairedCommunication":
-		return []doubt{{"no sensor data", "Its Defender sensor sends no data: it may not get the order."}}
+		return []approvals.Doubt{{Short: "no sensor data", Long: "Its Defender sensor sends no data: it may not get the order."}}
 	}
 	return nil
 }
@@ -70,9 +42,9 @@ func Doubts(r approvals.Request, t approvals.Target) chat.Text {
 	few := len(r.Targets) <= fewTargets
 	for _, d := range doubtsOf(r, t) {
 		if few {
-			words = append(words, d.long)
+			words = append(words, d.Long)
 		} else {
-			words = append(words, d.short)
+			words = append(words, d.Short)
 		}
 	}
 	switch {

@@ -42,7 +42,7 @@ func Request(v RequestView) chat.Message {
 // frozenFacts says first that nothing runs, as long as the request is open and
 // meant by it.
 func frozenFacts(v RequestView) []chat.Fact {
-	if !v.Freeze.On() || v.Request.State.Resolved() || registry[v.Request.Action].Permission == "" {
+	if !v.Freeze.On() || v.Request.State.Resolved() || registry[v.Request.Action].Local() {
 		return nil
 	}
 	return []chat.Fact{{Label: "Frozen", Value: chat.Join(
@@ -298,7 +298,7 @@ func requestButtons(r approvals.Request) []chat.Button {
 	case approvals.Approved:
 		return deny
 	case approvals.Expired, approvals.Void, approvals.Failed:
-		if registry[r.Action].Permission == "" {
+		if registry[r.Action].Local() {
 			return nil // asked again by its command
 		}
 		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value, OpensForm: true}}

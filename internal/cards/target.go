@@ -190,7 +190,6 @@ func targetHeading(r approvals.Request, t approvals.Target) string {
 func targetNoun(k approvals.TargetKind) string {
 	return map[approvals.TargetKind]string{
 		approvals.TargetMachine:       "Machine",
-		approvals.TargetFile:          "File",
 		approvals.TargetIndicator:     "Indicator",
 		approvals.TargetMachineAction: "Machine action",
 		approvals.TargetRequest:       "Request",

@@ -32,34 +32,17 @@ func comment(a approvals.Attempt) string {
 	for _, v := range a.Approvers {
 		approvers = append(approvers, clean(v.Name, maxName))
 	}
-	head := fmt.Sprintf("%s #%d asked by %s, approved by %s. Reason: ", marker(a.Request), a.Request.Number,
-		clean(a.Request.RequesterName, maxName), clip(strings.Join(approvers, ", "), maxNames))
+	decided := "approved by " + clip(strings.Join(approvers, ", "), maxNames)
+	if len(approvers) == 0 {
+		decided = "no second person needed"
+	}
+	head := fmt.Sprintf("%s #%d asked by %s, %s. Reason: ", marker(a.Request), a.Request.Number, clean(a.Request.RequesterName, maxName), decided)
 	return head + clean(a.Request.Reason, maxComment-width(head))
 }
 
 // hasMarker reports whether m was started for r.
 func hasMarker(m defender.MachineAction, r approvals.Request) bool {
 	return strings.HasPrefix(strings.TrimSpace(m.Comment), marker(r))
-}
-
-// withMarker finds r's own action of effect's type.
-func withMarker(actions []defender.MachineAction, r approvals.Request, effect effect) *defender.MachineAction {
-	for i := range actions {
-		if actions[i].Type == effect.starts && hasMarker(actions[i], r) {
-			return &actions[i]
-		}
-	}
-	return nil
-}
-
-// active finds an action that is under way.
-func active(actions []defender.MachineAction) *defender.MachineAction {
-	for i := range actions {
-		if !actions[i].Status.Final() {
-			return &actions[i]
-		}
-	}
-	return nil
 }
 
 // clean makes outside text one line without controls and without the brackets of

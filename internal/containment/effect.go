@@ -10,48 +10,55 @@ import (
 
 // effect is how one kind of action is carried out at Defender.
 type effect struct {
-	// starts is the type of machine action it leads to.
-	starts defender.MachineActionType
-	// send makes the POST.
-	send func(ctx context.Context, actor Actor, r approvals.Request, t approvals.Target, comment string) (defender.MachineAction, error)
-	// obstacle says why it is pointless or harmful on a machine in that state, or
-	// is empty.
-	obstacle func(defender.Isolation) string
+	course
+	// send makes the one call. Its answer says what was started, and with an error
+	// what is known of it for the record.
+	send func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (approvals.Started, error)
 }
+
+// course is how that which an effect brings about is judged beforehand, looked
+// for and followed to its end.
+type course interface {
+	// before reads the facts of the moment and says in facts.Problem what stands in
+	// the way. What the request has started already is returned instead.
+	before(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target, facts *approvals.Facts) (own *approvals.Started, err error)
+	// look searches for what the request has started, or else says in half a
+	// sentence what is under way in its place.
+	look(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (own *approvals.Started, other string, err error)
+	// follow reads where it stands.
+	follow(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (standing, error)
+	// starts reports whether machine actions of that type come from it.
+	starts(kind defender.MachineActionType) bool
+}
+
+// standing is where something that was started stands.
+type standing struct {
+	status string // in Defender's words
+	phase  phase
+	note   string // a sentence for people, or empty
+}
+
+type phase int
+
+const (
+	running phase = iota
+	succeeded
+	failed
+	lost // it is not what was started
+)
 
 var effects = map[string]effect{
 	approvals.Isolate: {
-		starts: defender.Isolate,
-		send: func(ctx context.Context, actor Actor, r approvals.Request, t approvals.Target, comment string) (defender.MachineAction, error) {
-			return actor.IsolateMachine(ctx, t.ID, defender.IsolateInput{Comment: comment, Type: isolationTypes[r.Params["scope"]]})
-		},
-		obstacle: func(i defender.Isolation) string {
-			switch i.State {
-			case defender.Isolated:
-				return "The machine is isolated already: " + describe(i.Action) + "."
-			case defender.Isolating, defender.Releasing:
-				return "Nothing was added, because " + describe(i.Action) + "."
-			case defender.NotIsolated:
-			}
-			return ""
-		},
+		course: onMachine{kind: defender.Isolate, beside: isolations, obstacle: isolating},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.IsolateMachine(ctx, a.Target.ID, defender.IsolateInput{Comment: comment, Type: isolationTypes[a.Request.Params["scope"]]})
+		}),
 	},
 	approvals.Release: {
-		starts: defender.Unisolate,
-		send: func(ctx context.Context, actor Actor, _ approvals.Request, t approvals.Target, comment string) (defender.MachineAction, error) {
-			return actor.ReleaseMachine(ctx, t.ID, comment)
-		},
-		obstacle: func(i defender.Isolation) string {
-			switch {
-			case i.State == defender.Isolating, i.State == defender.Releasing:
-				return "Nothing was added, because " + describe(i.Action) + "."
-			case i.State == defender.NotIsolated && i.Action.ID != "":
-				return "The machine is released already: " + describe(i.Action) + "."
-			}
-			// Without any action on record the machine may have been isolated longer
-			// ago than Defender's list reaches.
-			return ""
-		},
+		course: onMachine{kind: defender.Unisolate, beside: isolations, obstacle: releasing},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.ReleaseMachine(ctx, a.Target.ID, comment)
+		}),
 	},
 }
 

@@ -2,11 +2,8 @@ package containment
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -48,56 +45,6 @@ func (x *Runner) barred(ctx context.Context, r approvals.Request) (map[identity.
 		}
 	}
 	return barred, nil
-}
-
-// facts reads the machine and its isolation actions into facts, and says in
-// facts.Problem what has changed since people decided. An action that carries
-// the request's marker is returned instead of judged.
-func (x *Runner) facts(ctx context.Context, effect effect, r approvals.Request, t approvals.Target, facts *approvals.Facts) (sent *defender.MachineAction, err error) {
-	actions, err := x.actionsOf(ctx, t.ID)
-	if err != nil {
-		return nil, err
-	}
-	if sent := withMarker(actions, r, effect); sent != nil {
-		return sent, nil
-	}
-	m, err := x.reader.Machine(ctx, t.ID)
-	if errors.Is(err, defender.ErrNotFound) {
-		facts.Problem = "Defender no longer knows this machine."
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	isolation := defender.IsolationOf(actions)
-	facts.Machine = machineFacts(m)
-	facts.Problem = changed(r, t, m)
-	if facts.Problem == "" {
-		facts.Problem = effect.obstacle(isolation)
-	}
-	facts.Detail, err = json.Marshal(struct {
-		Machine   *policy.Machine         `json:"machine"`
-		LastSeen  time.Time               `json:"last_seen,omitzero"`
-		Isolation defender.IsolationState `json:"isolation"`
-	}{facts.Machine, m.LastSeen, isolation.State})
-	return nil, err
-}
-
-// actionsOf lists the isolations and releases of a machine, the newest first.
-func (x *Runner) actionsOf(ctx context.Context, machineID string) ([]defender.MachineAction, error) {
-	var actions []defender.MachineAction
-	for a, err := range x.reader.MachineActions(ctx, defender.ActionFilter{
-		MachineID: machineID, Types: []defender.MachineActionType{defender.Isolate, defender.Unisolate}, Limit: 100,
-	}) {
-		if err != nil {
-			return nil, err
-		}
-		// An answer that ignores the filter must not pass for this machine's.
-		if strings.EqualFold(a.MachineID, machineID) {
-			actions = append(actions, a)
-		}
-	}
-	return actions, nil
 }
 
 // changed says what makes the machine another one than people decided about.

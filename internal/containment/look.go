@@ -29,20 +29,23 @@ func (x *Runner) look(ctx context.Context, ref approvals.Ref, r approvals.Reques
 	last := since >= looks[len(looks)-1]
 	reading, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	actions, err := x.actionsOf(reading, t.ID)
+	effect, known := effects[r.Action]
+	if !known {
+		return fmt.Errorf("look for %s: this version does not know the action %q", ref, r.Action)
+	}
+	own, other, err := effect.look(reading, x, r, t)
 	if err != nil {
 		return x.blindLook(ctx, ref, err, last)
 	}
-	effect := effects[r.Action]
-	if own := withMarker(actions, r, effect); own != nil {
-		return x.approvals.Found(ctx, ref, started(*own, ""))
+	if own != nil {
+		return x.approvals.Found(ctx, ref, *own)
 	}
 	note := "Defender gave no clear answer, and its list does not show the action"
-	if other := active(actions); other != nil {
-		note += "; " + describe(*other) + ", and no other was added"
+	if other != "" {
+		note += "; " + other + ", and no other was added"
 	}
 	if last {
-		return x.approvals.Noted(ctx, ref, fmt.Sprintf("%s. Needs people: look at the machine in the Defender portal, then settle %d done or settle %d not-done.", note, r.Number, r.Number), true)
+		return x.approvals.Noted(ctx, ref, fmt.Sprintf("%s. Needs people: look in the Defender portal, then settle %d done or settle %d not-done.", note, r.Number, r.Number), true)
 	}
 	if err := x.approvals.Noted(ctx, ref, note+" yet.", false); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"time"
@@ -137,11 +136,11 @@ func (x *Runner) start(ctx context.Context, ref approvals.Ref, r approvals.Reque
 	facts := approvals.Facts{At: x.now()}
 	var err error
 	if facts.Barred, err = x.barred(reading, r); err == nil && known {
-		var sent *defender.MachineAction
-		sent, err = x.facts(reading, effect, r, t, &facts)
-		if err == nil && sent != nil {
+		var own *approvals.Started
+		own, err = effect.before(reading, x, r, t, &facts)
+		if err == nil && own != nil {
 			// A restored database, or an attempt whose answer was lost.
-			return x.approvals.Found(ctx, ref, started(*sent, ""))
+			return x.approvals.Found(ctx, ref, *own)
 		}
 	}
 	if err != nil {
@@ -192,32 +191,32 @@ func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) e
 		return x.approvals.Postponed(ctx, a, 0, "mdebot was too slow to send it in time; trying again.")
 	}
 	sending, cancel := context.WithTimeout(ctx, sendTimeout)
-	var got defender.MachineAction
+	var sent approvals.Started
 	err := failpoint.Around(failpoint.ActionCalled, func() (err error) {
-		got, err = effect.send(sending, x.actor, a.Request, a.Target, comment(a))
+		sent, err = effect.send(sending, x.actor, a, comment(a))
 		return err
 	})
 	cancel()
 	recording, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	if err == nil {
-		return x.approvals.Submitted(recording, a, started(got, elsewhere(a.Request, a.Target, got)))
+		return x.approvals.Submitted(recording, a, sent)
 	}
 	x.logger.WarnContext(ctx, "approved action was not accepted", slog.String("tenant_id", string(a.Request.Tenant)),
-		slog.String("approval_id", a.Request.ID), slog.String("machine_id", a.Target.ID),
+		slog.String("approval_id", a.Request.ID), slog.String("target", a.Target.ID),
 		slog.Int("attempt", a.Target.Attempts), slog.Any("error", err))
-	return x.refused(recording, effect, a, got, err)
+	return x.refused(recording, effect, a, sent.Detail, err)
 }
 
 // refused sorts an error of the POST: without effect for good, without effect
 // for now, or unclear. What is not known to be without effect is unclear.
-func (x *Runner) refused(ctx context.Context, effect effect, a approvals.Attempt, got defender.MachineAction, err error) error {
+func (x *Runner) refused(ctx context.Context, effect effect, a approvals.Attempt, detail json.RawMessage, err error) error {
 	var throttled *defender.ThrottledError
 	switch {
 	case errors.Is(err, defender.ErrUnclear):
-		return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail(got, err))
+		return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail)
 	case errors.Is(err, defender.ErrAlreadyActive):
-		return x.alreadyActive(ctx, effect, a, err)
+		return x.alreadyActive(ctx, effect, a, detail)
 	case errors.As(err, &throttled):
 		return x.approvals.Postponed(ctx, a, max(throttled.RetryAfter, time.Second), "Defender's quota is used up; waiting.")
 	case errors.Is(err, defender.ErrUnavailable):
@@ -226,57 +225,20 @@ func (x *Runner) refused(ctx context.Context, effect effect, a approvals.Attempt
 		return x.approvals.Postponed(ctx, a, sendAgain, "Defender refused the application's token; trying once more with a new one.")
 	case errors.Is(err, defender.ErrUnauthorized), errors.Is(err, defender.ErrForbidden),
 		errors.Is(err, defender.ErrNotFound), errors.Is(err, defender.ErrInvalid):
-		return x.approvals.Refused(ctx, a, words(err), detail(got, err))
+		return x.approvals.Refused(ctx, a, words(err), detail)
 	}
-	return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail(got, err))
+	return x.approvals.Unclear(ctx, a, "No clear answer from Defender; looking for what became of it.", detail)
 }
 
 // alreadyActive finds out whose action is in the way. An earlier attempt's own
 // is adopted, somebody else's is reported and no other is added.
-func (x *Runner) alreadyActive(ctx context.Context, effect effect, a approvals.Attempt, refusal error) error {
-	actions, err := x.actionsOf(ctx, a.Target.ID)
-	if err == nil {
-		if own := withMarker(actions, a.Request, effect); own != nil {
-			return x.approvals.Submitted(ctx, a, started(*own, ""))
-		}
-		if other := active(actions); other != nil {
-			return x.approvals.Refused(ctx, a, "Not sent: "+describe(*other)+".", detail(*other, refusal))
-		}
+func (x *Runner) alreadyActive(ctx context.Context, effect effect, a approvals.Attempt, detail json.RawMessage) error {
+	own, other, err := effect.look(ctx, x, a.Request, a.Target)
+	switch {
+	case err == nil && own != nil:
+		return x.approvals.Submitted(ctx, a, *own)
+	case err == nil && other != "":
+		return x.approvals.Refused(ctx, a, "Not sent: "+other+".", detail)
 	}
-	return x.approvals.Unclear(ctx, a, "Defender says that such an action is already active; looking for it.", detail(defender.MachineAction{}, refusal))
-}
-
-// elsewhere notes that Defender answered with an action that was there before
-// instead of starting one.
-func elsewhere(r approvals.Request, t approvals.Target, got defender.MachineAction) string {
-	if hasMarker(got, r) || got.Comment == "" && !got.Created.Before(t.IntentAt.Add(-clockSkew)) {
-		return ""
-	}
-	return "Defender started no other action, because " + describe(got) + "."
-}
-
-func started(m defender.MachineAction, note string) approvals.Started {
-	return approvals.Started{ID: m.ID, Status: string(m.Status), Created: m.Created, Note: note, Detail: detail(m, nil)}
-}
-
-// detail is what Defender said, for the audit record.
-func detail(m defender.MachineAction, err error) json.RawMessage {
-	d := struct {
-		ID        string    `json:"id,omitempty"`
-		Type      string    `json:"type,omitempty"`
-		Scope     string    `json:"scope,omitempty"`
-		Machine   string    `json:"machine,omitempty"`
-		Requestor string    `json:"requestor,omitempty"`
-		Comment   string    `json:"comment,omitempty"`
-		Created   time.Time `json:"created,omitzero"`
-		Error     string    `json:"error,omitempty"`
-	}{ID: m.ID, Type: string(m.Type), Scope: m.Scope, Machine: m.MachineID, Requestor: m.Requestor, Comment: m.Comment, Created: m.Created}
-	if err != nil {
-		d.Error = words(err)
-	}
-	text, err := json.Marshal(d)
-	if err != nil {
-		panic(fmt.Sprintf("containment: encode detail: %v", err)) // strings and a time always encode
-	}
-	return text
+	return x.approvals.Unclear(ctx, a, "Defender says that such an action is already active; looking for it.", detail)
 }

@@ -157,13 +157,10 @@ func (w *Watch) own(ctx context.Context, a defender.MachineAction) (bool, error)
 	if m := named.FindStringSubmatch(a.Comment); m != nil {
 		request = m[1]
 	}
-	kind := ""
-	for k, e := range effects {
-		if e.starts == a.Type {
-			kind = k
-		}
-	}
-	return w.Approvals.Own(ctx, w.Tenant, a.ID, request, kind, a.MachineID)
+	return w.Approvals.Own(ctx, w.Tenant, a.ID, request, func(kind string) bool {
+		e, known := effects[kind]
+		return known && e.starts(a.Type)
+	}, a.MachineID)
 }
 
 // raise records a foreign action and tells people, once.

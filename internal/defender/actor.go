@@ -19,6 +19,9 @@ type IsolationType string
 const (
 	FullIsolation      IsolationType = "Full"
 	SelectiveIsolation IsolationType = "Selective" // lets Outlook, Teams and configured programs through
+	// UnmanagedIsolation contains a device that is not onboarded: the onboarded ones
+	// around it refuse to talk to it.
+	UnmanagedIsolation IsolationType = "UnManagedDevice"
 )
 
 // IsolateInput is what an isolation says besides the machine.
@@ -92,11 +95,11 @@ func (a *Actor) Permissions(ctx context.Context) (Permissions, error) {
 // IsolateMachine cuts a machine off the network.
 func (a *Actor) IsolateMachine(ctx context.Context, machineID string, in IsolateInput) (MachineAction, error) {
 	const op = "isolate machine"
-	if in.Type != FullIsolation && in.Type != SelectiveIsolation {
-		return MachineAction{}, fmt.Errorf("%s: %w: the isolation type is Full or Selective", op, ErrInvalid)
+	if in.Type != FullIsolation && in.Type != SelectiveIsolation && in.Type != UnmanagedIsolation {
+		return MachineAction{}, fmt.Errorf("%s: %w: the isolation type is Full, Selective or UnManagedDevice", op, ErrInvalid)
 	}
 	return a.act(ctx, action{
-		op: op, machineID: machineID, verb: "isolate", kind: Isolate, scope: string(in.Type), comment: in.Comment,
+		op: op, machineID: machineID, verb: "isolate", kind: Isolate, permission: PermissionIsolate, scope: string(in.Type), comment: in.Comment,
 		body: isolateBody{Comment: in.Comment, IsolationType: string(in.Type)},
 	})
 }
@@ -104,8 +107,66 @@ func (a *Actor) IsolateMachine(ctx context.Context, machineID string, in Isolate
 // ReleaseMachine lets an isolated machine back on the network.
 func (a *Actor) ReleaseMachine(ctx context.Context, machineID, comment string) (MachineAction, error) {
 	return a.act(ctx, action{
-		op: "release machine", machineID: machineID, verb: "unisolate", kind: Unisolate, comment: comment,
+		op: "release machine", machineID: machineID, verb: "unisolate", kind: Unisolate, permission: PermissionIsolate, comment: comment,
 		body: commentBody{Comment: comment},
+	})
+}
+
+// RestrictMachine lets a machine run only programs that Microsoft has signed.
+func (a *Actor) RestrictMachine(ctx context.Context, machineID, comment string) (MachineAction, error) {
+	return a.act(ctx, action{
+		op: "restrict machine", machineID: machineID, verb: "restrictCodeExecution", kind: Restrict, permission: PermissionRestrict,
+		comment: comment, body: commentBody{Comment: comment},
+	})
+}
+
+// UnrestrictMachine lets a restricted machine run every program again.
+func (a *Actor) UnrestrictMachine(ctx context.Context, machineID, comment string) (MachineAction, error) {
+	return a.act(ctx, action{
+		op: "unrestrict machine", machineID: machineID, verb: "unrestrictCodeExecution", kind: Unrestrict, permission: PermissionRestrict,
+		comment: comment, body: commentBody{Comment: comment},
+	})
+}
+
+// ScanType is how thorough an antivirus scan is.
+type ScanType string
+
+// The scan types.
+const (
+	QuickScan ScanType = "Quick"
+	FullScan  ScanType = "Full"
+)
+
+// ScanMachine has a machine scanned by Defender Antivirus.
+func (a *Actor) ScanMachine(ctx context.Context, machineID string, scan ScanType, comment string) (MachineAction, error) {
+	const op = "scan machine"
+	if scan != QuickScan && scan != FullScan {
+		return MachineAction{}, fmt.Errorf("%s: %w: the scan type is Quick or Full", op, ErrInvalid)
+	}
+	return a.act(ctx, action{
+		op: op, machineID: machineID, verb: "runAntiVirusScan", kind: Scan, permission: PermissionScan, scope: string(scan),
+		comment: comment, body: scanBody{Comment: comment, ScanType: string(scan)},
+	})
+}
+
+// QuarantineFile stops a file on a machine and puts it into quarantine. Defender
+// takes its SHA-1 alone.
+func (a *Actor) QuarantineFile(ctx context.Context, machineID, sha1, comment string) (MachineAction, error) {
+	const op = "quarantine file"
+	if !sha1Pattern.MatchString(sha1) {
+		return MachineAction{}, fmt.Errorf("%s: %w: a SHA-1 has 40 hexadecimal digits", op, ErrInvalid)
+	}
+	return a.act(ctx, action{
+		op: op, machineID: machineID, verb: "StopAndQuarantineFile", kind: Quarantine, permission: PermissionQuarantine, file: sha1,
+		comment: comment, body: quarantineBody{Comment: comment, SHA1: sha1},
+	})
+}
+
+// CollectPackage has a machine collect an investigation package.
+func (a *Actor) CollectPackage(ctx context.Context, machineID, comment string) (MachineAction, error) {
+	return a.act(ctx, action{
+		op: "collect package", machineID: machineID, verb: "collectInvestigationPackage", kind: CollectPackage, permission: PermissionPackage,
+		comment: comment, body: commentBody{Comment: comment},
 	})
 }
 
@@ -115,6 +176,14 @@ type (
 		Comment       string `json:"Comment"`
 		IsolationType string `json:"IsolationType"`
 	}
+	scanBody struct {
+		Comment  string `json:"Comment"`
+		ScanType string `json:"ScanType"`
+	}
+	quarantineBody struct {
+		Comment string `json:"Comment"`
+		SHA1    string `json:"Sha1"`
+	}
 	commentBody struct {
 		Comment string `json:"Comment"`
 	}
@@ -123,7 +192,8 @@ type (
 type action struct {
 	op, machineID, verb string
 	kind                MachineActionType
-	scope               string
+	permission          string
+	scope, file         string
 	comment             string
 	body                any
 }
@@ -139,9 +209,9 @@ func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
 	if err != nil {
 		return MachineAction{}, fmt.Errorf("%s: %w", in.op, err)
 	}
-	if !token.claims.has(PermissionIsolate) {
+	if !token.claims.has(in.permission) {
 		a.tokens.age(token)
-		return MachineAction{}, missingPermission(in.op, PermissionIsolate)
+		return MachineAction{}, missingPermission(in.op, in.permission)
 	}
 	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: "/api/machines/" + in.machineID + "/" + in.verb, body: in.body}
 	req, err := c.request(ctx, a.client.base)
@@ -231,6 +301,7 @@ func (in action) check(got MachineAction) error {
 		{name: "machine ID", want: in.machineID, got: got.MachineID},
 		{name: "type", want: string(in.kind), got: string(got.Type)},
 		{name: "scope", want: in.scope, got: got.Scope, optional: got.Scope == "" || in.scope == ""},
+		{name: "file", want: in.file, got: got.File, optional: got.File == "" || in.file == ""},
 	} {
 		if !f.optional && (f.got == "" || !strings.EqualFold(f.want, f.got)) {
 			return &MismatchError{Op: in.op, Field: f.name, Want: f.want, Got: f.got, kind: ErrUnclear}

@@ -202,7 +202,7 @@ func TestActor_inputs(t *testing.T) {
 		{"no comment", testMachine, IsolateInput{Type: FullIsolation, Comment: " "}},
 		{"a comment beyond the limit", testMachine, IsolateInput{Type: FullIsolation, Comment: strings.Repeat("x", 1001)}},
 		{"no type", testMachine, IsolateInput{Comment: "x"}},
-		{"an unknown type", testMachine, IsolateInput{Comment: "x", Type: "UnManagedDevice"}},
+		{"an unknown type", testMachine, IsolateInput{Comment: "x", Type: "Partial"}},
 	}
 	for _, tt := range tests {
 		if _, err := a.IsolateMachine(t.Context(), tt.machine, tt.in); !errors.Is(err, ErrInvalid) {
@@ -305,5 +305,73 @@ func TestConfig_actingSecretReachesNoReader(t *testing.T) {
 	}
 	if text := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg); strings.Contains(text, "the acting secret") {
 		t.Errorf("the configuration prints its secret: %s", text)
+	}
+}
+
+// Every machine action goes to its own address with its own body, and needs a
+// permission of its own.
+func TestActor_machineActions(t *testing.T) {
+	t.Parallel()
+	const sha1 = "87662bc3d60e4200ceaf7aae249d1c343f4b83c9"
+	for name, tc := range map[string]struct {
+		verb, kind, scope, body, permission string
+		call                                func(context.Context, *Actor) (MachineAction, error)
+	}{
+		"restrict": {"restrictCodeExecution", "RestrictCodeExecution", "", `{"Comment":"why"}`, PermissionRestrict, func(ctx context.Context, a *Actor) (MachineAction, error) {
+			return a.RestrictMachine(ctx, testMachine, "why")
+		}},
+		"unrestrict": {"unrestrictCodeExecution", "UnrestrictCodeExecution", "", `{"Comment":"why"}`, PermissionRestrict, func(ctx context.Context, a *Actor) (MachineAction, error) {
+			return a.UnrestrictMachine(ctx, testMachine, "why")
+		}},
+		"scan": {"runAntiVirusScan", "RunAntiVirusScan", "Full", `{"Comment":"why","ScanType":"Full"}`, PermissionScan, func(ctx context.Context, a *Actor) (MachineAction, error) {
+			return a.ScanMachine(ctx, testMachine, FullScan, "why")
+		}},
+		"quarantine": {"StopAndQuarantineFile", "StopAndQuarantineFile", "", `{"Comment":"why","Sha1":"` + sha1 + `"}`, PermissionQuarantine, func(ctx context.Context, a *Actor) (MachineAction, error) {
+			return a.QuarantineFile(ctx, testMachine, sha1, "why")
+		}},
+		"package": {"collectInvestigationPackage", "CollectInvestigationPackage", "", `{"Comment":"why"}`, PermissionPackage, func(ctx context.Context, a *Actor) (MachineAction, error) {
+			return a.CollectPackage(ctx, testMachine, "why")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			f.grant(tc.permission)
+			f.mux.Handle("POST /api/machines/{id}/"+tc.verb, answer(http.StatusCreated, actionJSON(testMachine, tc.kind, tc.scope)))
+			c, _ := f.client(t)
+			got, err := tc.call(t.Context(), f.actor(t, c))
+			if err != nil || string(got.Type) != tc.kind {
+				t.Fatalf("%s = %+v, %v", name, got, err)
+			}
+			if got := string(f.seen()[0].Body); got != tc.body {
+				t.Errorf("body = %s, want %s", got, tc.body)
+			}
+			f.grant("Machine.ReadWrite.All")
+			c, _ = f.client(t)
+			_, err = tc.call(t.Context(), f.actor(t, c))
+			var api *APIError
+			if !errors.Is(err, ErrForbidden) || !errors.As(err, &api) || api.Permission != tc.permission {
+				t.Errorf("without %s: %v", tc.permission, err)
+			}
+			if n := len(f.seen()); n != 1 {
+				t.Errorf("%d calls, want no second one without the permission", n)
+			}
+		})
+	}
+}
+
+func TestActor_answerAboutAnotherFileIsUnclear(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.grant(PermissionQuarantine)
+	f.mux.Handle("POST /api/machines/{id}/StopAndQuarantineFile", answer(http.StatusCreated, `{"id":"`+testAction+`","type":"StopAndQuarantineFile",
+		"status":"Pending","machineId":"`+testMachine+`","relatedFileInfo":{"fileIdentifier":"AAAABBC3D60E4200CEAF7AAE249D1C343F4B83C9","fileIdentifierType":"Sha1"}}`))
+	c, _ := f.client(t)
+	got, err := f.actor(t, c).QuarantineFile(t.Context(), testMachine, "87662bc3d60e4200ceaf7aae249d1c343f4b83c9", "why")
+	if !errors.Is(err, ErrUnclear) || got.File != "aaaabbc3d60e4200ceaf7aae249d1c343f4b83c9" {
+		t.Errorf("QuarantineFile() = %+v, %v, want it unclear", got, err)
+	}
+	if _, err := f.actor(t, c).QuarantineFile(t.Context(), testMachine, strings.Repeat("a", 64), "why"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("with a SHA-256: %v, want ErrInvalid", err)
 	}
 }

@@ -120,6 +120,11 @@ func (f *fake) set(change func(*fake)) {
 	change(f)
 }
 
+// grant lets tokens of Defender from now on have these roles alone.
+func (f *fake) grant(roles ...string) {
+	f.set(func(f *fake) { f.roles[commercialAudience] = roles })
+}
+
 func (f *fake) config() Config {
 	return Config{
 		TenantID: testTenant, ClientID: testApp, ClientSecret: testSecret,

@@ -15,6 +15,10 @@ const (
 	PermissionMachineWrite      = "Machine.ReadWrite.All" // tags, and machines by user; never isolation
 	PermissionUserRead          = "User.Read.All"
 	PermissionIsolate           = "Machine.Isolate"
+	PermissionRestrict          = "Machine.RestrictExecution"
+	PermissionScan              = "Machine.Scan"
+	PermissionQuarantine        = "Machine.StopAndQuarantine"
+	PermissionPackage           = "Machine.CollectForensics"
 	PermissionFileRead          = "File.Read.All"
 	PermissionIPRead            = "Ip.Read.All"
 	PermissionURLRead           = "Url.Read.All" // and domains
@@ -93,7 +97,7 @@ type Permissions struct {
 
 // actions are the permissions that start something; they are asked of whoever
 // acts.
-var actions = []string{PermissionIsolate}
+var actions = []string{PermissionIsolate, PermissionRestrict, PermissionScan, PermissionQuarantine, PermissionPackage}
 
 // ActedBy is p where actions are started with what acting permits, or could not
 // be found out because of err.

@@ -162,10 +162,17 @@ type User struct {
 // MachineActionType is the kind of a machine action, as Defender names it.
 type MachineActionType string
 
-// Machine action types the bot starts or looks for.
+// Machine action types that Defender documents.
 const (
-	Isolate   MachineActionType = "Isolate"
-	Unisolate MachineActionType = "Unisolate"
+	Isolate        MachineActionType = "Isolate"
+	Unisolate      MachineActionType = "Unisolate"
+	Restrict       MachineActionType = "RestrictCodeExecution"
+	Unrestrict     MachineActionType = "UnrestrictCodeExecution"
+	Scan           MachineActionType = "RunAntiVirusScan"
+	Quarantine     MachineActionType = "StopAndQuarantineFile"
+	CollectPackage MachineActionType = "CollectInvestigationPackage"
+	Offboard       MachineActionType = "Offboard"
+	LiveResponse   MachineActionType = "LiveResponse"
 )
 
 // MachineActionStatus is where a machine action stands. Unknown values are not
@@ -210,6 +217,8 @@ type MachineAction struct {
 	CancelledBy   string
 	CancelComment string
 	HResult       int32 // shown as unsigned hex when not zero
+	// File is the hash of the file that it is about, in lower case, or "".
+	File string
 }
 
 // IsolationState is what machine actions say about a machine; Defender has no
@@ -236,10 +245,66 @@ type Isolation struct {
 // actions, in any order: the newest Succeeded decides, and a newer one that is
 // not final means that it is changing.
 func IsolationOf(actions []MachineAction) Isolation {
+	s := lastOf(actions, Isolate, Unisolate)
+	i := Isolation{State: NotIsolated, Since: s.since, Action: s.action}
+	switch {
+	case s.on && s.changing:
+		i.State, i.Scope = Isolating, s.action.Scope
+	case s.changing:
+		i.State = Releasing
+	case s.on:
+		i.State, i.Scope = Isolated, s.action.Scope
+	}
+	return i
+}
+
+// RestrictionState is what machine actions say about which programs a machine
+// runs. Like the isolation it is always "last known".
+type RestrictionState string
+
+// The restriction states.
+const (
+	NotRestricted RestrictionState = "not restricted"
+	Restricted    RestrictionState = "restricted"
+	Restricting   RestrictionState = "being restricted"
+	Unrestricting RestrictionState = "being unrestricted"
+)
+
+// Restriction is the last known restriction of a machine's programs and the action
+// that says so.
+type Restriction struct {
+	State  RestrictionState
+	Since  time.Time
+	Action MachineAction // zero when no action was ever seen
+}
+
+// RestrictionOf derives the restriction of one machine as [IsolationOf] does.
+func RestrictionOf(actions []MachineAction) Restriction {
+	s := lastOf(actions, Restrict, Unrestrict)
+	r := Restriction{State: NotRestricted, Since: s.since, Action: s.action}
+	switch {
+	case s.on && s.changing:
+		r.State = Restricting
+	case s.changing:
+		r.State = Unrestricting
+	case s.on:
+		r.State = Restricted
+	}
+	return r
+}
+
+// switched is where a pair of opposite actions has left a machine.
+type switched struct {
+	on, changing bool
+	since        time.Time
+	action       MachineAction
+}
+
+func lastOf(actions []MachineAction, on, off MachineActionType) switched {
 	var done, open *MachineAction
 	for i := range actions {
 		a := &actions[i]
-		if a.Type != Isolate && a.Type != Unisolate {
+		if a.Type != on && a.Type != off {
 			continue
 		}
 		switch {
@@ -254,20 +319,14 @@ func IsolationOf(actions []MachineAction) Isolation {
 		}
 	}
 	if open != nil && (done == nil || open.Created.After(done.Created)) {
-		if open.Type == Isolate {
-			return Isolation{State: Isolating, Scope: open.Scope, Since: open.Created, Action: *open}
-		}
-		return Isolation{State: Releasing, Since: open.Created, Action: *open}
+		return switched{on: open.Type == on, changing: true, since: open.Created, action: *open}
 	}
 	if done == nil {
-		return Isolation{State: NotIsolated}
+		return switched{}
 	}
 	since := done.Updated
 	if since.IsZero() {
 		since = done.Created
 	}
-	if done.Type == Isolate {
-		return Isolation{State: Isolated, Scope: done.Scope, Since: since, Action: *done}
-	}
-	return Isolation{State: NotIsolated, Since: since, Action: *done}
+	return switched{on: done.Type == on, since: since, action: *done}
 }

@@ -2,6 +2,7 @@ package defender
 
 import (
 	"cmp"
+	"strings"
 	"time"
 )
 
@@ -105,6 +106,11 @@ type wireAction struct {
 	CancelledBy   text    `json:"cancellationRequestor"`
 	CancelComment text    `json:"cancellationComment"`
 	HResult       integer `json:"errorHResult"`
+	File          record[wireRelatedFile] `json:"relatedFileInfo"`
+}
+
+type wireRelatedFile struct {
+	Identifier text `json:"fileIdentifier"`
 }
 
 func (c *core) machineAction(w wireAction) (string, MachineAction) {
@@ -114,13 +120,14 @@ func (c *core) machineAction(w wireAction) (string, MachineAction) {
 	}
 	return string(w.ID), MachineAction{
 		ID: string(w.ID), Tenant: c.tenant,
-		Type:      canonical(w.Type, Isolate, Unisolate),
+		Type:      canonical(w.Type, Isolate, Unisolate, Restrict, Unrestrict, Scan, Quarantine, CollectPackage, Offboard, LiveResponse),
 		Scope:     canonical(w.Scope, "Full", "Selective", "Quick"),
 		Requestor: string(w.Requestor), Comment: string(w.Comment), Source: string(w.Source),
 		Status:    canonical(w.Status, ActionPending, ActionInProgress, ActionSucceeded, ActionFailed, ActionTimeOut, ActionCancelled),
 		MachineID: string(w.MachineID), MachineName: string(w.MachineName),
 		Created: time.Time(w.Created), Updated: updated,
 		CancelledBy: string(w.CancelledBy), CancelComment: string(w.CancelComment),
+		File:    strings.ToLower(string(w.File.is.Identifier)),
 		HResult: int32(w.HResult), // 32 bits by definition; unsigned spellings wrap to the same code
 	}
 }

@@ -41,7 +41,8 @@ const (
 )
 
 // Decide says which rule governs an action on these machines, one entry for each
-// target: the first rule that matches a machine, and for several machines the
+// target. An action that needs nobody else by default is governed only by the
+// rules that ask about the action, and by none when none of them matches. Any other: the first rule that matches a machine, and for several machines the
 // strictest combination. A nil machine, or a rule that needs a fact that is
 // missing, gets the strictest rule of the file and counts as tier 0; so does an
 // empty list, because nothing is known about it.
@@ -74,7 +75,45 @@ func (p *Policy) DecideWithoutMachine(action Action) Applied {
 	return p.strictest().applied(whyNoMachine)
 }
 
+// alone is the answer for an action that needs nobody else, and about which no
+// rule says otherwise.
+var alone = Applied{
+	Name:  "no second person",
+	Text:  "no rule of mdebot.yaml asks for a second person for this action",
+	Alone: true,
+}
+
+// governing are the rules that can decide an action, in their order. Those about
+// machines alone were written for what needs a second person anyway.
+func (p *Policy) governing(action Action) []Rule {
+	if !action.Alone {
+		return p.rules
+	}
+	return slices.DeleteFunc(slices.Clone(p.rules), func(r Rule) bool { return !r.when.reads("action") })
+}
+
+func (p *Policy) decideAlone(action Action, m *Machine) Applied {
+	facts := facts{action: &action, machine: m}.activation()
+	for _, r := range p.governing(action) {
+		switch r.when.eval(facts) {
+		case not:
+		case matches:
+			a := r.applied("")
+			a.TierZero = a.TierZero || m == nil || m.tierZero()
+			return a
+		case unknown:
+			return p.closed(whyUnknown)
+		}
+	}
+	a := alone
+	a.TierZero = m == nil || m.tierZero()
+	return a
+}
+
 func (p *Policy) decide(action Action, m *Machine) Applied {
+	if action.Alone {
+		return p.decideAlone(action, m)
+	}
 	if m == nil {
 		return p.closed(whyUnknown)
 	}

@@ -370,3 +370,62 @@ approvals:
 		})
 	}
 }
+
+// An action that needs nobody else by default is decided only by rules that ask
+// about the action; a rule about machines was written for the others.
+func TestDecide_alone(t *testing.T) {
+	t.Parallel()
+	p := mustParse(t, somePeople+`
+approvals:
+  rules:
+    - { name: no scans of controllers alone, when: 'action.kind == "scan" && "tier0" in machine.tags', approvers: 2 }
+    - { name: full scans of servers, when: 'action.scope == "full" && machine.os.startsWith("WindowsServer")' }
+    - { name: servers, when: 'machine.os.startsWith("WindowsServer")', approvers: 2 }
+    - { name: rest }
+`)
+	scan := func(scope string) Action { return Action{Kind: "scan", Family: "scan", Scope: scope, Alone: true} }
+	for name, tc := range map[string]struct {
+		action   Action
+		machines []*Machine
+		want     Applied
+	}{
+		"workstation":                         {scan("quick"), []*Machine{aMachine()}, Applied{Name: "no second person", Alone: true}},
+		"rule about machines alone":           {scan("quick"), []*Machine{aMachine(running("WindowsServer2022"))}, Applied{Name: "no second person", Alone: true}},
+		"rule about the scope":                {scan("full"), []*Machine{aMachine(running("WindowsServer2022"))}, Applied{Name: "full scans of servers", Approvers: 1}},
+		"rule about the action and a machine": {scan("quick"), []*Machine{aMachine(tagged("tier0"))}, Applied{Name: "no scans of controllers alone", Approvers: 2, TierZero: true}},
+		"one of several":                      {scan("quick"), []*Machine{aMachine(), aMachine(tagged("tier0"))}, Applied{Name: "no second person + no scans of controllers alone", Approvers: 2, TierZero: true}},
+		"facts that such a rule needs are missing": {scan("quick"), []*Machine{nil}, Applied{
+			Name: "no scans of controllers alone", Approvers: 2, Why: whyUnknown, TierZero: true,
+		}},
+		"another action": {isolate, []*Machine{aMachine()}, Applied{Name: "rest", Approvers: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := p.Decide(tc.action, tc.machines)
+			got.Text = ""
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("Decide() (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What asks for somebody ends being alone, and being alone loosens nothing.
+func TestApplied_aloneEndsWithWhatRaisesIt(t *testing.T) {
+	t.Parallel()
+	if got := alone.Raised("a limit"); got.Alone || got.Approvers != 1 {
+		t.Errorf("Raised() = %+v, want one approver", got)
+	}
+	rule := Applied{Name: "rest", Approvers: 1, From: []string{"soc"}}
+	for _, got := range []Applied{Stricter(alone, rule), Stricter(rule, alone)} {
+		if got.Alone || got.Approvers != 1 || !cmp.Equal(got.From, rule.From) {
+			t.Errorf("Stricter() = %+v, want what the rule asks for", got)
+		}
+	}
+	if missing, groups := alone.Missing(nil); missing != 0 || groups != nil {
+		t.Errorf("Missing() = %d %v, want nobody", missing, groups)
+	}
+	if missing, _ := (Applied{}).Missing(nil); missing != 1 {
+		t.Errorf("an empty rule misses %d people, want 1", missing)
+	}
+}

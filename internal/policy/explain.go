@@ -104,7 +104,7 @@ func (p *Policy) refusal(q Question, x Explanation) (word, why string) {
 	if reason, yes := p.Protected(q.Action, q.Machine); yes {
 		return RefusedProtected, reason
 	}
-	if len(x.Approvers) == 0 {
+	if len(x.Approvers) == 0 && !x.Rule.Alone {
 		return RefusedNobody, "nobody could approve it: it needs " + need(x.Rule)
 	}
 	return "", ""
@@ -114,10 +114,10 @@ func (p *Policy) refusal(q Question, x Explanation) (word, why string) {
 func (p *Policy) trace(q Question) []RuleVerdict {
 	facts := facts{action: &q.Action, machine: q.Machine}.activation()
 	var all []RuleVerdict
-	for _, r := range p.rules {
+	for _, r := range p.governing(q.Action) {
 		v := RuleVerdict{Name: r.Name, Line: r.Line, When: r.When, Verdict: "does not match"}
 		verdict := r.when.eval(facts)
-		if q.Machine == nil {
+		if q.Machine == nil && !q.Action.Alone {
 			verdict = unknown // [Policy.Decide] does not look further either
 		}
 		switch verdict {

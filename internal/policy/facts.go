@@ -35,5 +35,7 @@ type Alert struct {
 type Action struct {
 	Kind   string `cel:"kind"`   // isolate, release, …
 	Family string `cel:"family"` // isolation, …
-	Scope  string `cel:"scope"`  // full, selective
+	Scope  string `cel:"scope"`  // full, selective, quick
+	// Alone: nobody else is needed unless a rule that asks about the action says so.
+	Alone bool `cel:"-"`
 }

@@ -19,7 +19,7 @@ var vocabulary = map[string][]string{
 	"machine.exposure": {"None", "Low", "Medium", "High"},
 	"machine.value":    {"Low", "Normal", "High"},
 	"machine.health":   {"Active", "Inactive", "ImpairedCommunication", "NoSensorData", "NoSensorDataImpairedCommunication", "Unknown"},
-	"action.scope":     {"", "full", "selective"},
+	"action.scope":     {"", "full", "selective", "quick"},
 }
 
 // comparison is a fact held against a literal text.
@@ -120,14 +120,14 @@ func textCanHide(e ast.Expr) bool {
 	return true
 }
 
-// readsMachine reports whether the condition depends on the machine at all.
-func (c condition) readsMachine() bool {
+// reads reports whether the condition asks about a subject, such as "machine".
+func (c condition) reads(subject string) bool {
 	if c.ast == nil {
 		return false
 	}
 	reads := false
 	ast.PreOrderVisit(c.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		reads = reads || e.Kind() == ast.IdentKind && e.AsIdent() == "machine"
+		reads = reads || e.Kind() == ast.IdentKind && e.AsIdent() == subject
 	}))
 	return reads
 }

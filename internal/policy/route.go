@@ -35,5 +35,5 @@ func (p *Policy) Routes(alert Alert, m *Machine) []Route {
 // RoutesReadMachine reports whether any route asks about the machine, so that
 // facts need not be fetched for routes that do not.
 func (p *Policy) RoutesReadMachine() bool {
-	return slices.ContainsFunc(p.routes, func(r Route) bool { return r.when.readsMachine() })
+	return slices.ContainsFunc(p.routes, func(r Route) bool { return r.when.reads("machine") })
 }

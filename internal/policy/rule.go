@@ -16,8 +16,12 @@ type Applied struct {
 	// Why says why this rule applies when its condition does not say it: facts
 	// that could not be read, or no rule that matched.
 	Why string `json:"why,omitempty"`
-	// Approvers is the number of people needed besides the requester, at least 1.
+	// Approvers is the number of people needed besides the requester: at least 1, and
+	// 0 only with Alone.
 	Approvers int `json:"approvers"`
+	// Alone marks an action for which no rule asks for anybody else. What raises it
+	// or is stricter ends that.
+	Alone bool `json:"alone,omitempty"`
 	// From names groups; an approver belongs to at least one, and with several
 	// every group must be represented, each by another person. Empty means holders
 	// of the role approver; beside groups, they are the group [RoleApprovers].
@@ -46,6 +50,9 @@ const RoleApprovers = "role:approver"
 // Groups are the groups to be represented: From, or the holders of the role
 // approver when it is empty.
 func (a Applied) Groups() []string {
+	if a.Alone {
+		return nil
+	}
 	if len(a.From) == 0 {
 		return []string{RoleApprovers}
 	}
@@ -55,6 +62,7 @@ func (a Applied) Groups() []string {
 // Raised is a with one more approver because limit was reached. However many
 // limits are over, there is one more approver (threat-model A-25).
 func (a Applied) Raised(limit string) Applied {
+	a.Alone = false
 	if a.OverLimit == "" {
 		a.Approvers++
 		a.Each = raised(a.Each, 1)
@@ -108,6 +116,7 @@ func Stricter(a, b Applied) Applied {
 		OverLimit: joinDistinct(a.OverLimit, b.OverLimit, ", "),
 		TierZero:  a.TierZero || b.TierZero,
 		Each:      distinct(append(a.demands(), b.demands()...)),
+		Alone:     a.Alone && b.Alone,
 	}
 	if len(a.From) > 0 || len(b.From) > 0 {
 		s.From = slices.Compact(slices.Sorted(slices.Values(append(a.Groups(), b.Groups()...))))
@@ -122,6 +131,9 @@ func Stricter(a, b Applied) Applied {
 
 // demands are what a asks for without the approver of a limit, rule by rule.
 func (a Applied) demands() []Demand {
+	if a.Alone {
+		return nil
+	}
 	if len(a.Each) == 0 {
 		return []Demand{{Approvers: a.withoutLimit(), From: slices.Sorted(slices.Values(a.Groups()))}}
 	}

@@ -118,6 +118,9 @@ func (p *Policy) directoryGroups(r Rule) []string {
 
 // need says in words what a asks for.
 func need(a Applied) string {
+	if a.Alone {
+		return "nobody besides the requester"
+	}
 	words := fmt.Sprintf("%s besides the requester, %s", count(a.Approvers), from(a.Groups()))
 	for i, d := range a.Each {
 		join := ", and "
