@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+	"github.com/mdebot/mdebot/internal/sandbox/estate"
 )
 
 func onBothPlatforms(t *testing.T, story func(t *testing.T, s *story, on side)) {
@@ -157,6 +159,48 @@ func TestStory_buttonsOfAnAlert(t *testing.T) {
 		}
 		on.fill(sandbox.Riley, f, map[string]string{"reason": "alert says it beacons", "scope": "full"})
 		s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-015", "waits for approval", "alert says it beacons")
+	})
+}
+
+func TestStory_alertIsWorkedOffFromItsCard(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		s.watching()
+		a := s.raise("ws-018", "High", "Worked off without typing")
+		card := s.sees(on, sandbox.Riley, on.soc(), a.Title, "High alert", "not isolated", "What happened", "When")
+		s.recorded()
+
+		f := on.open(sandbox.Riley, card, "Assign")
+		if !containsAll(f.text, []string{"Riley Chen", "Avery Stone", "Sam Okafor"}) || strings.Contains(f.text, sandbox.Noor.Name) {
+			t.Errorf("the form offers others than those who may work on alerts: %s", f.text)
+		}
+		on.fill(sandbox.Riley, f, map[string]string{"person": sandbox.TenantID + "/" + sandbox.Avery.Object})
+		s.sees(on, sandbox.Riley, on.soc(), a.Title, "assigned to Avery Stone")
+
+		f = on.open(sandbox.Avery, card, "Comment")
+		on.fill(sandbox.Avery, f, map[string]string{"comment": "looks like a test"})
+		s.sees(on, sandbox.Riley, on.soc(), a.Title, "looks like a test, by Avery Stone")
+
+		if err := s.world.Tenant.EditAlert(a.ID, func(a *estate.Alert) { a.Severity = "Medium" }); err != nil {
+			t.Fatal(err)
+		}
+		s.later(16 * time.Second) // one poll
+		s.sees(on, sandbox.Riley, on.soc(), a.Title, "Medium alert")
+
+		f = on.open(sandbox.Avery, card, "Resolve")
+		if !containsAll(f.text, []string{"True positive: malware", "Expected: security test", "False positive: not malicious"}) {
+			t.Errorf("the form lacks Defender's determinations: %s", f.text)
+		}
+		on.fill(sandbox.Avery, f, map[string]string{"classification": "InformationalExpectedActivity/SecurityTesting", "comment": "red team"})
+		quiet := s.turns(on, sandbox.Riley, card, "Resolved: Medium alert", a.Title, "InformationalExpectedActivity", "SecurityTesting")
+		for _, gone := range []string{"Acknowledge", "Request isolation", "Show machine", "Evidence"} {
+			if strings.Contains(string(quiet.payload), gone) {
+				t.Errorf("the card of the resolved alert still has %q", gone)
+			}
+		}
+		got, _ := s.world.Tenant.Alert(a.ID)
+		if got.Determination == nil || *got.Determination != "SecurityTesting" || !strings.Contains(fmt.Sprint(got.Comments), "red team, by Avery Stone") {
+			t.Errorf("at Defender: %v, %v", got.Determination, got.Comments)
+		}
 	})
 }
 

@@ -217,6 +217,22 @@ func (s *story) ask(on side, who sandbox.Person, text string, words ...string) s
 	return s.told(on, who, on.soc(), words...)
 }
 
+// turns waits until the message m says all the words.
+func (s *story) turns(on side, who sandbox.Person, m seen, words ...string) seen {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%s waits for %q on a message", who.Name, words), func() string {
+		for _, now := range on.see(who, m.place) {
+			if now.id == m.id {
+				if m = now; containsAll(m.text, words) {
+					return ""
+				}
+			}
+		}
+		return "it says " + m.text
+	})
+	return m
+}
+
 // pressed clicks a button and waits until the one who clicked is told the words.
 func (s *story) pressed(on side, who sandbox.Person, m seen, label string, words ...string) {
 	s.Helper()

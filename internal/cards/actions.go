@@ -18,6 +18,8 @@ const (
 	// Values of these are alert IDs.
 	ActionAlertShow          = "alert.show"
 	ActionAlertAck           = "alert.ack"
+	ActionAlertAssign        = "alert.assign.form" // opens a form
+	ActionAlertAssignSubmit  = "alert.assign.submit"
 	ActionAlertResolve       = "alert.resolve.form" // opens a form
 	ActionAlertResolveSubmit = "alert.resolve.submit"
 	ActionAlertComment       = "alert.comment.form" // opens a form
@@ -55,6 +57,8 @@ const (
 	FieldReason         = "reason"
 	FieldMachine        = "machine"
 	FieldScope          = "scope"
+	FieldPerson         = "person"
+	FieldOther          = "other"
 	FieldClassification = "classification"
 	FieldComment        = "comment"
 )

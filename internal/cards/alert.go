@@ -2,27 +2,37 @@ package cards
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 )
 
-// evidenceShown is how many pieces of evidence a card lists; the rest is counted.
-const evidenceShown = 10
+// roomForStory is how much of Defender's description a card shows at once; the
+// whole of it is folded away.
+const roomForStory = 240
 
 // AlertView is what the card of one alert shows.
 type AlertView struct {
 	Alert defender.Alert
 	// Machine adds to what the alert says about its machine; nil when unknown.
 	Machine *defender.Machine
+	// Isolation is the machine's last known isolation; "" when nobody looked.
+	Isolation      defender.IsolationState
+	IsolationSince time.Time
 	// EvidenceUnread says why evidence is missing; "" when it was read or was not
 	// asked for.
 	EvidenceUnread string
-	// MayUpdate and MayIsolate say what the token permits: a button that must
-	// fail is not shown.
-	MayUpdate, MayIsolate bool
-	Portal                Portal
+	// Posted cards turn quiet when the alert is resolved.
+	Posted bool
+	// MayUpdate, MayIsolate and MayHunt say what the token permits: a button that
+	// must fail is not shown.
+	MayUpdate, MayIsolate, MayHunt bool
+	Portal                         Portal
 }
 
 // Alert is the card of one alert, as it is now.
@@ -36,14 +46,19 @@ func Alert(v AlertView) chat.Message {
 		Buttons: alertButtons(v),
 		Note:    chat.Join(chat.Plain("Alert "), chat.Code(a.ID)),
 	}
-	if a.Status == "Resolved" {
-		m.Tone = chat.Good
-	}
 	if a.IncidentID != 0 {
 		m.Note = chat.Join(m.Note, chat.Plain(fmt.Sprintf(" · incident %d", a.IncidentID)))
 	}
-	if a.Description != "" {
-		m.Sections = append(m.Sections, chat.Section{Heading: "What Defender says", Lines: []chat.Text{chat.Untrusted(a.Description)}, Folded: true})
+	if a.Status == "Resolved" {
+		m.Preview = chat.Join(chat.Plain("Resolved: "), m.Preview)
+		m.Title = sentence(chat.Plain("Resolved:"), m.Title)
+		m.Tone = chat.Good
+		if v.Posted {
+			return quiet(m, v)
+		}
+	}
+	if utf8.RuneCountInString(oneLine(a.Description)) > roomForStory {
+		m.Sections = append(m.Sections, chat.Section{Heading: "What Defender says", Lines: outsideLines(a.Description), Folded: true})
 	}
 	if s, ok := evidenceSection(v); ok {
 		m.Sections = append(m.Sections, s)
@@ -51,6 +66,16 @@ func Alert(v AlertView) chat.Message {
 	if s, ok := commentSection(a); ok {
 		m.Sections = append(m.Sections, s)
 	}
+	return m
+}
+
+// quiet is what stays of a posted card when nobody has to do anything about the
+// alert any more.
+func quiet(m chat.Message, v AlertView) chat.Message {
+	m.Facts = slices.DeleteFunc(m.Facts, func(f chat.Fact) bool {
+		return f.Label != "Status" && f.Label != "Machine" && f.Label != "User"
+	})
+	m.Buttons = openInDefender(alertURL(v.Portal, v.Alert.ID))
 	return m
 }
 
@@ -65,20 +90,21 @@ func alertPreview(a defender.Alert) chat.Text {
 func alertFacts(v AlertView) []chat.Fact {
 	a := v.Alert
 	facts := []chat.Fact{
-		{Label: "Severity", Value: severityWord(a.Severity)},
 		{Label: "Status", Value: alertStatus(a)},
 		{Label: "Machine", Value: alertMachine(v)},
+	}
+	if v.Isolation != "" {
+		facts = append(facts, chat.Fact{Label: "Isolation", Value: isolationLine(v.Isolation, v.IsolationSince)})
 	}
 	if a.User != (defender.AccountName{}) {
 		facts = append(facts, chat.Fact{Label: "User", Value: chat.Untrusted(accountName(a.User))})
 	}
-	facts = append(facts,
-		chat.Fact{Label: "Category", Value: outside(a.Category)},
-		chat.Fact{Label: "Created", Value: when(a.Created)},
-		chat.Fact{Label: "Last event", Value: when(a.LastEvent)},
-	)
+	if a.Description != "" {
+		facts = append(facts, chat.Fact{Label: "What happened", Value: chat.Untrusted(within(oneLine(a.Description), roomForStory))})
+	}
+	facts = append(facts, chat.Fact{Label: "When", Value: alertTimes(a)}, chat.Fact{Label: "Category", Value: outside(a.Category)})
 	if len(a.Techniques) > 0 {
-		facts = append(facts, chat.Fact{Label: "Techniques", Value: list(a.Techniques)})
+		facts = append(facts, chat.Fact{Label: "Technique", Value: techniques(a.Techniques)})
 	}
 	if a.ThreatFamily != "" || a.ThreatName != "" {
 		threat := a.ThreatName
@@ -88,6 +114,51 @@ func alertFacts(v AlertView) []chat.Fact {
 		facts = append(facts, chat.Fact{Label: "Threat", Value: chat.Untrusted(threat)})
 	}
 	return append(facts, chat.Fact{Label: "Source", Value: outside(a.DetectionSource)})
+}
+
+// oneLine is s without its line breaks.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// outsideLines is outside text of several lines, as lines.
+func outsideLines(s string) []chat.Text {
+	var lines []chat.Text
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, chat.Untrusted(line))
+		}
+	}
+	return lines
+}
+
+// alertTimes is when it happened, and when Defender said so.
+func alertTimes(a defender.Alert) chat.Text {
+	first, last := a.FirstEvent, a.LastEvent
+	if first.IsZero() {
+		first = last
+	}
+	if first.IsZero() {
+		return chat.Join(chat.Plain("alert raised "), when(a.Created))
+	}
+	t := chat.At(first)
+	if !last.IsZero() && last.Sub(first) >= time.Minute {
+		t = chat.Join(t, chat.Plain(" to "), chat.At(last))
+	}
+	return chat.Join(t, chat.Plain(", alert raised "), when(a.Created))
+}
+
+var technique = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+
+// techniques lead to their descriptions at MITRE; what is not formed like one is
+// text from outside.
+func techniques(all []string) chat.Text {
+	parts := make([]chat.Text, len(all))
+	for i, id := range all {
+		parts[i] = chat.Untrusted(id)
+		if technique.MatchString(id) {
+			parts[i] = chat.Link(id, "https://attack.mitre.org/techniques/"+strings.ReplaceAll(id, ".", "/")+"/")
+		}
+	}
+	return separated(", ", parts)
 }
 
 // alertStatus is where the alert stands and with whom.
@@ -143,88 +214,6 @@ func accountName(a defender.AccountName) string {
 	return a.Domain + `\` + a.Name
 }
 
-func evidenceSection(v AlertView) (chat.Section, bool) {
-	s := chat.Section{Heading: "Evidence", Folded: true}
-	if v.EvidenceUnread != "" {
-		s.Lines = []chat.Text{chat.Join(chat.Plain("Evidence "), notRead(v.EvidenceUnread))}
-		return s, true
-	}
-	for i, e := range v.Alert.Evidence {
-		if i == evidenceShown {
-			s.Lines = append(s.Lines, chat.Plain(fmt.Sprintf("and %d more, in the Defender portal", len(v.Alert.Evidence)-i)))
-			break
-		}
-		s.Lines = append(s.Lines, evidenceLine(e))
-	}
-	return s, len(s.Lines) > 0
-}
-
-func evidenceLine(e defender.Evidence) chat.Text {
-	line := labelled("Other", outside(e.Type))
-	switch e.Type {
-	case "User":
-		name := accountName(e.Account)
-		if e.UserPrincipal != "" {
-			name = e.UserPrincipal
-		}
-		line = labelled("User", outside(name))
-	case "Process":
-		line = labelled("Process", dotted(code(e.FileName), optionalCode(e.CommandLine)))
-		if e.ParentFileName != "" {
-			line = dotted(line, sentence(chat.Plain("started by"), chat.Code(e.ParentFileName)))
-		}
-	case "File":
-		line = labelled("File", dotted(code(joinPath(e.FilePath, e.FileName)), optionalCode(fileHash(e))))
-	case "Ip":
-		line = labelled("IP address", code(e.IPAddress))
-	case "Url":
-		line = labelled("URL", code(Defang(e.URL)))
-	case "Registry":
-		line = labelled("Registry", code(strings.Trim(e.RegistryHive+`\`+e.RegistryKey, `\`)))
-	}
-	if e.Status != "" {
-		line = dotted(line, chat.Untrusted(e.Status))
-	}
-	return line
-}
-
-func optionalCode(s string) chat.Text {
-	if s == "" {
-		return nil
-	}
-	return chat.Code(s)
-}
-
-func joinPath(dir, name string) string {
-	switch {
-	case dir == "":
-		return name
-	case name == "" || strings.HasSuffix(dir, name):
-		return dir
-	case strings.Contains(dir, "/"):
-		return strings.TrimSuffix(dir, "/") + "/" + name
-	default:
-		return strings.TrimSuffix(dir, `\`) + `\` + name
-	}
-}
-
-func fileHash(e defender.Evidence) string {
-	if e.SHA1 != "" {
-		return "SHA-1 " + e.SHA1
-	}
-	if e.SHA256 != "" {
-		return "SHA-256 " + e.SHA256
-	}
-	return ""
-}
-
-// Defang makes an address unusable by accident: no chat client turns it into a
-// link (threat-model X-09).
-func Defang(url string) string {
-	url = strings.Replace(url, "http", "hxxp", 1)
-	return strings.ReplaceAll(url, ".", "[.]")
-}
-
 func commentSection(a defender.Alert) (chat.Section, bool) {
 	s := chat.Section{Heading: "Comments", Folded: true}
 	for _, c := range a.Comments {
@@ -238,9 +227,13 @@ func alertButtons(v AlertView) []chat.Button {
 	var buttons []chat.Button
 	if v.MayUpdate && a.Status != "Resolved" {
 		if a.Status != "InProgress" {
-			buttons = append(buttons, chat.Button{Label: "Acknowledge", Action: ActionAlertAck, Value: a.ID})
+			buttons = append(buttons, chat.Button{Label: "Acknowledge", Action: ActionAlertAck, Value: a.ID, Style: chat.StylePrimary})
 		}
-		buttons = append(buttons, chat.Button{Label: "Resolve", Action: ActionAlertResolve, Value: a.ID, OpensForm: true})
+		buttons = append(buttons,
+			chat.Button{Label: "Assign", Action: ActionAlertAssign, Value: a.ID, OpensForm: true},
+			chat.Button{Label: "Resolve", Action: ActionAlertResolve, Value: a.ID, OpensForm: true},
+			chat.Button{Label: "Comment", Action: ActionAlertComment, Value: a.ID, OpensForm: true},
+		)
 	}
 	if a.MachineID != "" {
 		buttons = append(buttons, chat.Button{Label: "Show machine", Action: ActionShowMachine, Value: a.MachineID})

@@ -40,12 +40,13 @@ func sampleAlert() defender.Alert {
 		Created: noon.Add(-time.Hour), LastEvent: noon.Add(-30 * time.Minute), MachineID: machineID, MachineName: "ws-042", MachineGroup: "Workstations",
 		Techniques: []string{"T1059.001"}, User: defender.AccountName{Name: "sam", Domain: "CORP"},
 		Evidence: []defender.Evidence{
-			{Type: "Process", FileName: "powershell.exe", CommandLine: "powershell -enc AAAA", ParentFileName: "winword.exe", Status: "Detected"},
+			{Type: "Process", FileName: "powershell.exe", ProcessID: 9144, CommandLine: "powershell -enc AAAA", ParentFileName: "WINWORD.EXE", ParentProcessID: 7012, SHA1: "bb", Status: "Detected"},
+			{Type: "Process", FileName: "winword.exe", ProcessID: 7012, CommandLine: "winword invoice.docm", ParentFileName: "outlook.exe", ParentProcessID: 4820},
 			{Type: "File", FileName: "a.dll", FilePath: `C:\Temp`, SHA1: "aa"},
 			{Type: "Url", URL: "https://evil.example/x"},
 			{Type: "Ip", IPAddress: "203.0.113.9"},
 			{Type: "User", UserPrincipal: "sam@corp.example"},
-			{Type: "Registry", RegistryHive: "HKLM", RegistryKey: `Software\Run`},
+			{Type: "Registry", RegistryHive: "HKLM", RegistryKey: `Software\Run`, RegistryValue: "evil.exe"},
 			{Type: "Mailbox"},
 		},
 		Comments: []defender.AlertComment{{Text: "looking", By: "riley", At: noon}},
@@ -210,6 +211,10 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	poor.Alert.Evidence, poor.Alert.MachineID, poor.Alert.MachineName, poor.Alert.IncidentID = nil, "", "", 0
 	resolved := av
 	resolved.Alert.Status, resolved.Alert.Classification, resolved.Alert.Determination, resolved.Alert.AssignedTo = "Resolved", "TruePositive", "Malware", "riley@corp.example"
+	posted := resolved
+	posted.Posted = true
+	cutOff := av
+	cutOff.Alert.Status, cutOff.Posted, cutOff.Isolation, cutOff.IsolationSince = "InProgress", true, defender.Isolated, noon
 	missing := sampleMachine()
 	missing.Users, missing.Alerts, missing.Actions = nil, nil, nil
 	missing.Unread = Unread{Users: "not permitted: User.Read.All", Alerts: "not permitted: Alert.Read.All", Actions: "unavailable"}
@@ -234,6 +239,8 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"alert":                  Alert(av),
 		"alert_little_known":     Alert(poor),
 		"alert_resolved":         Alert(resolved),
+		"alert_resolved_posted":  Alert(posted),
+		"alert_isolated":         Alert(cutOff),
 		"alert_list":             AlertList([]defender.Alert{sampleAlert()}, chat.Plain("of severity High"), true),
 		"alert_list_empty":       AlertList(nil, chat.Plain("since yesterday"), false),
 		"machine":                Machine(mv),

@@ -50,17 +50,29 @@ func AlertRaised(a defender.Alert) chat.Message {
 	}
 }
 
+// incidentMachines is how many machines the head of an incident's thread names.
+const incidentMachines = 5
+
 // WithIncident adds to the card that heads an incident's thread what the thread
-// holds.
-func WithIncident(m chat.Message, incident int64, others []defender.Alert) chat.Message {
+// holds, first of all facts. A head whose own alert is resolved stays loud while
+// others are open.
+func WithIncident(m chat.Message, head defender.Alert, others []defender.Alert) chat.Message {
 	if len(others) == 0 {
 		return m
 	}
-	open := len(openAlerts(others))
-	m.Facts = append(slices.Clone(m.Facts), chat.Fact{
-		Label: fmt.Sprintf("Incident %d", incident),
-		Value: chat.Plain(fmt.Sprintf("%s more in this thread, %d open: %s", plural(len(others), "alert", "alerts"), open, severityCounts(others))),
-	})
+	all := append([]defender.Alert{head}, others...)
+	open := openAlerts(all)
+	state := chat.Plain(fmt.Sprintf("%s, all resolved", plural(len(all), "alert", "alerts")))
+	if len(open) > 0 {
+		state = chat.Plain(fmt.Sprintf("%s, %d open: %s", plural(len(all), "alert", "alerts"), len(open), severityCounts(open)))
+	}
+	m.Facts = append([]chat.Fact{
+		{Label: fmt.Sprintf("Incident %d", head.IncidentID), Value: chat.Join(state, chat.Plain("; the others are in this thread"))},
+		{Label: "Its machines", Value: incidentMachineNames(all)},
+	}, m.Facts...)
+	if worst := worstOf(open); head.Status == "Resolved" && len(open) > 0 {
+		m.Tone = severityTone(worst)
+	}
 	return m
 }
 
@@ -75,6 +87,30 @@ func SetAside(alert, title string) chat.Message {
 	return Notice(chat.Danger, "An alert that could not be recorded",
 		chat.Join(outside(title), chat.Plain(" · "), chat.Untrusted(alert)),
 		chat.Plain("Look at it in the Defender portal. All others are posted; the details are in mdebot's log."))
+}
+
+func incidentMachineNames(alerts []defender.Alert) chat.Text {
+	var names []string
+	for _, a := range alerts {
+		if name := cmp.Or(a.MachineName, a.MachineID); name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	t := list(names[:min(len(names), incidentMachines)])
+	if more := len(names) - incidentMachines; more > 0 {
+		t = chat.Join(t, chat.Plain(" and "+plural(more, "more", "more")))
+	}
+	return t
+}
+
+func worstOf(alerts []defender.Alert) defender.Severity {
+	var worst defender.Severity
+	for _, a := range alerts {
+		if worst == "" || a.Severity.Rank() > worst.Rank() {
+			worst = a.Severity
+		}
+	}
+	return worst
 }
 
 // OpenAlerts sums up what was open when watching began.

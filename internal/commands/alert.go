@@ -57,17 +57,17 @@ func alertSpecs() []Spec {
 		update(Spec{
 			Name: "assign", Usage: "alert <id> assign <who>", Summary: "Assign an alert to somebody, or to you with \"me\".",
 			Examples: []string{"alert da637472900382838869_1364969609 assign riley@example.com"},
-			run:      (*Router).assign,
+			asks:     lacksWordsAfterAlert, form: (*Router).assignForm, run: (*Router).assign,
 		}),
 		update(Spec{
-			Name: "resolve", Usage: "alert <id> resolve <true-positive|false-positive|informational>", Summary: "Resolve an alert with a classification.",
-			Examples: []string{"alert da637472900382838869_1364969609 resolve false-positive"},
-			asks:     lacksClassification, form: (*Router).resolveForm, run: (*Router).resolve,
+			Name: "resolve", Usage: "alert <id> resolve <true-positive|false-positive|informational> [determination]", Summary: "Resolve an alert with a classification.",
+			Examples: []string{"alert da637472900382838869_1364969609 resolve false-positive", "alert da637472900382838869_1364969609 resolve true-positive malware"},
+			asks:     lacksWordsAfterAlert, form: (*Router).resolveForm, run: (*Router).resolve,
 		}),
 		update(Spec{
 			Name: "comment", Usage: "alert <id> comment <text>", Summary: "Add a comment to an alert.",
 			Examples: []string{"alert da637472900382838869_1364969609 comment looks like the backup job"},
-			run:      (*Router).comment,
+			asks:     lacksWordsAfterAlert, form: (*Router).commentForm, run: (*Router).comment,
 		}),
 	}
 }
@@ -272,33 +272,7 @@ func (r *Router) assign(ctx context.Context, c *call) (chat.Message, error) {
 	if strings.EqualFold(who, "me") {
 		who = c.who.name()
 	}
-	who = chat.Visible(who, maxAssignee)
-	return r.updateAlert(ctx, c, id, "Assigned to "+who, defender.AlertUpdate{AssignedTo: who})
-}
-
-// classifications are Defender's values by how people write them.
-var classifications = []struct{ word, value, label string }{
-	{"true-positive", "TruePositive", "True positive"},
-	{"false-positive", "FalsePositive", "False positive"},
-	{"informational", "InformationalExpectedActivity", "Informational, expected activity"},
-}
-
-func classificationOf(word string) (string, bool) {
-	plain := strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(word))
-	switch plain {
-	case "tp":
-		plain = "truepositive"
-	case "fp":
-		plain = "falsepositive"
-	case "info", "expected", "benign":
-		plain = "informational"
-	}
-	for _, k := range classifications {
-		if plain == strings.ReplaceAll(k.word, "-", "") || plain == strings.ToLower(k.value) {
-			return k.value, true
-		}
-	}
-	return "", false
+	return r.assignAlert(ctx, c, id, who)
 }
 
 func (r *Router) resolve(ctx context.Context, c *call) (chat.Message, error) {
@@ -306,48 +280,20 @@ func (r *Router) resolve(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
-	value, ok := classificationOf(c.words(rest))
-	if !ok {
-		return chat.Message{}, usageError(c, "Say how: true-positive, false-positive or informational.")
+	v, problem := verdictOf(c.words(rest))
+	if problem != "" {
+		return chat.Message{}, usageError(c, problem)
 	}
-	return r.resolveAlert(ctx, c, id, value, "")
+	return r.resolveAlert(ctx, c, id, v, "")
 }
 
 // resolveAlert resolves an alert, with a comment of the person or "".
-func (r *Router) resolveAlert(ctx context.Context, c *call, id, classification, comment string) (chat.Message, error) {
-	what := "Resolved as " + classification
+func (r *Router) resolveAlert(ctx context.Context, c *call, id string, v verdict, comment string) (chat.Message, error) {
+	what := "Resolved as " + v.String()
 	if comment != "" {
 		what += ": " + comment
 	}
-	return r.updateAlert(ctx, c, id, what, defender.AlertUpdate{Status: "Resolved", Classification: classification})
-}
-
-func lacksClassification(c *call) bool {
-	return len(c.args) == 0 || len(c.args) == 1 && alertID.MatchString(c.arg(0))
-}
-
-// resolveForm asks for the classification when it was not typed.
-func (r *Router) resolveForm(ctx context.Context, c *call) (*chat.Form, error) {
-	id, _, err := r.alertOf(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return resolveForm(id), nil
-}
-
-func resolveForm(alertID string) *chat.Form {
-	f := &chat.Form{
-		Action: cards.ActionAlertResolveSubmit, Value: alertID, Title: "Resolve alert", Submit: "Resolve",
-		Intro: chat.Join(chat.Plain("Alert "), chat.Code(alertID)),
-		Fields: []chat.Field{
-			{ID: cards.FieldClassification, Label: "Classification", Kind: chat.FieldSelect},
-			{ID: cards.FieldComment, Label: "Comment", Kind: chat.FieldArea, Optional: true, MaxLength: maxComment},
-		},
-	}
-	for _, k := range classifications {
-		f.Fields[0].Options = append(f.Fields[0].Options, chat.Option{Label: k.label, Value: k.value})
-	}
-	return f
+	return r.updateAlert(ctx, c, id, what, defender.AlertUpdate{Status: "Resolved", Classification: v.classification, Determination: v.determination})
 }
 
 func (r *Router) comment(ctx context.Context, c *call) (chat.Message, error) {
@@ -355,7 +301,10 @@ func (r *Router) comment(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
-	text := strings.TrimSpace(c.words(rest))
+	return r.commentAlert(ctx, c, id, strings.TrimSpace(c.words(rest)))
+}
+
+func (r *Router) commentAlert(ctx context.Context, c *call, id, text string) (chat.Message, error) {
 	if text == "" {
 		return chat.Message{}, usageError(c, "The comment is missing.")
 	}

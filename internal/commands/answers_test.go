@@ -95,10 +95,8 @@ func TestAlertUpdate_refusals(t *testing.T) {
 	if w.kinds() != "alert.updating alert.updated" || w.recorded[1].Outcome != "failed" || len(w.changed) != 0 {
 		t.Errorf("recorded %s, told of %v", w.kinds(), w.changed)
 	}
-	mustSay(t, "no words", w.says(t, riley, "comment "+alert1), "The comment is missing.")
 	mustSay(t, "too many words", w.says(t, riley, "comment "+alert1+" "+strings.Repeat("x", 801)), "Keep it to 800.")
 	mustSay(t, "no such class", w.says(t, riley, "resolve "+alert1+" meh"), "true-positive, false-positive")
-	mustSay(t, "nobody", w.says(t, riley, "assign "+alert1), "Assign it to whom?")
 	w.estate.alerts[0].Status, w.estate.alerts[0].AssignedTo = "InProgress", "avery"
 	mustSay(t, "taken", w.says(t, riley, "ack "+alert1), "in progress already, with avery")
 	w.estate.alerts[0].Status = "Resolved"
@@ -115,31 +113,91 @@ func TestAlertClicks(t *testing.T) {
 	m, _ = w.clicks(t, viewer, cards.ActionAlertShow, alert1)
 	mustSay(t, "a choice from the list", m, alert1)
 	_, resp := w.clicks(t, riley, cards.ActionAlertResolve, alert1)
-	if resp.Form == nil || len(resp.Form.Fields[0].Options) != 3 {
+	if resp.Form == nil || len(resp.Form.Fields[0].Options) != 14 {
 		t.Fatalf("form = %+v", resp.Form)
 	}
 	_, resp2 := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{})
 	if resp2.Errors[cards.FieldClassification] == "" {
 		t.Errorf("errors = %v", resp2.Errors)
 	}
-	w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldClassification: "FalsePositive", cards.FieldComment: "known tool"})
-	if a := w.estate.alerts[0]; a.Status != "Resolved" || !strings.Contains(a.Comments[1].Text, "known tool") {
+	w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldClassification: "FalsePositive/NotMalicious", cards.FieldComment: "known tool"})
+	if a := w.estate.alerts[0]; a.Status != "Resolved" || a.Determination != "NotMalicious" || !strings.Contains(a.Comments[1].Text, "known tool") {
 		t.Errorf("alert = %+v", a)
 	}
+	m, _ = w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldClassification: "FalsePositive/Malware"})
+	mustSay(t, "a choice that no form offers", m, "another version")
 	m, _ = w.clicks(t, riley, "no.such.action", "x")
 	mustSay(t, "an unknown button", m, "another version")
 }
 
-func TestResolve_withoutClassOpensAForm(t *testing.T) {
+func TestAlertForms_assignAndComment(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	inv := w.invocation(chat.Command, riley)
-	inv.Text = "alert " + alert1 + " resolve"
-	if _, resp := w.ask(t, inv); resp.Form == nil || resp.Form.Value != alert1 {
-		t.Errorf("form = %+v", resp.Form)
+	for name, action := range map[string]string{"Assign": cards.ActionAlertAssign, "Comment": cards.ActionAlertComment, "Resolve": cards.ActionAlertResolve} {
+		if m, resp := w.clicks(t, viewer, action, alert1); resp.Form != nil || !strings.Contains(textOf(m), "needs the role responder") {
+			t.Errorf("%s by a viewer: form %v, %s", name, resp.Form, textOf(m))
+		}
 	}
-	if _, resp := w.inThread(t, riley, Subject{Kind: SubjectAlert, ID: alert1}, "resolve"); resp.Form == nil {
-		t.Error("no form in the alert's thread")
+	_, resp := w.clicks(t, riley, cards.ActionAlertAssign, alert1)
+	if resp.Form == nil || resp.Form.Fields[0].Options[0].Detail != "Riley Chen" {
+		t.Fatalf("form = %+v", resp.Form)
+	}
+	for _, one := range []struct {
+		name   string
+		fields map[string]string
+		want   string
+	}{
+		{"me", map[string]string{cards.FieldPerson: "me"}, "Riley Chen"},
+		{"somebody typed", map[string]string{cards.FieldPerson: "me", cards.FieldOther: " kim@corp.example "}, "kim@corp.example"},
+	} {
+		w.submits(t, riley, resp.Form.Action, resp.Form.Value, one.fields)
+		if got := w.estate.alerts[0].AssignedTo; got != one.want {
+			t.Errorf("%s: assigned to %q, want %q", one.name, got, one.want)
+		}
+	}
+	m, _ := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldPerson: "t/nobody"})
+	mustSay(t, "nobody we know", m, "no longer in mdebot.yaml")
+
+	_, resp = w.clicks(t, riley, cards.ActionAlertComment, alert1)
+	if _, empty := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldComment: " "}); empty.Errors[cards.FieldComment] == "" {
+		t.Errorf("an empty comment is answered with %+v", empty)
+	}
+	w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldComment: "the backup job"})
+	if c := w.estate.alerts[0].Comments; !strings.Contains(c[len(c)-1].Text, "the backup job, by Riley Chen") {
+		t.Errorf("comments = %+v", c)
+	}
+}
+
+func TestVerdictOf(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]string{
+		"true-positive": "TruePositive", "TP malware": "TruePositive/Malware", "fp": "FalsePositive", "False Positive not malicious": "FalsePositive/NotMalicious",
+		"informational security-test": "InformationalExpectedActivity/SecurityTesting", "expected": "InformationalExpectedActivity",
+		"true-positive multi-stage-attack": "TruePositive/MultiStagedAttack", "true-positive other": "TruePositive/Other",
+	} {
+		if v, problem := verdictOf(typed); v.String() != want || problem != "" {
+			t.Errorf("verdictOf(%q) = %s, %q, want %s", typed, v, problem, want)
+		}
+	}
+	for typed, want := range map[string]string{"meh": "Say how", "": "Say how", "fp malware": "not-malicious, not-enough-data, other"} {
+		if _, problem := verdictOf(typed); !strings.Contains(problem, want) {
+			t.Errorf("verdictOf(%q) says %q, want %q", typed, problem, want)
+		}
+	}
+}
+
+func TestAlertUpdates_withoutTheirWordsOpenAForm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, command := range []string{"resolve", "assign", "comment"} {
+		inv := w.invocation(chat.Command, riley)
+		inv.Text = "alert " + alert1 + " " + command
+		if _, resp := w.ask(t, inv); resp.Form == nil || resp.Form.Value != alert1 {
+			t.Errorf("%s opens %+v", command, resp.Form)
+		}
+		if _, resp := w.inThread(t, riley, Subject{Kind: SubjectAlert, ID: alert1}, command); resp.Form == nil || resp.Form.Value != alert1 {
+			t.Errorf("%s in the alert's thread opens %+v", command, resp.Form)
+		}
 	}
 }
 

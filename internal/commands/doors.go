@@ -27,6 +27,10 @@ var doors = map[string]door{
 	cards.ActionAlertAck:           {spec: "ack", run: (*Router).clickAck},
 	cards.ActionAlertResolve:       {spec: "resolve", form: (*Router).clickResolve},
 	cards.ActionAlertResolveSubmit: {spec: "resolve", run: (*Router).submitResolve, required: []string{cards.FieldClassification}},
+	cards.ActionAlertAssign:        {spec: "assign", form: (*Router).clickAssign},
+	cards.ActionAlertAssignSubmit:  {spec: "assign", run: (*Router).submitAssign},
+	cards.ActionAlertComment:       {spec: "comment", form: (*Router).clickComment},
+	cards.ActionAlertCommentSubmit: {spec: "comment", run: (*Router).submitComment, required: []string{cards.FieldComment}},
 	cards.ActionShowMachine:        {spec: "machine"},
 	cards.ActionShowAction:         {spec: "action"},
 
@@ -77,14 +81,6 @@ func (r *Router) clickAlert(ctx context.Context, c *call) (chat.Message, error) 
 
 func (r *Router) clickAck(ctx context.Context, c *call) (chat.Message, error) {
 	return r.ackAlert(ctx, c, c.inv.Value)
-}
-
-func (r *Router) clickResolve(_ context.Context, c *call) (*chat.Form, error) {
-	return resolveForm(c.inv.Value), nil
-}
-
-func (r *Router) submitResolve(ctx context.Context, c *call) (chat.Message, error) {
-	return r.resolveAlert(ctx, c, c.inv.Value, c.inv.Fields[cards.FieldClassification], strings.TrimSpace(c.inv.Fields[cards.FieldComment]))
 }
 
 func (r *Router) clickContain(ctx context.Context, c *call) (*chat.Form, error) {

@@ -185,6 +185,9 @@ func (e *estate) UpdateAlert(_ context.Context, id string, u defender.AlertUpdat
 		if u.Status != "" {
 			a.Status = u.Status
 		}
+		if u.Determination != "" {
+			a.Determination = u.Determination
+		}
 		if u.AssignedTo != "" {
 			a.AssignedTo = u.AssignedTo
 		}

@@ -132,12 +132,19 @@ func (n *Notifier) drawAlert(ctx context.Context, c card) (drawing, error) {
 	if err != nil {
 		return drawing{}, err
 	}
-	v := cards.AlertView{Alert: a, Portal: n.portal(c.tenant)}
+	v := cards.AlertView{Alert: a, Posted: true, Portal: n.portal(c.tenant)}
 	if a.Evidence == nil {
 		v.EvidenceUnread = "not read yet"
 	}
 	if w := n.tenants[c.tenant]; w != nil {
 		v.MayUpdate, v.MayIsolate = w.MayUpdate(), w.MayIsolate()
+	}
+	isolation, known, err := n.isolation(ctx, c.tenant, a.MachineID)
+	if err != nil {
+		return drawing{}, err
+	}
+	if known {
+		v.Isolation, v.IsolationSince = isolation.State, isolation.Since
 	}
 	m := cards.Alert(v)
 	m.Mentions = n.alertMentions(a, c)
@@ -146,7 +153,7 @@ func (n *Notifier) drawAlert(ctx context.Context, c card) (drawing, error) {
 		if err != nil {
 			return drawing{}, err
 		}
-		m = cards.WithIncident(m, a.IncidentID, others)
+		m = cards.WithIncident(m, a, others)
 	}
 	high := a.Severity == defender.High
 	return drawing{message: m, broadcast: c.parent != "" && high}, nil

@@ -186,9 +186,12 @@ type fakeDefender struct {
 	mu       sync.Mutex
 	alerts   []defender.Alert
 	machines map[string]defender.Machine
+	actions  []defender.MachineAction
 	down     error
 	// hides keeps an alert out of a list, as one does that moves between pages.
 	hides func(defender.Alert) bool
+	// actionsDown fails the list of machine actions alone.
+	actionsDown error
 	// unreadable comes before the alerts of every list.
 	unreadable *defender.RecordError
 	asked      []defender.AlertFilter
@@ -260,6 +263,29 @@ func (f *fakeDefender) Machines(context.Context, defender.MachineFilter) iter.Se
 	return func(yield func(defender.Machine, error) bool) {
 		for _, m := range machines {
 			if !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (f *fakeDefender) MachineActions(_ context.Context, filter defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var actions []defender.MachineAction
+	for _, a := range f.actions {
+		if !a.Created.Before(filter.CreatedSince) {
+			actions = append(actions, a)
+		}
+	}
+	err := f.actionsDown
+	return func(yield func(defender.MachineAction, error) bool) {
+		if err != nil {
+			yield(defender.MachineAction{}, err)
+			return
+		}
+		for _, a := range actions {
+			if !yield(a, nil) {
 				return
 			}
 		}

@@ -196,7 +196,7 @@ func TestIncident_alertsShareAThread(t *testing.T) {
 	if got[0].thread != "" || got[1].thread == "" || got[2].thread != got[1].thread || got[3].thread != "" {
 		t.Errorf("threads = %q %q %q %q, want the second and third under the first", got[0].thread, got[1].thread, got[2].thread, got[3].thread)
 	}
-	if facts := fmt.Sprint(got[0].message.Facts); !strings.Contains(facts, "2 alerts more in this thread") {
+	if facts := fmt.Sprint(got[0].message.Facts); !strings.Contains(facts, "3 alerts, 3 open: 3 High; the others are in this thread") {
 		t.Errorf("head shows %s, want the count of its thread", facts)
 	}
 }

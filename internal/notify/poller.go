@@ -25,6 +25,7 @@ type AlertSource interface {
 	AlertsWithEvidence(ctx context.Context, ids []string) ([]defender.Alert, error)
 	Machine(ctx context.Context, id string) (defender.Machine, error)
 	Machines(ctx context.Context, f defender.MachineFilter) iter.Seq2[defender.Machine, error]
+	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
 }
 
 // pass is one way of looking at the alerts: how often, and how far back beyond
@@ -165,7 +166,7 @@ func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
 			break // the same fault would meet the next pass
 		}
 	}
-	errs = append(errs, n.watchBlindness(ctx, w))
+	errs = append(errs, n.watchBlindness(ctx, w), n.lookAtIsolations(ctx, w))
 	return errors.Join(errs...)
 }
 
@@ -191,6 +192,11 @@ func (n *Notifier) watchState(ctx context.Context, t tenantID) (watchState, erro
 				ON CONFLICT (tenant, pass) DO NOTHING`, string(t), p.name, n.now().UnixMicro()); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO pollers (tenant, pass, next_at, last_ok, lease_owner, lease_until, problem) VALUES ($1, $2, 0, 0, '', 0, '')
+			ON CONFLICT (tenant, pass) DO NOTHING`, string(t), isolationPass.name); err != nil {
+			return err
 		}
 		return tx.QueryRow(ctx, `SELECT began_at, settled_at FROM watches WHERE tenant = $1`, string(t)).Scan(&began, &settled)
 	})
@@ -384,7 +390,7 @@ func (n *Notifier) watchBlindness(ctx context.Context, w *watch) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		var lastOK, blindSince int64
 		var problem string
-		if err := tx.QueryRow(ctx, `SELECT MAX(last_ok), COALESCE(MAX(problem), '') FROM pollers WHERE tenant = $1`, string(w.Tenant)).Scan(&lastOK, &problem); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT MAX(last_ok), COALESCE(MAX(problem), '') FROM pollers WHERE tenant = $1 AND pass <> $2`, string(w.Tenant), isolationPass.name).Scan(&lastOK, &problem); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, `SELECT blind_since FROM watches WHERE tenant = $1`, string(w.Tenant)).Scan(&blindSince); err != nil {
@@ -460,7 +466,7 @@ func (n *Notifier) Health(ctx context.Context, t tenantID) (Health, error) {
 	var h Health
 	err := n.db.Read().QueryRow(ctx, `
 		SELECT COALESCE(MAX(p.last_ok), 0), COALESCE(MAX(p.problem), ''), COALESCE(MAX(w.blind_since), 0)
-		FROM pollers p JOIN watches w ON w.tenant = p.tenant WHERE p.tenant = $1`, string(t)).Scan(&lastOK, &h.Problem, &blindSince)
+		FROM pollers p JOIN watches w ON w.tenant = p.tenant WHERE p.tenant = $1 AND p.pass <> $2`, string(t), isolationPass.name).Scan(&lastOK, &h.Problem, &blindSince)
 	if errors.Is(err, durable.ErrNoRows) {
 		return Health{}, nil
 	}

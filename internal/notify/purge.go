@@ -33,6 +33,10 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 		for _, q := range []string{
 			`DELETE FROM cards WHERE tenant = $1 AND created_at < $2 AND wanted <= shown AND subject IN ('notice', 'storm', 'page', 'raised', 'paging')`,
 			`DELETE FROM pagings WHERE tenant = $1 AND ended_at <> 0 AND ended_at < $2`,
+			// The newest of each machine says what it is now, however old it is.
+			`DELETE FROM isolations WHERE tenant = $1 AND created_at < $2 AND EXISTS (
+				SELECT 1 FROM isolations n WHERE n.tenant = isolations.tenant AND n.machine = isolations.machine
+				AND n.status = 'Succeeded' AND n.created_at > isolations.created_at)`,
 			`DELETE FROM storms WHERE tenant = $1 AND ended_at <> 0 AND ended_at < $2`,
 			`DELETE FROM notices WHERE tenant = $1 AND created_at < $2
 				AND NOT EXISTS (SELECT 1 FROM cards c WHERE c.tenant = notices.tenant AND c.subject = 'notice' AND c.subject_id = notices.id)`,
