@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -53,6 +54,7 @@ type Bot struct {
 	standing *cache[identity.Principal, identity.Standing]
 	places   *cache[string, error]
 	directs  *cache[string, string]
+	flat     atomic.Bool // Slack refused blocks that collapse
 
 	queue chan func(context.Context)
 	later chan struct{} // one slot per piece of later work

@@ -106,6 +106,12 @@ func (c *limitCheck) block(b slack.Block) {
 		}
 	case *slack.TableBlock:
 		c.table(b)
+	case *slack.ContainerBlock:
+		c.object("container title", b.Title, 150)
+		c.count("blocks in a container", len(b.ChildBlocks.BlockSet), 10)
+		for _, child := range b.ChildBlocks.BlockSet {
+			c.block(child)
+		}
 	case *slack.InputBlock:
 		if !c.view {
 			c.fail("input in a message", 1)

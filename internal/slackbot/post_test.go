@@ -200,3 +200,32 @@ func TestStanding(t *testing.T) {
 		}
 	}
 }
+
+func TestPost_workspaceWithoutCollapsingBlocksGetsThemOpen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	folded := chat.Message{Title: chat.Plain("High alert"), Sections: []chat.Section{{Heading: "Evidence", Lines: []chat.Text{chat.Code("cmd.exe")}, Folded: true}}}
+	post := func() string {
+		t.Helper()
+		ref, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: folded})
+		if err != nil {
+			t.Fatalf("Post() = %v", err)
+		}
+		for _, m := range w.sim.Messages("C0SOC", "U0RILEY") {
+			if m.TS == ref.MessageID {
+				return string(m.Blocks)
+			}
+		}
+		t.Fatal("the message is not there")
+		return ""
+	}
+	if got := post(); !strings.Contains(got, `"is_collapsible":true`) || !strings.Contains(got, "Evidence") {
+		t.Errorf("the message is drawn as %s, want what is folded collapsed", got)
+	}
+	w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Kind: slacksim.FaultError, Code: "invalid_blocks"})
+	for range 2 { // the second one is not tried with them
+		if got := post(); strings.Contains(got, "container") || !strings.Contains(got, "Evidence") || !strings.Contains(got, "cmd.exe") {
+			t.Errorf("the message is drawn as %s, want the same in blocks that do not collapse", got)
+		}
+	}
+}

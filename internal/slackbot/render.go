@@ -74,13 +74,17 @@ var toneLooks = map[chat.Tone]struct{ colour, sign, word string }{
 	chat.Danger:  {"#a30200", "🔴", "Important"},
 }
 
-// render draws m. Its structure (blocks, elements, mentions, links, actions)
+// render draws m with folded sections collapsed. What Slack's clients learnt late
+// is left out of flat drawings: see [Bot.withFallback].
+func render(m chat.Message) drawn { return draw(m, false) }
+
+// draw draws m. Its structure (blocks, elements, mentions, links, actions)
 // depends on what mdebot put into m and never on outside text; outside text that
 // does not fit is cut with a mark. What cannot be kept within Slack's limits
 // comes as plain text.
-func render(m chat.Message) drawn {
+func draw(m chat.Message, flat bool) drawn {
 	d := drawn{text: previewText(m)}
-	r := &renderer{left: allowance(m)}
+	r := &renderer{left: allowance(m), flat: flat}
 
 	if title := plainSpans(m.Title); title != "" {
 		if look, ok := toneLooks[m.Tone]; ok {
@@ -200,6 +204,7 @@ type renderer struct {
 	left     int // characters
 	elements int
 	cut      bool
+	flat     bool // nothing collapses
 }
 
 // take shortens s to what is left of the allowance.
@@ -371,8 +376,9 @@ func more(n int, what string) string {
 }
 
 func (r *renderer) section(s chat.Section) slack.Block {
+	collapses := s.Folded && s.Heading != "" && !r.flat
 	var elements []slack.RichTextSectionElement
-	if s.Heading != "" {
+	if s.Heading != "" && !collapses {
 		elements = append(elements, own(r.take(words(s.Heading)), boldStyle))
 	}
 	for i, line := range s.Lines {
@@ -390,7 +396,14 @@ func (r *renderer) section(s chat.Section) slack.Block {
 	if len(elements) == 0 {
 		return nil
 	}
-	return slack.NewRichTextBlock("", slack.NewRichTextSection(elements...))
+	block := slack.NewRichTextBlock("", slack.NewRichTextSection(elements...))
+	if !collapses {
+		return block
+	}
+	fold := slack.NewContainerBlock(block)
+	fold.Title = plainObject(r.take(words(s.Heading)), maxTitle)
+	fold.IsCollapsible, fold.DefaultCollapsed = true, true
+	return fold
 }
 
 // table draws as many rows as Slack's limits allow for tables of this width,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/slack-go/slack"
 
@@ -77,12 +78,24 @@ func (b *Bot) postResponse(ctx context.Context, address string, body responseBod
 	return fmt.Errorf("%s: Slack answered status %d", op, resp.StatusCode)
 }
 
-// withFallback sends m drawn and, when Slack refuses the drawing, once more as
-// plain text.
+// withFallback sends m drawn and, when Slack refuses the drawing, once more
+// without what workspaces have learnt late, and then as plain text. A workspace
+// that takes a message only without it is not asked again until the next start.
 func (b *Bot) withFallback(m chat.Message, send func(drawn) error) error {
-	err := send(render(m))
+	flat := b.flat.Load()
+	err := send(draw(m, flat))
+	if errors.Is(err, chat.ErrTooBig) && !flat && folds(m) {
+		if err = send(draw(m, true)); err == nil {
+			b.flat.Store(true)
+		}
+	}
 	if errors.Is(err, chat.ErrTooBig) {
 		err = send(plain(m))
 	}
 	return err
+}
+
+// folds reports whether m draws anything that collapses.
+func folds(m chat.Message) bool {
+	return slices.ContainsFunc(m.Sections, func(s chat.Section) bool { return s.Folded && s.Heading != "" })
 }

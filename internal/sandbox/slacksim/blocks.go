@@ -160,8 +160,26 @@ func (c *checker) block(p string, b map[string]any) {
 		c.table(p, b)
 	case "input":
 		c.input(p, b)
+	case "container":
+		c.container(p, b)
 	default:
 		c.fault(p+"/type", fmt.Sprintf("unsupported type: %v", b["type"]))
+	}
+}
+
+// container checks a block that holds others and may be collapsed.
+func (c *checker) container(p string, b map[string]any) {
+	c.plain(p+"/title", b["title"], 150)
+	if b["default_collapsed"] == true && b["is_collapsible"] != true {
+		c.fault(p+"/default_collapsed", "requires is_collapsible")
+	}
+	children, _ := b["child_blocks"].([]any)
+	if len(children) < 1 || len(children) > 10 {
+		c.fault(p+"/child_blocks", "must have 1 to 10 items")
+	}
+	for i, child := range children {
+		block, _ := child.(map[string]any)
+		c.block(fmt.Sprintf("%s/child_blocks/%d", p, i), block)
 	}
 }
 

@@ -57,10 +57,18 @@ function drawBlock(block, on) {
       return richText(block, on.names);
     case 'table':
       return drawTable(block, on.names);
+    case 'container':
+      return drawContainer(block, on);
     case 'image':
       return el('figure', {}, remoteImage(block), block.title && el('figcaption', {}, block.title.text));
   }
   return unknown(block);
+}
+
+function drawContainer(block, on) {
+  const inside = blocks(block.child_blocks ?? [], on);
+  if (!block.is_collapsible) return el('div', { class: 'container' }, el('strong', {}, block.title?.text), inside);
+  return el('details', { class: 'container', open: !block.default_collapsed }, el('summary', {}, block.title?.text), inside);
 }
 
 function textObject(text, names) {
