@@ -204,7 +204,7 @@ func (s *story) names(on side, part string, degraded bool) {
 				return ""
 			}
 		}
-		return fmt.Sprint(len(all), " messages, the last: ", all[len(all)-1].text)
+		return fmt.Sprintf("among %d messages, the last: %v", len(all), all[max(0, len(all)-1):])
 	})
 }
 

@@ -76,8 +76,10 @@ func assignForm(r *Router, c *call, alert string) *chat.Form {
 		}
 	}
 	return alertForm(cards.ActionAlertAssignSubmit, alert, "Assign alert", "Assign", people,
-		chat.Field{ID: cards.FieldOther, Label: "Or somebody else", Kind: chat.FieldLine, Optional: true, MaxLength: maxAssignee,
-			Hint: "A name or address as Defender knows it; it goes before the choice above."},
+		chat.Field{
+			ID: cards.FieldOther, Label: "Or somebody else", Kind: chat.FieldLine, Optional: true, MaxLength: maxAssignee,
+			Hint: "A name or address as Defender knows it; it goes before the choice above.",
+		},
 	)
 }
 
@@ -85,8 +87,10 @@ const assignMe = "me"
 
 func commentForm(_ *Router, _ *call, alert string) *chat.Form {
 	return alertForm(cards.ActionAlertCommentSubmit, alert, "Comment on alert", "Comment",
-		chat.Field{ID: cards.FieldComment, Label: "Comment", Kind: chat.FieldArea, MaxLength: maxComment,
-			Hint: "Everyone who reads the alert in Defender sees it, with your name."},
+		chat.Field{
+			ID: cards.FieldComment, Label: "Comment", Kind: chat.FieldArea, MaxLength: maxComment,
+			Hint: "Everyone who reads the alert in Defender sees it, with your name.",
+		},
 	)
 }
 

@@ -91,21 +91,21 @@ func (w wireUser) user() (string, User) {
 }
 
 type wireAction struct {
-	ID            text    `json:"id"`
-	Type          text    `json:"type"`
-	Scope         text    `json:"scope"`
-	Requestor     text    `json:"requestor"`
-	Comment       text    `json:"requestorComment"`
-	Source        text    `json:"requestSource"`
-	Status        text    `json:"status"`
-	MachineID     text    `json:"machineId"`
-	MachineName   text    `json:"computerDnsName"`
-	Created       instant `json:"creationDateTimeUtc"`
-	Updated       instant `json:"lastUpdateDateTimeUtc"`
-	UpdatedInList instant `json:"lastUpdateTimeUtc"`
-	CancelledBy   text    `json:"cancellationRequestor"`
-	CancelComment text    `json:"cancellationComment"`
-	HResult       integer `json:"errorHResult"`
+	ID            text                    `json:"id"`
+	Type          text                    `json:"type"`
+	Scope         text                    `json:"scope"`
+	Requestor     text                    `json:"requestor"`
+	Comment       text                    `json:"requestorComment"`
+	Source        text                    `json:"requestSource"`
+	Status        text                    `json:"status"`
+	MachineID     text                    `json:"machineId"`
+	MachineName   text                    `json:"computerDnsName"`
+	Created       instant                 `json:"creationDateTimeUtc"`
+	Updated       instant                 `json:"lastUpdateDateTimeUtc"`
+	UpdatedInList instant                 `json:"lastUpdateTimeUtc"`
+	CancelledBy   text                    `json:"cancellationRequestor"`
+	CancelComment text                    `json:"cancellationComment"`
+	HResult       integer                 `json:"errorHResult"`
 	File          record[wireRelatedFile] `json:"relatedFileInfo"`
 }
 
