@@ -55,6 +55,7 @@ type App struct {
 	policy      *policy.Source
 	audit       *audit.Log
 	defender    *defender.Client
+	acting      interface{ Rotate(defender.Config) error } // the secret of what only containment has
 	approvals   *approvals.Service
 	containment *containment.Runner
 	misuse      *containment.Watch
@@ -63,6 +64,7 @@ type App struct {
 	slack       *slackbot.Bot
 	teams       *teamsbot.Bot
 	links       *links.Service
+	signIn      *links.SignIn // nil without
 	permissions *permissions
 	refusals    *refusals
 	people      *directory.Directory
@@ -161,6 +163,7 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
+	a.acting = actor
 	reading := defenderOf{Client: a.defender.For(defender.LaneInteractive)}
 	if a.cfg.Defender.ActsApart() {
 		reading.actor = actor
@@ -312,6 +315,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.retain(running) })
 	wg.Go(func() { a.warn(running) })
 	wg.Go(func() { a.keepRefusals(running) })
+	wg.Go(func() { (&rotation{app: a}).run(running) })
 	if err := a.announceStart(ctx); err != nil {
 		a.log.ErrorContext(ctx, "start not announced", "error", err)
 	}

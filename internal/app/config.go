@@ -47,7 +47,10 @@ type Config struct {
 	AuditKey     string `env:"MDEBOT_AUDIT_KEY"`
 	DataKey      string `env:"MDEBOT_DATA_KEY"`
 
-	secrets []string // the values of all secret settings, to be masked
+	environ []string          // where it was read from
+	given   map[string]string // every setting as it was given
+	secrets []string          // the values of all secret settings
+	masks   *masks            // hide them
 }
 
 // ConfigError joins every fault of the configuration. The process exits with
@@ -83,7 +86,8 @@ func LoadConfig(ctx context.Context, environ []string) (Config, error) {
 	if len(faults) > 0 {
 		return Config{}, &ConfigError{Faults: faults}
 	}
-	cfg.secrets = env.secrets()
+	cfg.environ, cfg.given, cfg.secrets = environ, env.values, env.secrets()
+	cfg.masks = newMasks(cfg.secrets)
 	return cfg, nil
 }
 
@@ -143,6 +147,12 @@ func (c Config) auditKey() (*audit.Key, error) {
 	}
 	return key, nil
 }
+
+// String keeps secrets out of %v and %s.
+func (c Config) String() string { return c.LogValue().String() }
+
+// GoString keeps secrets out of %#v.
+func (c Config) GoString() string { return "app.Config{" + c.String() + "}" }
 
 // LogValue lists what may be shown; a field added later is hidden until it is
 // added here (threat-model C-03).

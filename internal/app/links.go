@@ -32,7 +32,7 @@ func (a *App) newLinks(transport *http.Transport, people identity.People) (*link
 		if err != nil {
 			return nil, err
 		}
-		c.SignIn = signIn
+		c.SignIn, a.signIn = signIn, signIn
 	}
 	return links.New(c), nil
 }

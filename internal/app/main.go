@@ -38,7 +38,7 @@ type process struct {
 // Main runs the command line args and returns the exit code. environ has the
 // form of os.Environ. It returns when ctx ends and everything has stopped.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	secrets := secretsOf(environ)
+	secrets := newMasks(secretsOf(environ))
 	exact := stdout
 	stdout, stderr = newScrubber(stdout, secrets), newScrubber(stderr, secrets)
 	p := &process{environ: environ, stdout: stdout, exact: exact, stderr: stderr}
@@ -138,7 +138,7 @@ func serve(ctx context.Context, p *process) error {
 // newLogger writes JSON. cfg has been validated, so its level parses.
 func newLogger(cfg Config, w io.Writer) *slog.Logger {
 	level, _ := cfg.logLevel()
-	return slog.New(slog.NewJSONHandler(newScrubber(w, cfg.secrets), &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(newScrubber(w, cfg.masks), &slog.HandlerOptions{Level: level}))
 }
 
 func configCommand(p *process) *cobra.Command {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf16"
 
@@ -17,23 +19,48 @@ import (
 // direction of writing becomes visible (threat-model C-03, X-08). No part counts
 // on it.
 type scrubber struct {
-	to io.Writer
-	// mask replaces configured secrets.
-	mask *strings.Replacer
+	to   io.Writer
+	mask *masks // nil masks nothing by its value
 }
 
-func newScrubber(to io.Writer, secrets []string) scrubber {
-	// The longest first: a secret may begin with another one.
-	secrets = slices.Clone(secrets)
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
+func newScrubber(to io.Writer, m *masks) scrubber { return scrubber{to: to, mask: m} }
+
+// masks are the values to be hidden. They grow when secrets are replaced: the old
+// one may still be on its way into a log.
+type masks struct {
+	mu       sync.Mutex
+	values   []string
+	replacer atomic.Pointer[strings.Replacer]
+}
+
+func newMasks(secrets []string) *masks {
+	m := &masks{}
+	m.add(secrets)
+	return m
+}
+
+func (m *masks) add(secrets []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, s := range secrets {
-		if len(s) < 8 {
-			continue // would mask words
+		if len(s) >= 8 && !slices.Contains(m.values, s) { // a shorter one would mask words
+			m.values = append(m.values, s)
 		}
+	}
+	// The longest first: a secret may begin with another one.
+	slices.SortFunc(m.values, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range m.values {
 		pairs = append(pairs, s, "[secret]", quoted(s, true), "[secret]", quoted(s, false), "[secret]")
 	}
-	return scrubber{to: to, mask: strings.NewReplacer(pairs...)}
+	m.replacer.Store(strings.NewReplacer(pairs...))
+}
+
+func (m *masks) in(text string) string {
+	if m == nil {
+		return text
+	}
+	return m.replacer.Load().Replace(text)
 }
 
 // quoted is s as it stands inside a string of JSON.
@@ -47,7 +74,7 @@ func quoted(s string, html bool) string {
 
 // Write takes whole lines, as slog and fmt write them.
 func (s scrubber) Write(p []byte) (int, error) {
-	text := chat.WithoutSecrets(s.mask.Replace(string(p)))
+	text := chat.WithoutSecrets(s.mask.in(string(p)))
 	if i := strings.IndexFunc(text, moves); i >= 0 {
 		var b strings.Builder
 		for _, r := range text {

@@ -45,7 +45,7 @@ func TestScrubber_masksWhatIsConfiguredAndWhatLooksLikeIt(t *testing.T) {
 	t.Parallel()
 	secrets := []string{"hunter2-hunter2", "hunter2-hunter2-longer", `quo"ted\secret<>`, "short"}
 	var out bytes.Buffer
-	log := newLogger(Config{LogLevel: "info", secrets: secrets}, &out)
+	log := newLogger(Config{LogLevel: "info", masks: newMasks(secrets)}, &out)
 	for _, s := range secrets[:3] {
 		log.Error("call failed", "error", fmt.Errorf("get https://x/?secret=%s: refused", s), "token", s)
 	}

@@ -53,7 +53,7 @@ func Settings() []Setting {
 		{Name: "MDE_TOKEN_VERSION", Default: "v2", Meaning: "`v1` asks the token endpoint of earlier years, with `resource`."},
 		{Name: "MDE_SECRETS_FILE", Meaning: "JSON file with settings under their names in lower case, such as `mde_client_secret`."},
 		{Name: "SLACK_BOT_TOKEN", Meaning: "Bot token (`xoxb-…`). Set it to use Slack.", Secret: true},
-		{Name: "SLACK_SIGNING_SECRET", Meaning: "Signing secret, when Slack calls the bot over HTTP.", Secret: true},
+		{Name: "SLACK_SIGNING_SECRET", Meaning: "Signing secret, when Slack calls the bot over HTTP. While it is being replaced: `new,old@2026-08-01T00:00:00Z`, and the old one is good until then.", Secret: true},
 		{Name: "SLACK_APP_TOKEN", Meaning: "App-level token (`xapp-…`): Socket Mode, and no HTTP routes for Slack.", Secret: true},
 		{Name: "SLACK_API_URL", Default: "https://slack.com/api/", Meaning: "Slack Web API address; the hosts accepted in response addresses follow it."},
 		{Name: "TEAMS_APP_ID", Meaning: "Microsoft App ID of the bot. Set it to use Teams."},

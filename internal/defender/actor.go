@@ -81,6 +81,15 @@ func NewActor(cfg Config, client *Client) (*Actor, error) {
 	}, nil
 }
 
+// Rotate replaces the secret of the acting application, from the next token on.
+func (a *Actor) Rotate(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	a.tokens.rotate(cfg.ActionCredential())
+	return nil
+}
+
 // Permissions reads what the actor's token permits.
 func (a *Actor) Permissions(ctx context.Context) (Permissions, error) {
 	t, err := a.tokens.get(ctx)

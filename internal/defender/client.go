@@ -140,6 +140,18 @@ func (c *Client) For(lane Lane) *Client {
 	return &Client{core: c.core, lane: lane, fresh: c.fresh}
 }
 
+// Rotate replaces the secret of the reading application, from the next tokens on
+// (threat-model C-06).
+func (c *Client) Rotate(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	for _, t := range c.tokens {
+		t.rotate(cfg.Credential())
+	}
+	return nil
+}
+
 // Fresh returns a view whose reads are asked of Defender now, never answered
 // from memory nor merged with one that began earlier.
 func (c *Client) Fresh() *Client {

@@ -34,7 +34,7 @@ const (
 // tokens is the source for one (authority, tenant, client, audience). It keeps
 // one token, replaces it early, and asks Entra once for all who wait.
 type tokens struct {
-	credential entra.Credential
+	credential entra.Credential // under mu
 	target     entra.Target
 	core       *core
 	flight     singleflight.Group
@@ -136,6 +136,15 @@ func (s *tokens) logRefusal(ctx context.Context, err error) {
 	s.core.logger.WarnContext(ctx, "no token from Entra", attrs...)
 }
 
+// rotate asks for the next token with another credential, at once where the last
+// one was refused. The token in use goes on.
+func (s *tokens) rotate(c entra.Credential) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credential = c
+	s.failure, s.retryAt = nil, time.Time{}
+}
+
 // drop forgets a token that was refused, unless it has been replaced already.
 func (s *tokens) drop(refused token) {
 	s.mu.Lock()
@@ -159,7 +168,10 @@ func (s *tokens) age(refused token) {
 func (s *tokens) ask(ctx context.Context) (token, error) {
 	op := "get token for " + s.target.Audience
 	asked := s.core.now()
-	got, err := s.credential.Source(ctx, s.core.http, s.target).Token()
+	s.mu.Lock()
+	credential := s.credential
+	s.mu.Unlock()
+	got, err := credential.Source(ctx, s.core.http, s.target).Token()
 	if err != nil {
 		return token{}, tokenError(op, err)
 	}

@@ -155,6 +155,17 @@ func (s *SignIn) prepared(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 	}, s.provider, nil
 }
 
+// Rotate replaces the secret, from the next sign-in on (threat-model C-06).
+func (s *SignIn) Rotate(c SignInConfig) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.ClientSecret = c.ClientSecret
+	return nil
+}
+
 // begin is where to send a browser. verifier never leaves it; the nonce is derived
 // from it, so that a token for another browser does not fit.
 func (s *SignIn) begin(ctx context.Context, state, verifier string) (string, error) {

@@ -119,7 +119,7 @@ func (b *Bot) openForm(ctx context.Context, d delivery, f chat.Form) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := b.client.OpenViewContext(ctx, d.trigger, view); err != nil {
+	if _, err := b.client.Load().OpenViewContext(ctx, d.trigger, view); err != nil {
 		return refusal("open a form", err)
 	}
 	return nil
@@ -290,7 +290,7 @@ func (r *replier) inPlace(ctx context.Context, m chat.Message) error {
 		if r.at.thread != "" {
 			opts = append(opts, slack.MsgOptionTS(r.at.thread))
 		}
-		_, err := r.b.client.PostEphemeralContext(ctx, r.at.channel, r.at.user, opts...)
+		_, err := r.b.client.Load().PostEphemeralContext(ctx, r.at.channel, r.at.user, opts...)
 		return wrapRefusal("answer in the channel", err)
 	})
 }

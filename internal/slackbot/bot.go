@@ -43,7 +43,8 @@ type Bot struct {
 	now     func() time.Time
 
 	// client makes the calls; it repeats none of them.
-	client  *slack.Client
+	client  atomic.Pointer[slack.Client]
+	signing atomic.Pointer[[]signingSecret]
 	respond *http.Client // to response addresses
 	hosts   map[string]bool
 	dialer  *websocket.Dialer // of Socket Mode
@@ -58,6 +59,8 @@ type Bot struct {
 
 	queue chan func(context.Context)
 	later chan struct{} // one slot per piece of later work
+
+	rotated chan struct{} // tells Socket Mode of new secrets
 
 	intake  sync.RWMutex // held for writing to stop intake
 	stopped bool
@@ -99,21 +102,14 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	}
 	transport := guardedTransport{base: cfg.Around(cfg.Transport), now: cfg.Now}
 	httpClient := &http.Client{Transport: transport, Timeout: callWithin, CheckRedirect: refuseRedirect}
-	options := []slack.Option{slack.OptionHTTPClient(httpClient), slack.OptionAPIURL(api.String())}
-	if cfg.AppToken != "" {
-		options = append(options, slack.OptionAppLevelToken(cfg.AppToken))
-	}
-	client := slack.New(cfg.BotToken, options...)
-	return &Bot{
+	b := &Bot{
 		cfg:      cfg,
 		handler:  h,
 		logger:   logger.With(slog.String("platform", string(identity.Slack))),
 		now:      cfg.Now,
-		client:   client,
 		respond:  httpClient,
 		hosts:    responseHosts(api),
 		dialer:   websocketDialer(cfg.Transport),
-		self:     newSelf(client),
 		seen:     deliveries{now: cfg.Now},
 		refusals: rate.NewLimiter(1, 10),
 		standing: newCache[identity.Principal, identity.Standing](cfg.Now, 4*time.Minute),
@@ -121,7 +117,49 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		directs:  newCache[string, string](cfg.Now, time.Hour),
 		queue:    make(chan func(context.Context), maxQueued),
 		later:    make(chan struct{}, maxLater),
-	}, nil
+		rotated:  make(chan struct{}, 1),
+	}
+	b.self = newSelf(&b.client)
+	return b, b.use(cfg, api)
+}
+
+// use puts the secrets of cfg in force.
+func (b *Bot) use(cfg Config, api *url.URL) error {
+	signing, err := parseSigning(cfg.SigningSecret)
+	if err != nil {
+		return err
+	}
+	options := []slack.Option{slack.OptionHTTPClient(b.respond), slack.OptionAPIURL(api.String())}
+	if cfg.AppToken != "" {
+		options = append(options, slack.OptionAppLevelToken(cfg.AppToken))
+	}
+	b.client.Store(slack.New(cfg.BotToken, options...))
+	b.signing.Store(&signing)
+	return nil
+}
+
+// Rotate replaces the secrets while the bot works: tokens from the next call on,
+// signing secrets from the next request on. Socket Mode opens its connections anew
+// (threat-model S-05, C-06).
+func (b *Bot) Rotate(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	api, err := cfg.apiURL()
+	if err != nil {
+		return err
+	}
+	if (cfg.AppToken == "") != (b.cfg.AppToken == "") {
+		return errors.New("SLACK_APP_TOKEN: changing between Socket Mode and HTTP needs a restart")
+	}
+	if err := b.use(cfg, api); err != nil {
+		return err
+	}
+	select {
+	case b.rotated <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 // websocketDialer takes proxy and certificates from t. It works on a clone: t

@@ -59,7 +59,7 @@ func (c Config) Validate() error {
 		if err := checkSecret(c.AppToken, "xapp-"); err != nil {
 			fault("SLACK_APP_TOKEN %w; copy an app-level token with the scope connections:write from “Basic Information”", err)
 		}
-	} else if err := checkSecret(c.SigningSecret, ""); err != nil {
+	} else if err := checkSigning(c.SigningSecret); err != nil {
 		fault("SLACK_SIGNING_SECRET %w; copy it from “Basic Information”, or set SLACK_APP_TOKEN to use Socket Mode", err)
 	}
 	if c.AppToken != "" && c.SigningSecret != "" {
@@ -78,6 +78,14 @@ func (c Config) LogValue() slog.Value {
 		mode = "socket"
 	}
 	return slog.GroupValue(slog.String("mode", mode), slog.Bool("own_api_url", c.APIURL != ""))
+}
+
+func checkSigning(list string) error {
+	if list == "" {
+		return errors.New("is missing")
+	}
+	_, err := parseSigning(list)
+	return err
 }
 
 // checkSecret refuses what is no secret: nothing, blanks and the placeholders

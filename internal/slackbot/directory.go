@@ -25,7 +25,7 @@ func (b *Bot) Standing(ctx context.Context, p identity.Principal) (identity.Stan
 	if err != nil {
 		return identity.Unknown, err
 	}
-	user, err := b.client.GetUserInfoContext(ctx, p.Account)
+	user, err := b.client.Load().GetUserInfoContext(ctx, p.Account)
 	var refused slack.SlackErrorResponse
 	var standing identity.Standing
 	switch {

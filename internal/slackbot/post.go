@@ -71,7 +71,7 @@ func (b *Bot) send(ctx context.Context, channel, thread string, m chat.Message, 
 	}
 	var ref chat.Ref
 	err = b.withFallback(m, func(d drawn) error {
-		where, ts, err := b.client.PostMessageContext(ctx, channel, append(messageOptions(d), opts...)...)
+		where, ts, err := b.client.Load().PostMessageContext(ctx, channel, append(messageOptions(d), opts...)...)
 		switch {
 		case err != nil && unclear(err):
 			return fmt.Errorf("%w: %w", chat.ErrUnclear, refusal(op, err))
@@ -106,7 +106,7 @@ func messageOptions(d drawn) []slack.MsgOption {
 // Edit implements [chat.Poster].
 func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
 	return b.withFallback(m, func(d drawn) error {
-		_, ts, _, err := b.client.UpdateMessageContext(ctx, ref.Conversation.ID, ref.MessageID, messageOptions(d)...)
+		_, ts, _, err := b.client.Load().UpdateMessageContext(ctx, ref.Conversation.ID, ref.MessageID, messageOptions(d)...)
 		if err == nil && ts == "" {
 			return errors.New("edit a message: the answer names no message; is a proxy answering?")
 		}
@@ -153,12 +153,12 @@ func (b *Bot) Find(ctx context.Context, p chat.Post, since time.Time) (chat.Ref,
 func (b *Bot) page(ctx context.Context, channel, thread, oldest, cursor string) ([]slack.Message, string, error) {
 	const limit = 200
 	if thread != "" {
-		messages, _, next, err := b.client.GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
+		messages, _, next, err := b.client.Load().GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
 			ChannelID: channel, Timestamp: thread, Oldest: oldest, Cursor: cursor, Limit: limit, IncludeAllMetadata: true,
 		})
 		return messages, next, err
 	}
-	history, err := b.client.GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
+	history, err := b.client.Load().GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
 		ChannelID: channel, Oldest: oldest, Cursor: cursor, Limit: limit, IncludeAllMetadata: true,
 	})
 	if err != nil {
@@ -194,7 +194,7 @@ func (b *Bot) directChannel(ctx context.Context, user string) (string, error) {
 	if channel, ok := b.directs.get(user); ok {
 		return channel, nil
 	}
-	opened, _, _, err := b.client.OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}, ReturnIM: true})
+	opened, _, _, err := b.client.Load().OpenConversationContext(ctx, &slack.OpenConversationParameters{Users: []string{user}, ReturnIM: true})
 	if err != nil {
 		return "", refusal("open a direct chat", err)
 	}
@@ -215,7 +215,7 @@ func (b *Bot) checkPlace(ctx context.Context, channel string) error {
 	if err, ok := b.places.get(channel); ok {
 		return err
 	}
-	info, err := b.client.GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: channel})
+	info, err := b.client.Load().GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: channel})
 	if err != nil {
 		return refusal("look at a channel", err)
 	}
@@ -247,7 +247,7 @@ func (b *Bot) upload(ctx context.Context, channel, thread string, m chat.Message
 		if m.Picture != nil && i == 0 {
 			params.AltTxt = literal(m.Picture.Alt, 1_000)
 		}
-		if _, err := b.client.UploadFileContext(ctx, params); err != nil {
+		if _, err := b.client.Load().UploadFileContext(ctx, params); err != nil {
 			faults = append(faults, refusal("upload "+f.Name, err))
 		}
 	}

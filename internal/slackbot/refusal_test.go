@@ -377,3 +377,45 @@ func TestPayloadsWithUnknownBlocks_areNotLost(t *testing.T) {
 		t.Errorf("invocation = %+v, want the click", inv)
 	}
 }
+
+func TestSigningSecrets_endAndAreReplaced(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	const fresh, old = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	body := []byte("a=b")
+	for name, tc := range map[string]struct {
+		list    string
+		fresh   bool
+		old     bool
+		refused string
+	}{
+		"one":                    {list: fresh, fresh: true},
+		"two, before the end":    {list: fresh + "," + old + "@" + now.Add(time.Second).UTC().Format(time.RFC3339), fresh: true, old: true},
+		"two, at the end":        {list: fresh + "," + old + "@" + now.UTC().Format(time.RFC3339), fresh: true},
+		"both with an end":       {list: fresh + "@2001-01-01T00:00:00Z," + old + "@2001-01-01T00:00:00Z"},
+		"a second without end":   {list: fresh + "," + old, refused: "without an end"},
+		"an end that is no time": {list: fresh + "," + old + "@tomorrow", refused: "no time"},
+		"three":                  {list: fresh + "," + old + "@2100-01-01T00:00:00Z," + old + "@2100-01-01T00:00:00Z", refused: "more than two"},
+		"nothing before a comma": {list: "," + old + "@2100-01-01T00:00:00Z", refused: "missing"},
+		"nothing":                {refused: "missing"},
+	} {
+		cfg := Config{BotToken: testBotToken, SigningSecret: tc.list}
+		err := cfg.Validate()
+		if (err != nil) != (tc.refused != "") || err != nil && (!strings.Contains(err.Error(), tc.refused) || strings.Contains(err.Error(), old)) {
+			t.Errorf("%s: Validate() = %v, want %q", name, err, tc.refused)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		secrets, err := parseSigning(tc.list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for secret, want := range map[string]bool{fresh: tc.fresh, old: tc.old, "somebody else's": false} {
+			if got := verifyAny(slacksim.Sign(secret, now, body), body, secrets, now) == nil; got != want {
+				t.Errorf("%s: a request signed with %.4s… is taken: %v, want %v", name, secret, got, want)
+			}
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (b *Bot) verified(mediaType string, next accept) http.Handler {
 			http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 			return
 		}
-		if err := verify(r.Header, body, b.cfg.SigningSecret, b.now()); err != nil {
+		if err := verifyAny(r.Header, body, *b.signing.Load(), b.now()); err != nil {
 			if b.refusals.AllowN(b.now(), 1) {
 				b.logger.WarnContext(r.Context(), "delivery refused", slog.String("route", r.Pattern), slog.Int("status_code", http.StatusUnauthorized))
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -37,14 +38,14 @@ func (i installation) holds(app, workspace, enterprise string) bool {
 // self reads the installation once and remembers it. Failures are not
 // remembered; callers share one attempt.
 type self struct {
-	client  *slack.Client
+	client  *atomic.Pointer[slack.Client]
 	reading chan struct{} // holds one token
 
 	mu    sync.Mutex
 	known *installation
 }
 
-func newSelf(client *slack.Client) *self {
+func newSelf(client *atomic.Pointer[slack.Client]) *self {
 	s := &self{client: client, reading: make(chan struct{}, 1)}
 	s.reading <- struct{}{}
 	return s
@@ -65,12 +66,12 @@ func (s *self) get(ctx context.Context) (installation, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	auth, err := s.client.AuthTestContext(ctx)
+	auth, err := s.client.Load().AuthTestContext(ctx)
 	if err != nil {
 		return installation{}, refusal("read the Slack installation", err)
 	}
 	// auth.test does not name the app; its bot does.
-	bot, err := s.client.GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: auth.BotID})
+	bot, err := s.client.Load().GetBotInfoContext(ctx, slack.GetBotInfoParameters{Bot: auth.BotID})
 	if err != nil {
 		return installation{}, refusal("read the Slack app", err)
 	}

@@ -20,14 +20,32 @@ const (
 	maxFrame = 4 << 20
 )
 
-// runSockets keeps the Socket Mode connections until ctx ends. It returns early
-// when Slack refuses the app-level token.
+// runSockets keeps the Socket Mode connections until ctx ends, with the secrets in
+// force. It returns early when Slack refuses the app-level token.
 func (b *Bot) runSockets(ctx context.Context) error {
+	for {
+		until, stop := context.WithCancel(ctx)
+		over := make(chan error, 1)
+		go func() { over <- b.connectSockets(until) }()
+		select {
+		case err := <-over:
+			stop()
+			return err
+		case <-b.rotated:
+			stop()
+			if err := <-over; err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (b *Bot) connectSockets(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var running sync.WaitGroup
 	for range sockets {
-		client := socketmode.New(b.client, socketmode.OptionReadLimit(maxFrame), socketmode.OptionDialer(b.dialer))
+		client := socketmode.New(b.client.Load(), socketmode.OptionReadLimit(maxFrame), socketmode.OptionDialer(b.dialer))
 		running.Go(func() {
 			if err := client.RunContext(ctx); ctx.Err() == nil {
 				cancel(fmt.Errorf("socket mode: %w", refusal("open a connection", err)))

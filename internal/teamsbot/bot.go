@@ -118,6 +118,16 @@ func New(cfg Config, o Options) (*Bot, error) {
 
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
+// Rotate replaces the secret while the bot works, from the next token on
+// (threat-model C-06).
+func (b *Bot) Rotate(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	b.connector.tokens.rotate(cfg.Credential())
+	return nil
+}
+
 // Run returns after ctx has ended and the work accepted before is done, or after
 // 20 seconds of waiting for it.
 func (b *Bot) Run(ctx context.Context) error {

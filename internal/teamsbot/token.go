@@ -25,9 +25,11 @@ const (
 // and a token that the connector refused can be dropped, which oauth2's own
 // client cannot do.
 type tokenSource struct {
-	fetch  func(context.Context) (*oauth2.Token, error)
-	now    func() time.Time
-	flight singleflight.Group
+	credential entra.Credential // under mu
+	target     entra.Target
+	http       *http.Client
+	now        func() time.Time
+	flight     singleflight.Group
 
 	mu    sync.Mutex
 	token *oauth2.Token
@@ -40,9 +42,21 @@ func newTokenSource(cfg Config, scope string, hc *http.Client, now func() time.T
 	target := entra.Target{
 		Authority: cfg.AuthorityURL, Tenant: strings.ToLower(cfg.TenantIDs[0]), Audience: strings.TrimSuffix(scope, "/.default"),
 	}
-	return &tokenSource{now: now, fetch: func(ctx context.Context) (*oauth2.Token, error) {
-		return credential.Source(ctx, hc, target).Token()
-	}}
+	return &tokenSource{now: now, credential: credential, target: target, http: hc}
+}
+
+func (t *tokenSource) fetch(ctx context.Context) (*oauth2.Token, error) {
+	t.mu.Lock()
+	credential := t.credential
+	t.mu.Unlock()
+	return credential.Source(ctx, t.http, t.target).Token()
+}
+
+// rotate asks for the next token with another credential. The one in use goes on.
+func (t *tokenSource) rotate(c entra.Credential) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.credential = c
 }
 
 func (t *tokenSource) get(ctx context.Context) (string, error) {
