@@ -106,6 +106,9 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	if !cfg.Defender.ActsApart() {
 		logger.WarnContext(ctx, actsTogether)
 	}
+	if !cfg.SignIn.Enabled() {
+		logger.WarnContext(ctx, withoutSignIn)
+	}
 	a.policy = policy.NewSource(pol)
 	defer func() {
 		if err != nil {
@@ -136,7 +139,7 @@ func (c Config) policyOptions() policy.Options {
 	if len(c.Teams.TenantIDs) > 0 {
 		home = c.Teams.TenantIDs[0]
 	}
-	return policy.Options{HomeTenant: home}
+	return policy.Options{HomeTenant: home, SignIn: c.SignIn.Enabled()}
 }
 
 // assemble makes the parts, from the outside in, and hands each what it needs.
@@ -216,7 +219,7 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.approvals = approvals.New(approvals.Config{
-		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, Actions: approvals.Actions(), Now: a.now, Skew: a.skew.ahead, Logger: a.log,
+		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, StepUps: a.links, Actions: approvals.Actions(), Now: a.now, Skew: a.skew.ahead, Logger: a.log,
 	})
 	requests.Service = a.approvals
 	a.containment = containment.New(containment.Config{
@@ -364,7 +367,7 @@ func (a *App) routes() http.Handler {
 	}
 	if a.cfg.SignIn.Enabled() {
 		mux.Handle("/link", known.limit(a.links.Routes()))
-		mux.Handle("/link/callback", known.limit(a.links.Routes()))
+		mux.Handle("/link/", known.limit(a.links.Routes()))
 	}
 	return mux
 }

@@ -79,7 +79,7 @@ func loadPolicy(p *process, file string) (*policy.Policy, error) {
 		file = settingOr(p.environ, "MDEBOT_CONFIG", "mdebot.yaml")
 	}
 	home, _, _ := strings.Cut(settingOr(p.environ, "TEAMS_TENANT_ID", settingOr(p.environ, "MDE_TENANT_ID", uuid.Nil.String())), ",")
-	pol, err := policy.Load(file, policy.Options{HomeTenant: strings.TrimSpace(home)})
+	pol, err := policy.Load(file, policy.Options{HomeTenant: strings.TrimSpace(home), SignIn: settingOr(p.environ, "MDEBOT_OIDC_CLIENT_ID", "") != ""})
 	if err != nil {
 		return nil, &ConfigError{Faults: appendFault(nil, err)}
 	}
@@ -177,6 +177,19 @@ func (f *policyQuestion) facts(ctx context.Context, p *process) (*policy.Machine
 	return cards.PolicyMachine(found.Machines[0]), nil
 }
 
+// stepUpWord says whether approving takes a fresh sign-in.
+func stepUpWord(environ []string, pol *policy.Policy, rule policy.Applied) string {
+	switch {
+	case !rule.TierZero:
+		return ""
+	case pol.StepUp():
+		return "; approving takes a fresh sign-in"
+	case settingOr(environ, "MDEBOT_OIDC_CLIENT_ID", "") == "":
+		return "; approving takes no fresh sign-in, because MDEBOT_OIDC_CLIENT_ID is not set"
+	}
+	return "; approving takes no fresh sign-in, because step_up is never"
+}
+
 func (f *policyQuestion) explain(ctx context.Context, p *process) error {
 	pol, err := loadPolicy(p, f.file)
 	if err != nil {
@@ -198,7 +211,7 @@ func (f *policyQuestion) explain(ctx context.Context, p *process) error {
 		fmt.Fprintf(&b, "because:    %s\n", x.Rule.Why)
 	}
 	fmt.Fprintf(&b, "needs:      %s\n", x.Rule.Need())
-	fmt.Fprintf(&b, "tier 0:     %t\n", x.Rule.TierZero)
+	fmt.Fprintf(&b, "tier 0:     %t%s\n", x.Rule.TierZero, stepUpWord(p.environ, pol, x.Rule))
 	if x.Refused != "" {
 		fmt.Fprintf(&b, "refused:    %s\n", x.Why)
 	}

@@ -32,7 +32,7 @@ func TestPolicyExplain(t *testing.T) {
 	}{
 		"a domain controller by its tag": {
 			args: []string{"--machine", "ws-001", "--os", "Windows11", "--tag", "tier0"},
-			want: []string{`"domain controllers"`, "matches", "rule:       domain controllers", "2 people", "tier 0:     true", "Jordan Reyes", "soc-leads, identity-team"},
+			want: []string{`"domain controllers"`, "matches", "rule:       domain controllers", "2 people", "tier 0:     true; approving takes no fresh sign-in, because MDEBOT_OIDC_CLIENT_ID is not set", "Jordan Reyes", "soc-leads, identity-team"},
 		},
 		"a requester is no approver": {
 			args: []string{"--machine", "ws-001", "--os", "Windows11", "--by", "T0SOC/U0RILEY"},

@@ -79,7 +79,12 @@ func (a *App) warnings(ctx context.Context) []string {
 	if !a.cfg.Defender.ActsApart() {
 		all = append(all, actsTogether)
 	}
+	if !a.cfg.SignIn.Enabled() {
+		all = append(all, withoutSignIn)
+	}
 	return all
 }
+
+const withoutSignIn = "whoever takes over the chat account of an approver can approve tier 0 requests with it; set MDEBOT_PUBLIC_URL and the MDEBOT_OIDC settings, and those votes need a fresh sign-in"
 
 const actsTogether = "the application that reads Defender also isolates machines; set MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET to keep the two apart"

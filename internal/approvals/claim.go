@@ -126,7 +126,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if err != nil {
 				return err
 			}
-			if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
+			if err := errors.Join(s.voidUnlinked(ctx, e.tx, p, e.r, rights), s.voidUnproven(ctx, e.tx, p, e.r, rule, rights)); err != nil {
 				return err
 			}
 			unlinked, err := s.requesterUnlinked(ctx, e.tx, p, e.r)

@@ -2,6 +2,7 @@ package approvals
 
 import (
 	"context"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
@@ -13,6 +14,12 @@ import (
 // what commits with it. Errors that are an [identity.ErrUnlinked] mean nobody.
 type Links interface {
 	Resolve(ctx context.Context, db durable.DBTX, t tenant.ID, book *identity.Book, account identity.Principal) (identity.Link, error)
+}
+
+// StepUps tells who has signed in afresh for a request, just before a time. It
+// reads with db alone.
+type StepUps interface {
+	SteppedUp(ctx context.Context, db durable.DBTX, t tenant.ID, person identity.PersonID, digest string, at time.Time) (bool, error)
 }
 
 // fileLinks knows the file alone.

@@ -26,6 +26,7 @@ var (
 	ErrNotRepeatable = errors.New("request cannot be asked again")
 	ErrFrozen        = errors.New("all actions are frozen")
 	ErrLinkTooNew    = errors.New("the account was linked too recently")
+	ErrStepUp        = errors.New("not signed in afresh for a tier 0 request")
 	ErrNotFrozen     = errors.New("nothing is frozen")
 	ErrVoid          = errors.New("no longer what was approved")
 )

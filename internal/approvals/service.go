@@ -23,7 +23,9 @@ type Config struct {
 	// Groups answers membership of directory groups; nil leaves them empty.
 	Groups policy.GroupSource
 	// Links tells who is behind accounts; nil goes by mdebot.yaml alone.
-	Links   Links
+	Links Links
+	// StepUps proves people for tier 0 votes; nil proves nobody.
+	StepUps StepUps
 	Actions Registry
 	Now     func() time.Time
 	// Skew is how far this machine's clock is ahead of others', and whether that
@@ -43,6 +45,7 @@ type Service struct {
 	policy  *policy.Source
 	groups  policy.GroupSource
 	links   Links
+	stepUps StepUps
 	actions Registry
 	clock   func() time.Time
 	skew    func() (time.Duration, bool)
@@ -55,7 +58,7 @@ func New(c Config) *Service {
 		c.Links = fileLinks{}
 	}
 	return &Service{
-		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups, links: c.Links,
+		db: c.DB, audit: c.Audit, tell: c.Announcer, policy: c.Policy, groups: c.Groups, links: c.Links, stepUps: c.StepUps,
 		actions: c.Actions, clock: c.Now, skew: c.Skew, logger: c.Logger,
 	}
 }

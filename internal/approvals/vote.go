@@ -61,7 +61,7 @@ func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 			return err
 		}
 		own := rights[person.ID]
-		if err := s.voidUnlinked(ctx, e.tx, p, e.r, rights); err != nil {
+		if err := errors.Join(s.voidUnlinked(ctx, e.tx, p, e.r, rights), s.voidUnproven(ctx, e.tx, p, e.r, e.r.Rule, rights)); err != nil {
 			return err
 		}
 		if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
@@ -69,6 +69,11 @@ func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 		}
 		if no == nil && !vote.Deny {
 			if no, err = s.tiedVote(ctx, e, p, link); err != nil {
+				return err
+			}
+		}
+		if no == nil && !vote.Deny {
+			if no, err = s.unproven(ctx, e, p, person.ID); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package cards
 import (
 	"time"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
 )
@@ -31,6 +32,20 @@ func LinkOffer(account identity.Principal, url, command string, expires time.Tim
 		m.Sections = append(m.Sections, chat.Section{Lines: []chat.Text{chat.Join(chat.Plain(lead), chat.Code(command))}})
 	}
 	return m
+}
+
+// StepUp asks an approver to sign in before a tier 0 request.
+func StepUp(no *approvals.Refusal, url string, expires time.Time) chat.Message {
+	return chat.Message{
+		Title: chat.Untrusted(no.Sentence),
+		Tone:  chat.Warning,
+		Facts: []chat.Fact{
+			{Label: "Request", Value: RequestReply(no.Request).Title},
+			{Label: "Good until", Value: chat.At(expires)},
+		},
+		Buttons: []chat.Button{{Label: "Sign in", URL: url, Style: chat.StylePrimary}},
+		Note:    chat.Join(chat.Untrusted(no.Next), chat.Plain(" The sign-in is good for you and this request alone.")),
+	}
 }
 
 // LinkProposal asks somebody in Teams whether a Slack account is theirs.

@@ -80,6 +80,8 @@ type Links interface {
 	Decline(ctx context.Context, in links.Asked, key string) error
 	Unlink(ctx context.Context, in links.Asked) (links.Stored, error)
 	Confirm(ctx context.Context, in links.Asked, id string) (links.Stored, error)
+	// StepUp offers a fresh sign-in for one request as it was shown.
+	StepUp(ctx context.Context, in links.Asked, request, digest, subject string) (links.Offer, error)
 }
 
 // Inbox remembers deliveries, so that a repeated one does nothing.

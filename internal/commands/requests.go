@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -124,10 +125,24 @@ func (r *Router) clickVote(ctx context.Context, c *call) (chat.Message, error) {
 		Deny: c.spec.Name == "deny", Reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]),
 	}
 	result, err := r.Approvals.Vote(ctx, in)
+	var no *approvals.Refusal
+	if errors.Is(err, approvals.ErrStepUp) && errors.As(err, &no) {
+		return r.offerStepUp(ctx, c, no, digest)
+	}
 	if err != nil {
 		return chat.Message{}, err
 	}
 	return voted(result, in.Deny), nil
+}
+
+// offerStepUp answers an approval that needs a fresh sign-in with the address for
+// it.
+func (r *Router) offerStepUp(ctx context.Context, c *call, no *approvals.Refusal, digest string) (chat.Message, error) {
+	o, err := r.Links.StepUp(ctx, c.linkAsked(), no.Request.ID, digest, cards.RequestReply(no.Request).Title.String())
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return chat.Message{}, instead(cards.StepUp(no, o.URL, o.Expires))
 }
 
 func voted(v approvals.VoteResult, deny bool) chat.Message {

@@ -10,8 +10,10 @@ import (
 // view is what a page shows. All of it is escaped.
 type view struct {
 	Title, Text     string
+	Subject         string // what is approved
 	Account, Person string
 	Token           string // asks to go on
+	Action          string // where to
 	Code            string
 }
 
@@ -37,11 +39,12 @@ func (v view) page() g.Node {
 		h.Body(h.Main(
 			h.H1(g.Text(v.Title)),
 			g.If(v.Account != "", h.Dl(
-				h.Dt(g.Text("Slack account")), h.Dd(g.Text(v.Account)),
+				g.If(v.Subject != "", g.Group{h.Dt(g.Text("Request")), h.Dd(g.Text(v.Subject))}),
+				h.Dt(g.Text("Chat account")), h.Dd(g.Text(v.Account)),
 				g.If(v.Person != "", g.Group{h.Dt(g.Text("Signed in as")), h.Dd(g.Text(v.Person))}),
 			)),
 			h.P(g.Text(v.Text)),
-			g.If(v.Token != "", h.Form(h.Method("post"), h.Action("/link"),
+			g.If(v.Token != "", h.Form(h.Method("post"), h.Action(v.Action),
 				h.Input(h.Type("hidden"), h.Name("t"), h.Value(v.Token)), h.Button(g.Text("Go on and sign in")))),
 			g.If(v.Code != "", h.P(h.Code(g.Text("/mde link "+v.Code)))),
 		)),

@@ -180,6 +180,11 @@ func encoded(p identity.Principal) string {
 	return string(text)
 }
 
+func decoded(principal string) (p identity.Principal, err error) {
+	err = json.Unmarshal([]byte(principal), &p)
+	return p, err
+}
+
 // storable replaces what a database cannot hold.
 func storable(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")

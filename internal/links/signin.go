@@ -125,9 +125,9 @@ func (t onlyHost) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (s *SignIn) address(token string) string {
-	return strings.TrimRight(s.cfg.PublicURL, "/") + "/link?t=" + token
-}
+func (s *SignIn) address(token string) string { return s.at("/link?t=" + token) }
+
+func (s *SignIn) at(path string) string { return strings.TrimRight(s.cfg.PublicURL, "/") + path }
 
 // secure reports whether browsers reach mdebot by https; http is for loopback.
 func (s *SignIn) secure() bool { return strings.HasPrefix(s.cfg.PublicURL, "https://") }
@@ -167,14 +167,28 @@ func (s *SignIn) Rotate(c SignInConfig) error {
 }
 
 // begin is where to send a browser. verifier never leaves it; the nonce is derived
-// from it, so that a token for another browser does not fit.
-func (s *SignIn) begin(ctx context.Context, state, verifier string) (string, error) {
+// from it, so that a token for another browser does not fit. A fresh sign-in is one
+// for which the directory asks for the password or key again.
+func (s *SignIn) begin(ctx context.Context, state, verifier string, fresh bool) (string, error) {
 	client, _, err := s.prepared(ctx)
 	if err != nil {
 		return "", err
 	}
-	return client.AuthCodeURL(state, oidc.Nonce(nonceOf(verifier)), oauth2.S256ChallengeOption(verifier),
-		oauth2.SetAuthURLParam("prompt", "select_account")), nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(nonceOf(verifier)), oauth2.S256ChallengeOption(verifier)}
+	if fresh {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	} else {
+		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
+	}
+	return client.AuthCodeURL(state, options...), nil
+}
+
+// signedInAs is what an ID token says.
+type signedInAs struct {
+	Person identity.PersonID
+	Name   string
+	// At is when the person last proved who they are; zero when that is not said.
+	At time.Time
 }
 
 func nonceOf(verifier string) string { return hashOf("nonce " + verifier) }
@@ -183,20 +197,20 @@ func nonceOf(verifier string) string { return hashOf("nonce " + verifier) }
 var errNotOurs = errors.New("sign-in: this account is a guest of the directory")
 
 // finish redeems a code and returns who signed in.
-func (s *SignIn) finish(ctx context.Context, code, verifier string) (identity.PersonID, string, error) {
+func (s *SignIn) finish(ctx context.Context, code, verifier string) (signedInAs, error) {
 	client, provider, err := s.prepared(ctx)
 	if err != nil {
-		return identity.PersonID{}, "", err
+		return signedInAs{}, err
 	}
 	ctx = oidc.ClientContext(ctx, s.http)
 	got, err := client.Exchange(ctx, code, oauth2.VerifierOption(verifier))
 	if err != nil {
-		return identity.PersonID{}, "", refusedBy(err)
+		return signedInAs{}, refusedBy(err)
 	}
 	raw, _ := got.Extra("id_token").(string)
 	token, err := provider.VerifierContext(ctx, &oidc.Config{ClientID: s.cfg.ClientID, Now: s.now, SupportedSigningAlgs: []string{oidc.RS256}}).Verify(ctx, raw)
 	if err != nil {
-		return identity.PersonID{}, "", fmt.Errorf("sign-in: verify the ID token: %w", withoutURL(err))
+		return signedInAs{}, fmt.Errorf("sign-in: verify the ID token: %w", withoutURL(err))
 	}
 	var claims struct {
 		Tenant string `json:"tid"`
@@ -206,22 +220,27 @@ func (s *SignIn) finish(ctx context.Context, code, verifier string) (identity.Pe
 		// guests.
 		IDP  string `json:"idp"`
 		Kind int    `json:"acct"`
+		At   int64  `json:"auth_time"`
 	}
 	if err := token.Claims(&claims); err != nil {
-		return identity.PersonID{}, "", fmt.Errorf("sign-in: read the ID token: %w", err)
+		return signedInAs{}, fmt.Errorf("sign-in: read the ID token: %w", err)
 	}
 	person, err := identity.ParsePersonID(claims.Tenant + "/" + claims.Object)
 	switch {
 	case err != nil:
-		return identity.PersonID{}, "", fmt.Errorf("sign-in: read the ID token: %w", err)
+		return signedInAs{}, fmt.Errorf("sign-in: read the ID token: %w", err)
 	case token.Nonce != nonceOf(verifier):
-		return identity.PersonID{}, "", errors.New("sign-in: the ID token was issued for another sign-in")
+		return signedInAs{}, errors.New("sign-in: the ID token was issued for another sign-in")
 	case person.Tenant != s.home:
-		return identity.PersonID{}, "", errors.New("sign-in: the ID token is of another tenant")
+		return signedInAs{}, errors.New("sign-in: the ID token is of another tenant")
 	case claims.Kind == 1, claims.IDP != "" && claims.IDP != token.Issuer && claims.IDP != "https://sts.windows.net/"+s.home+"/":
-		return identity.PersonID{}, "", errNotOurs
+		return signedInAs{}, errNotOurs
 	}
-	return person, claims.Name, nil
+	who := signedInAs{Person: person, Name: claims.Name}
+	if claims.At > 0 {
+		who.At = time.Unix(claims.At, 0)
+	}
+	return who, nil
 }
 
 // refusedBy drops what x/oauth2 keeps of an answer.

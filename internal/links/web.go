@@ -20,11 +20,14 @@ const cookie = "mdebot_link"
 // secretForm is what addresses, states and cookies look like: two of rand.Text.
 var secretForm = regexp.MustCompile(`^[A-Z2-7]{52}$`)
 
-// Routes are the pages: GET and POST /link, GET /link/callback. They need SignIn.
+// Routes are the pages: GET and POST /link and /link/approve, GET /link/callback.
+// They need SignIn.
 func (s *Service) Routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /link", s.page(s.ask))
 	mux.HandleFunc("POST /link", s.page(s.start))
+	mux.HandleFunc("GET /link/approve", s.page(s.askApproval))
+	mux.HandleFunc("POST /link/approve", s.page(s.startApproval))
 	mux.HandleFunc("GET /link/callback", s.page(s.callback))
 	return mux
 }
@@ -70,7 +73,7 @@ func (s *Service) ask(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	show(w, http.StatusOK, view{
-		Title: "Link this Slack account to you?", Account: accountOf(a), Token: token,
+		Title: "Link this Slack account to you?", Account: accountOf(a), Token: token, Action: "/link",
 		Text: "Whoever uses this Slack account will be taken for you, and their approvals for yours. Go on only if you typed link there yourself, a moment ago.",
 	})
 	return nil
@@ -89,27 +92,41 @@ func (s *Service) offer(ctx context.Context, token string) (attempt, error) {
 
 // start uses the address up and sends the browser to sign in.
 func (s *Service) start(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-	if err := r.ParseForm(); err != nil {
+	token, err := tokenOf(w, r)
+	if err != nil {
 		return errOldAddress
 	}
-	a, err := s.offer(r.Context(), r.PostForm.Get("t"))
+	a, err := s.offer(r.Context(), token)
 	if err != nil {
 		return err
 	}
-	verifier, state := rand.Text()+rand.Text(), rand.Text()+rand.Text()
-	to, err := s.cfg.SignIn.begin(r.Context(), state, verifier)
-	if err != nil {
-		return err
-	}
-	err = s.cfg.DB.InTx(r.Context(), func(tx durable.Tx) error {
+	return s.leave(w, r, false, func(tx durable.Tx, verifier, state string) error {
 		moved, err := s.advance(r.Context(), tx, a, signingIn, `, browser = $5, state = $6`, hashOf(verifier), hashOf(state))
 		if err == nil && !moved {
 			err = errOldAddress
 		}
 		return err
 	})
+}
+
+// tokenOf is the token in a submitted form.
+func tokenOf(w http.ResponseWriter, r *http.Request) (string, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	if err := r.ParseForm(); err != nil {
+		return "", err
+	}
+	return r.PostForm.Get("t"), nil
+}
+
+// leave sends the browser to sign in, once keep has stored what proves that it is
+// the one that comes back.
+func (s *Service) leave(w http.ResponseWriter, r *http.Request, fresh bool, keep func(tx durable.Tx, verifier, state string) error) error {
+	verifier, state := rand.Text()+rand.Text(), rand.Text()+rand.Text()
+	to, err := s.cfg.SignIn.begin(r.Context(), state, verifier, fresh)
 	if err != nil {
+		return err
+	}
+	if err := s.cfg.DB.InTx(r.Context(), func(tx durable.Tx) error { return keep(tx, verifier, state) }); err != nil {
 		return err
 	}
 	http.SetCookie(w, s.cookie(verifier, int(OfferFor/time.Second)))
@@ -136,6 +153,12 @@ func (s *Service) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	http.SetCookie(w, s.cookie("", -1))
 	ctx := r.Context()
+	if u, ok, err := s.stepUpBy(ctx, "state", state); err != nil || ok && u.Stage == signingIn {
+		if err != nil {
+			return err
+		}
+		return s.approvalBack(w, r, u, held.Value, code)
+	}
 	a, ok, err := s.attemptBy(ctx, s.cfg.DB.Read(), "state", hashOf(state))
 	switch {
 	case err != nil:
@@ -150,21 +173,21 @@ func (s *Service) callback(w http.ResponseWriter, r *http.Request) error {
 	if err := s.useState(ctx, a); err != nil {
 		return err
 	}
-	person, name, err := s.cfg.SignIn.finish(ctx, code, held.Value)
+	who, err := s.cfg.SignIn.finish(ctx, code, held.Value)
 	if errors.Is(err, errNotOurs) {
 		return s.refuse(ctx, a, errNotActive)
 	}
 	if err != nil {
 		return errors.Join(err, s.cfg.DB.InTx(ctx, func(tx durable.Tx) error { return s.drop(ctx, tx, a.Account) }))
 	}
-	standing, err := s.cfg.People.Standing(ctx, person)
+	standing, err := s.cfg.People.Standing(ctx, who.Person)
 	if err != nil {
 		return err
 	}
 	if standing != identity.Member {
 		return s.refuse(ctx, a, errNotActive)
 	}
-	return s.showCode(w, r, a, person, name)
+	return s.showCode(w, r, a, who.Person, who.Name)
 }
 
 // useState makes the state worthless.
@@ -211,6 +234,6 @@ func (s *Service) refuse(ctx context.Context, a attempt, no *Refusal) error {
 	})
 }
 
-func accountOf(a attempt) string {
-	return chat.Visible(a.Account.Name, 80) + " (" + a.Account.Key() + ")"
-}
+func accountOf(a attempt) string { return accountName(a.Account) }
+
+func accountName(p identity.Principal) string { return chat.Visible(p.Name, 80) + " (" + p.Key() + ")" }

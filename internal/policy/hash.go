@@ -33,6 +33,7 @@ func (p *Policy) digest() string {
 		Protected                  []string
 		Ops, Fallback              string
 		Page                       string `json:",omitempty"` // came later: a file without it keeps its hash
+		StepUp                     string `json:",omitempty"`
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
@@ -50,6 +51,7 @@ func (p *Policy) digest() string {
 		Ops:           p.ops,
 		Fallback:      p.fallback,
 		Page:          p.page,
+		StepUp:        p.stepUp,
 		LookBack:      int64(p.lookBack),
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,

@@ -74,6 +74,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 	f := &fileReader{
 		opts: opts,
 		policy: &Policy{
+			signIn:        opts.SignIn,
 			expireAfter:   defaultExpireAfter,
 			executeWithin: defaultExecuteWithin,
 			limits:        defaultLimits,
@@ -161,9 +162,29 @@ func (f *fileReader) approvals(n ast.Node) {
 				},
 			})
 		},
+		"step_up":   f.stepUp,
 		"rules":     func(n ast.Node) { f.list(n, "rules", f.rule) },
 		"protected": func(n ast.Node) { f.list(n, "protected", f.protect) },
 	})
+}
+
+// StepUpTierZero and StepUpNever are what step_up may say.
+const (
+	StepUpTierZero = "tier0"
+	StepUpNever    = "never"
+)
+
+func (f *fileReader) stepUp(n ast.Node) {
+	s, ok := f.text(n, "step_up")
+	switch {
+	case !ok:
+	case s != StepUpTierZero && s != StepUpNever:
+		f.fault(lineOf(n), "step_up: write tier0 or never, not %q", s)
+	case s == StepUpTierZero && !f.opts.SignIn:
+		f.fault(lineOf(n), "step_up: nobody can sign in, so nobody could approve tier 0; set MDEBOT_PUBLIC_URL, MDEBOT_OIDC_CLIENT_ID and MDEBOT_OIDC_CLIENT_SECRET, or leave the key out")
+	default:
+		f.policy.stepUp = s
+	}
 }
 
 func (f *fileReader) rule(n ast.Node) {

@@ -46,7 +46,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 
 		// Keys.
 		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: approvals, groups, hunting, notify, people, readers, retention"},
-		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules"},
+		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules, step_up"},
 		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
 		{"unknown key in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    email: r@example.com\n", "mdebot.yaml:4: person: unknown key \"email\"; known: name, person, roles, slack"},
@@ -55,7 +55,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"unknown key in a route", route("'true'\n      from: [soc]"), "mdebot.yaml:6: route: unknown key \"from\"; known: mention, name, to, when"},
 		{"unknown key in storm", "notify:\n  storm: { after: 20 }\n", "mdebot.yaml:2: storm: unknown key \"after\"; known: more_than, within"},
 		{"unknown key in a protection", "approvals:\n  protected:\n    - name: x\n      when: 'true'\n", "mdebot.yaml:3: protected: unknown key \"name\"; known: when"},
-		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules"},
+		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules, step_up"},
 		{"section twice", "readers: []\nnotify: {}\nreaders: []\n", "mdebot.yaml:3: the file: \"readers\" is already set on line 1"},
 		{"key twice in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    name: Avery\n", "mdebot.yaml:4: person: \"name\" is already set on line 3"},
 		{"group twice", "groups:\n  soc: []\n  soc: []\n", "mdebot.yaml:3: groups: \"soc\" is already set on line 2"},
@@ -409,6 +409,32 @@ func FuzzParse(f *testing.F) {
 		}
 		p.Routes(Alert{Severity: "High"}, nil)
 	})
+}
+
+func TestParse_stepUp(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		yaml   string
+		signIn bool
+		want   bool
+		fault  string
+	}{
+		"people can sign in":                      {signIn: true, want: true},
+		"nobody can":                              {},
+		"asked for":                               {yaml: "  step_up: tier0\n", signIn: true, want: true},
+		"asked for where nobody can sign in":      {yaml: "  step_up: tier0\n", fault: "nobody can sign in"},
+		"left out":                                {yaml: "  step_up: never\n", signIn: true},
+		"left out where nobody can sign in":       {yaml: "  step_up: never\n"},
+		"another word, which must not mean never": {yaml: "  step_up: \"off\"\n", signIn: true, fault: "write tier0 or never"},
+	} {
+		p, err := Parse("mdebot.yaml", []byte("approvals:\n  rules: []\n"+tc.yaml), Options{SignIn: tc.signIn})
+		if (err != nil) != (tc.fault != "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
+			t.Errorf("%s: Parse() = %v, want %q", name, err, tc.fault)
+		}
+		if err == nil && p.StepUp() != tc.want {
+			t.Errorf("%s: StepUp() = %v", name, p.StepUp())
+		}
+	}
 }
 
 func TestParse_retention(t *testing.T) {

@@ -24,6 +24,8 @@ type Policy struct {
 	mention       []string
 	expireAfter   time.Duration
 	executeWithin time.Duration
+	stepUp        string // as written
+	signIn        bool
 	limits        Limits
 	rules         []Rule
 	protected     []protection
@@ -44,6 +46,9 @@ type Options struct {
 	// HomeTenant is the Entra tenant of people and groups that the file names by
 	// their object ID alone. Empty means that every one is written with its tenant.
 	HomeTenant string
+	// SignIn tells that people can sign in to mdebot, so that tier 0 votes can ask
+	// for it.
+	SignIn bool
 }
 
 // Group is a named set of people: a list in the file or a directory group.
@@ -125,6 +130,10 @@ func (p *Policy) ExpireAfter() time.Duration { return p.expireAfter }
 
 // ExecuteWithin is how long an approved request may wait to be started.
 func (p *Policy) ExecuteWithin() time.Duration { return p.executeWithin }
+
+// StepUp tells whether approving a tier 0 request needs a fresh sign-in: wherever
+// people can sign in, unless the file says never.
+func (p *Policy) StepUp() bool { return p.signIn && p.stepUp != StepUpNever }
 
 // Limits are the caps in force.
 func (p *Policy) Limits() Limits { return p.limits }

@@ -175,7 +175,7 @@ func (w *World) populate() {
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
-		Redirects: []string{"http://127.0.0.1/link/callback"},
+		Redirects: []string{"http://127.0.0.1/link/callback", "https://127.0.0.1/link/callback"},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,

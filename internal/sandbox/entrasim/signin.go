@@ -22,6 +22,7 @@ type signIn struct {
 	challenge, nonce         string
 	user                     User
 	at                       time.Time
+	proved                   time.Time // when the person last proved who they are; zero = not said
 }
 
 // codeLife is how long a code can be redeemed.
@@ -126,9 +127,22 @@ func (s *Server) newCode(r *http.Request, user User) string {
 	defer s.mu.Unlock()
 	s.signIns[code] = signIn{
 		tenant: r.PathValue("tenant"), client: q.Get("client_id"), redirect: q.Get("redirect_uri"),
-		challenge: q.Get("code_challenge"), nonce: q.Get("nonce"), user: user, at: s.now(),
+		challenge: q.Get("code_challenge"), nonce: q.Get("nonce"), user: user, at: s.now(), proved: s.proved(q),
 	}
 	return code
+}
+
+// proved is when the person at the browser typed a password. An old session is
+// enough unless the request asks for more, and only then does the token say it.
+func (s *Server) proved(q url.Values) time.Time {
+	age := q.Get("max_age")
+	switch {
+	case age == "":
+		return time.Time{}
+	case s.staleSessions:
+		return s.now().Add(-time.Hour)
+	}
+	return s.now()
 }
 
 // asksToSignIn checks an authorisation request.
@@ -205,6 +219,9 @@ func (s *Server) idToken(r *http.Request) (string, *refusal) {
 		"iss": issuer(r, tenant), "aud": clientID, "tid": tenant, "oid": in.user.Object,
 		"sub": in.user.Object + "-" + clientID, "name": in.user.Name, "nonce": in.nonce, "ver": "2.0",
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}
+	if !in.proved.IsZero() {
+		claims["auth_time"] = in.proved.Unix()
 	}
 	if in.user.Guest {
 		claims["idp"] = "https://sts.windows.net/9188040d-6c67-4c5b-b112-36a304b66dad/"
