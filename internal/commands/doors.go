@@ -140,7 +140,11 @@ func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option
 	if _, ok := r.reads.allow(c.who.key()); !ok {
 		return nil
 	}
-	found, err := r.Defender.FindMachines(ctx, typed)
+	kept, err := r.within(ctx, c)
+	if err != nil {
+		return nil
+	}
+	found, err := kept.Defender.FindMachines(ctx, typed)
 	if err != nil {
 		return nil
 	}

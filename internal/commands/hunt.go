@@ -45,6 +45,9 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 	if c.text == "" {
 		return chat.Message{}, usageError(c, "The query is missing.")
 	}
+	if _, scoped := r.Hunter.(nobodyHunts); scoped {
+		return chat.Message{}, errScopedHunt
+	}
 	query, limit, err := boundKQL(c.text)
 	if err != nil {
 		return chat.Message{}, err

@@ -167,7 +167,11 @@ func (r *Router) openForm(ctx context.Context, c *call) (*chat.Form, error) {
 	if err := r.authorise(ctx, c); err != nil {
 		return nil, err
 	}
-	return c.form(r, ctx, c)
+	kept, err := r.within(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return c.form(kept, ctx, c)
 }
 
 // work does what c asks for and always answers.
@@ -206,11 +210,15 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 	if err := r.authorise(ctx, c); err != nil {
 		return chat.Message{}, err
 	}
+	kept, err := r.within(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
 	if !c.spec.Changes {
 		if wait, ok := r.reads.allow(c.who.key()); !ok {
 			return chat.Message{}, say("That is a lot of questions in a minute.", again(wait))
 		}
-		return c.run(r, ctx, c)
+		return c.run(kept, ctx, c)
 	}
 	first, err := r.Inbox.FirstDelivery(ctx, r.Tenant, c.inv.Delivery)
 	if err != nil {
@@ -219,7 +227,7 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 	if !first {
 		return chat.Message{}, say("This was delivered twice and is done once.", "See requests for what is open.")
 	}
-	return c.run(r, ctx, c)
+	return c.run(kept, ctx, c)
 }
 
 // refusedOrFailed tells what people may be told from what only the log knows.

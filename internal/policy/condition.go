@@ -41,8 +41,10 @@ type environment func() (*cel.Env, error)
 // The environments. Approval rules and protections ask about the action and the
 // machine, routes about the alert and the machine.
 var (
-	ruleFacts  environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("action", "machine") })
-	routeFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("alert", "machine") })
+	ruleFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("action", "machine") })
+	// machineFacts are what a scope asks about.
+	machineFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("machine") })
+	routeFacts   environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("alert", "machine") })
 )
 
 func newEnvironment(names ...string) (*cel.Env, error) {

@@ -23,6 +23,10 @@ func (p *Policy) digest() string {
 		Name, When  string
 		To, Mention []string
 	}
+	type scope struct {
+		For      []string
+		Machines string
+	}
 	content := struct {
 		People                     []identity.Person
 		Groups                     []Group
@@ -39,6 +43,7 @@ func (p *Policy) digest() string {
 		Storm                      Storm
 		Hunting                    []HuntGrant
 		Retention                  Retention
+		Scopes                     []scope `json:",omitempty"`
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -57,6 +62,9 @@ func (p *Policy) digest() string {
 		Storm:         p.storm,
 		Hunting:       p.hunting,
 		Retention:     p.retention,
+	}
+	for _, g := range p.scopes {
+		content.Scopes = append(content.Scopes, scope{g.groups, g.written})
 	}
 	slices.SortFunc(content.People, func(a, b identity.Person) int {
 		return cmp.Compare(a.ID.String(), b.ID.String())

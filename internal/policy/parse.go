@@ -94,6 +94,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"readers":   func(n ast.Node) { f.policy.readers = f.destinations(n, "readers", false) },
 			"notify":    f.notify,
 			"hunting":   func(n ast.Node) { f.list(n, "hunting", f.huntGrant) },
+			"scopes":    func(n ast.Node) { f.list(n, "scopes", f.scope) },
 			"retention": f.retention,
 		})
 	}

@@ -38,6 +38,7 @@ type Policy struct {
 	routes     []Route
 	storm      Storm
 	hunting    []HuntGrant
+	scopes     []scopeGrant
 	retention  Retention
 }
 
