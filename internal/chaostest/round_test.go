@@ -262,9 +262,9 @@ type spot struct {
 // the steady ones comes always.
 var (
 	rare = []spot{
-		{failpoint.CommandAccepted, 1},
-		{failpoint.RequestSaved, 1},
-		{failpoint.VoteSaved, 1},
+		{failpoint.CommandAccepted, 12},
+		{failpoint.RequestSaved, 8},
+		{failpoint.VoteSaved, 3},
 		{failpoint.ClaimCommitted, 1},
 		{failpoint.ActionCalled, 1},
 		{failpoint.ResultSaved, 2},
@@ -315,8 +315,14 @@ func (r *round) torment(ctx context.Context, p *process, draw *rand.Rand) {
 		p.start(strings.Join(armed, ","))
 		if name == "while starting" {
 			time.Sleep(patience)
-		} else if !p.ready() || p.ended(patience) {
-			if name = p.crashedAt(); name == "" {
+		} else if served := p.ready(); !served || p.ended(patience) {
+			switch at := p.crashedAt(); {
+			case at != "":
+				name = at
+			case !served && p.cmd.ProcessState.ExitCode() == 1 && (r.troubles || strings.HasPrefix(name, "at random, after")):
+				// What it needs to start was not there; whoever looks after it starts it again.
+				name = "refused to start"
+			default:
 				r.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
 			}
 		}
