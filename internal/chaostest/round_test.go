@@ -304,7 +304,11 @@ func (r *round) torment(ctx context.Context, p *process, draw *rand.Rand) {
 		switch draw.IntN(12) {
 		case 0: // an error on the way, and a crash at random
 			at := append(slices.Clone(rare), steady...)[draw.IntN(len(rare)+len(steady))].point
-			armed = []string{fmt.Sprintf("%s=error-%s@%d", at, []string{"before", "after"}[draw.IntN(2)], 1+draw.IntN(3))}
+			side := []string{"before", "after"}[draw.IntN(2)]
+			if at == failpoint.MessagePosted {
+				side = "before" // the platforms' own lost answers are among the troubles
+			}
+			armed = []string{fmt.Sprintf("%s=error-%s@%d", at, side, 1+draw.IntN(3))}
 			name = "at random, after an error"
 		case 1:
 			armed = []string{"transaction=delay:30ms"}

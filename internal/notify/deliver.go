@@ -24,6 +24,8 @@ const (
 	// sent in its shortest form (reliability P-8). Those of an outage do not count:
 	// a request without its buttons cannot be approved.
 	reducedAfter = 3
+	// longestThrottle keeps an absurd Retry-After from silencing a channel.
+	longestThrottle = 10 * time.Minute
 )
 
 // Deliver brings one destination up to date: posts and edits, most urgent first,
@@ -104,11 +106,12 @@ func (n *Notifier) next(ctx context.Context, d chat.Destination, l *lease) (c ca
 // nextDue is the most urgent card of d that is due. What does not stand yet comes
 // before what is to be redrawn: nobody can decide on a card that is not there.
 func (n *Notifier) nextDue(ctx context.Context, d chat.Destination, also string) (card, bool, error) {
+	now := n.now()
 	due, err := queryCards(ctx, n.db.Read(), `
 		SELECT `+cardColumns+` FROM cards
-		WHERE destination = $1 AND wanted > shown AND next_at <= $2 AND held = '' `+also+`
+		WHERE destination = $1 AND wanted > shown AND (next_at <= $2 OR next_at > $3) AND held = '' `+also+`
 		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END, CASE WHEN message = '' THEN 0 ELSE 1 END, created_at, id LIMIT 1`,
-		string(d), n.now().UnixMicro())
+		string(d), now.UnixMicro(), now.Add(longestAhead).UnixMicro())
 	if err != nil || len(due) == 0 {
 		return card{}, false, err
 	}
@@ -195,7 +198,11 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 	}
 	post := chat.Post{To: c.destination, Thread: drawn.thread, Broadcast: drawn.broadcast, Message: drawn.message, Delivery: c.id}
 	if c.attempts > 0 && c.ref.IsZero() && !c.triedAt.IsZero() {
-		ref, found, err := poster.Find(ctx, post, c.triedAt.Add(-findAgo))
+		since := c.triedAt
+		if now := n.now(); now.Before(since) {
+			since = now.Add(-longestAhead) // the clock has been set back since
+		}
+		ref, found, err := poster.Find(ctx, post, since.Add(-findAgo))
 		if err != nil {
 			return chat.Ref{}, fmt.Errorf("look for an earlier post: %w", err)
 		}
@@ -255,10 +262,10 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 		case errors.As(cause, &throttled):
 			// Nothing was posted and nothing else would be: the whole destination waits.
 			l := limits(c.destination, !c.ref.IsZero())[0]
-			if err := throttle(ctx, tx, l, now.Add(throttled.RetryAfter)); err != nil {
+			after = min(throttled.RetryAfter, longestThrottle)
+			if err := throttle(ctx, tx, l, now.Add(after)); err != nil {
 				return err
 			}
-			triedAt, after = c.triedAt, throttled.RetryAfter
 		case errors.Is(cause, chat.ErrUnclear), errors.Is(cause, context.DeadlineExceeded), errors.Is(cause, context.Canceled):
 			if triedAt.IsZero() {
 				triedAt = now
@@ -349,10 +356,11 @@ func (n *Notifier) Sweep(ctx context.Context) error {
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {
-	now := n.now().UnixMicro()
+	now, ahead := n.now().UnixMicro(), n.now().Add(longestAhead).UnixMicro()
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT DISTINCT c.destination FROM cards c LEFT JOIN pace p ON p.key = c.destination
-		WHERE c.wanted > c.shown AND c.next_at <= $1 AND c.held = '' AND COALESCE(p.lease_until, 0) < $1`, now)
+		WHERE c.wanted > c.shown AND (c.next_at <= $1 OR c.next_at > $2) AND c.held = ''
+			AND (COALESCE(p.lease_until, 0) < $1 OR p.lease_until > $2)`, now, ahead)
 	if err != nil {
 		return fmt.Errorf("find destinations with work: %w", err)
 	}

@@ -17,6 +17,11 @@ const (
 	// more. With the sweep it makes a take-over last less than 15 seconds.
 	leaseTime  = 10 * time.Second
 	renewEvery = 3 * time.Second
+
+	// longestAhead is how far ahead anything is planned, passes apart. What lies
+	// further ahead was written by a clock that has been set back since, and does not
+	// count: otherwise alerts would stand still until that time has come.
+	longestAhead = 15 * time.Minute
 )
 
 var errLeaseLost = errors.New("another replica has taken this over")
@@ -107,8 +112,8 @@ func (n *Notifier) lease(ctx context.Context, d chat.Destination) (*lease, error
 			return err
 		}
 		now := n.now()
-		rows, err := tx.Exec(ctx, `UPDATE pace SET lease_owner = $1, lease_until = $2 WHERE key = $3 AND lease_until < $4`,
-			l.owner, now.Add(leaseTime).UnixMicro(), string(d), now.UnixMicro())
+		rows, err := tx.Exec(ctx, `UPDATE pace SET lease_owner = $1, lease_until = $2 WHERE key = $3 AND (lease_until < $4 OR lease_until > $5)`,
+			l.owner, now.Add(leaseTime).UnixMicro(), string(d), now.UnixMicro(), now.Add(longestAhead).UnixMicro())
 		mine = rows == 1
 		return err
 	})

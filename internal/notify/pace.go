@@ -48,7 +48,9 @@ func reserve(ctx context.Context, tx durable.Tx, ls []limit, now time.Time) (wai
 			RETURNING arrival`, l.key).Scan(&arrivals[i]); err != nil {
 			return 0, err
 		}
-		arrivals[i] = max(arrivals[i], now.UnixMicro())
+		if arrivals[i] = max(arrivals[i], now.UnixMicro()); arrivals[i] > now.Add(longestAhead).UnixMicro() {
+			arrivals[i] = now.UnixMicro()
+		}
 		early := time.Duration(arrivals[i]-now.UnixMicro())*time.Microsecond - l.every*time.Duration(l.burst-1)
 		wait = max(wait, early)
 	}

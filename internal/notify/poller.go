@@ -245,8 +245,9 @@ func (n *Notifier) claimPass(ctx context.Context, t tenantID, p pass, now time.T
 	err = n.db.InTx(ctx, func(tx durable.Tx) error {
 		err := tx.QueryRow(ctx, `
 			UPDATE pollers SET lease_owner = $1, lease_until = $2
-			WHERE tenant = $3 AND pass = $4 AND next_at <= $5 AND lease_until < $5
-			RETURNING last_ok`, l.owner, now.Add(leaseTime).UnixMicro(), string(t), p.name, now.UnixMicro()).Scan(&micros)
+			WHERE tenant = $3 AND pass = $4 AND (next_at <= $5 OR next_at > $6) AND (lease_until < $5 OR lease_until > $7)
+			RETURNING last_ok`, l.owner, now.Add(leaseTime).UnixMicro(), string(t), p.name, now.UnixMicro(),
+			now.Add(p.every+longestAhead).UnixMicro(), now.Add(longestAhead).UnixMicro()).Scan(&micros)
 		mine = err == nil
 		if errors.Is(err, durable.ErrNoRows) {
 			return nil

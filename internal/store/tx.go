@@ -15,6 +15,8 @@ import (
 // schedulerInterval is how often River looks for scheduled jobs.
 const schedulerInterval = 5 * time.Second
 
+const longestWait = 15 * time.Minute
+
 // tx is the [durable.Tx] of both engines. The two functions are what needs the
 // engine's own transaction.
 type tx struct {
@@ -86,9 +88,12 @@ func (t *tx) flush(ctx context.Context) error {
 	return nil
 }
 
+// overdue tells that a job waits although its time has come, or for a time that a
+// clock wrote which has been set back since: nothing waits for longer than longestWait
+// and is asked for again.
 func overdue(job *rivertype.JobRow, now time.Time) bool {
 	waits := job.State == rivertype.JobStateScheduled || job.State == rivertype.JobStateRetryable
-	return waits && !job.ScheduledAt.After(now)
+	return waits && (!job.ScheduledAt.After(now) || job.ScheduledAt.After(now.Add(longestWait)))
 }
 
 // wake makes a unique job that runs look again before it completes: it may have
