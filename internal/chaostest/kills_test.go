@@ -14,12 +14,12 @@ const lanes = 3
 
 func TestKills_sqlite(t *testing.T) {
 	t.Parallel()
-	kills(t, shape{kills: 40, wishes: 40, alarms: 12}, shape{kills: 12, wishes: 14, alarms: 4})
+	kills(t, shape{kills: 40, wishes: 22, alarms: 12}, shape{kills: 12, wishes: 12, alarms: 4})
 }
 
 func TestKills_postgresTwoReplicas(t *testing.T) {
 	t.Parallel()
-	kills(t, shape{replicas: 2, kills: 60, wishes: 40, alarms: 12}, shape{replicas: 2, kills: 16, wishes: 14, alarms: 4})
+	kills(t, shape{replicas: 2, kills: 60, wishes: 30, alarms: 12}, shape{replicas: 2, kills: 16, wishes: 12, alarms: 4})
 }
 
 // kills runs rounds of the long shape until enough kills are reached or the time

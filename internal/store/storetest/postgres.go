@@ -42,6 +42,17 @@ var databases atomic.Int64
 // test. It skips the test where PostgreSQL is not installed.
 func PostgresURL(t testing.TB) string {
 	t.Helper()
+	return newDatabase(t, func(s *server) string { return s.template })
+}
+
+// EmptyPostgresURL names a new database that nothing has migrated.
+func EmptyPostgresURL(t testing.TB) string {
+	t.Helper()
+	return newDatabase(t, func(*server) string { return "template1" })
+}
+
+func newDatabase(t testing.TB, template func(*server) string) string {
+	t.Helper()
 	s, err := postgres()
 	if errors.Is(err, errNoPostgres) {
 		t.Skip(err)
@@ -50,7 +61,7 @@ func PostgresURL(t testing.TB) string {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
 	name := fmt.Sprintf("mdebot_%d_%d", os.Getpid(), databases.Add(1))
-	if err := s.exec(`CREATE DATABASE ` + name + ` TEMPLATE ` + s.template); err != nil {
+	if err := s.exec(`CREATE DATABASE ` + name + ` TEMPLATE ` + template(s)); err != nil {
 		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
