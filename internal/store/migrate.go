@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver"
@@ -43,6 +44,9 @@ func migrate[T any](ctx context.Context, d goose.Dialect, db *sql.DB, driver riv
 	if have > newest {
 		return newerSchema("schema", have, newest)
 	}
+	if err := refuseUnknown(ctx, db, have, newest, provider.ListSources()); err != nil {
+		return err
+	}
 	// River applies what it knows and is missing, which is nothing when the
 	// schema is newer, so looking afterwards is soon enough.
 	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
@@ -68,6 +72,29 @@ func migrate[T any](ctx context.Context, d goose.Dialect, db *sql.DB, driver riv
 			return err
 		}
 	}
+}
+
+// refuseUnknown finds migrations of a later mdebot below our newest one: numbers
+// do not arrive in their order.
+func refuseUnknown(ctx context.Context, db *sql.DB, have, newest int64, known []*goose.Source) error {
+	if have <= 0 {
+		return nil // nothing was ever applied
+	}
+	rows, err := db.QueryContext(ctx, `SELECT DISTINCT version_id FROM goose_db_version ORDER BY version_id`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var v int64
+		if err := rows.Scan(&v); err != nil {
+			return err
+		}
+		if v > 0 && !slices.ContainsFunc(known, func(s *goose.Source) bool { return s.Version == v }) {
+			return newerSchema(fmt.Sprintf("schema has the migration %d that this mdebot lacks; it", v), have, newest)
+		}
+	}
+	return rows.Err()
 }
 
 // newerSchema protects a database that a later mdebot has migrated: this one

@@ -45,10 +45,10 @@ func PostgresURL(t testing.TB) string {
 	return newDatabase(t, func(s *server) string { return s.template })
 }
 
-// EmptyPostgresURL names a new database that nothing has migrated.
+// EmptyPostgresURL is [PostgresURL] without migrations.
 func EmptyPostgresURL(t testing.TB) string {
 	t.Helper()
-	return newDatabase(t, func(*server) string { return "template1" })
+	return newDatabase(t, func(*server) string { return "template0" })
 }
 
 func newDatabase(t testing.TB, template func(*server) string) string {
