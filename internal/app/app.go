@@ -66,6 +66,7 @@ type App struct {
 	links       *links.Service
 	signIn      *links.SignIn // nil without
 	permissions *permissions
+	expiry      *expiry
 	refusals    *refusals
 	people      *directory.Directory
 	metrics     *metrics
@@ -235,6 +236,16 @@ func (a *App) assemble() error {
 		Off:          func() string { return a.permissions.without(defender.PermissionMachineRead) },
 		Now:          a.now, Logger: a.log,
 	})
+	a.expiry = &expiry{
+		tenant: a.tenant, client: a.defender, now: a.now, log: a.log,
+		credentials: []watchedCredential{{"the application that reads", a.cfg.Defender.Credential()}},
+		announce: func(ctx context.Context, about string, m chat.Message) error {
+			return a.notify.Announce(ctx, a.tenant, about, m)
+		},
+	}
+	if a.cfg.Defender.ActsApart() {
+		a.expiry.credentials = append(a.expiry.credentials, watchedCredential{"the application that acts", a.cfg.Defender.ActionCredential()})
+	}
 	a.handler = handler
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
@@ -314,6 +325,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.notify.Poll(running) })
 	wg.Go(func() { a.reload.run(running) })
 	wg.Go(func() { a.permissions.run(running) })
+	wg.Go(func() { a.expiry.run(running) })
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })
 	wg.Go(func() { a.warn(running) })

@@ -95,6 +95,7 @@ type permissions struct {
 	now func() time.Time
 
 	mu      sync.Mutex
+	asked   bool // at least once, whatever the answer
 	current defender.Permissions
 	err     error
 }
@@ -111,6 +112,7 @@ func (p *permissions) run(ctx context.Context) {
 	for {
 		current, err := p.client.Permissions(ctx)
 		p.mu.Lock()
+		p.asked = true
 		if p.err = err; err == nil {
 			p.current = current
 		}
@@ -133,10 +135,16 @@ func (p *permissions) has(name string) bool {
 	return p.current.Has(name)
 }
 
-// without says why nothing is done that needs a permission, or "". Before the
-// first token nothing is known, and everything is tried.
+// without says why nothing is done that needs a permission, or "". Without any
+// token everything is tried, so that its absence is noticed.
 func (p *permissions) without(permission string) string {
-	if p.has(permission) {
+	p.mu.Lock()
+	asked := p.asked
+	p.mu.Unlock()
+	switch {
+	case !asked:
+		return "waits for the first token"
+	case p.has(permission):
 		return ""
 	}
 	return "off, because it needs " + permission + " on " + defender.ResourceOf(permission)

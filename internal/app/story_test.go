@@ -70,6 +70,12 @@ func newStory(t *testing.T, o sandbox.Options, env ...string) *story {
 // newStoryUnder is newStory with a mdebot.yaml of its own.
 func newStoryUnder(t *testing.T, yaml string, o sandbox.Options, env ...string) *story {
 	t.Helper()
+	return newStoryIn(t, yaml, o, func(*story) []string { return env })
+}
+
+// newStoryIn is newStoryUnder in a world that is prepared before the bot starts.
+func newStoryIn(t *testing.T, yaml string, o sandbox.Options, prepare func(*story) []string) *story {
+	t.Helper()
 	if o.Timing == (defendersim.Timing{}) {
 		o.Timing = defendersim.Timing{Start: 300 * time.Millisecond, Run: 300 * time.Millisecond}
 	}
@@ -89,7 +95,7 @@ func newStoryUnder(t *testing.T, yaml string, o sandbox.Options, env ...string) 
 		"MDEBOT_DATABASE_URL=sqlite:" + filepath.Join(s.dir, "mdebot.db"),
 		"MDEBOT_LISTEN=127.0.0.1:0",
 		"MDEBOT_ADMIN_LISTEN=127.0.0.1:0",
-	}, env)
+	}, prepare(s))
 	s.start()
 	t.Cleanup(s.halt)
 	return s

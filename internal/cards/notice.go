@@ -9,6 +9,7 @@ import (
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // Notice is a short message about the bot itself.
@@ -231,4 +232,16 @@ func severityCounts(alerts []defender.Alert) string {
 		return "none"
 	}
 	return words
+}
+
+// CredentialEnds says that a client secret or certificate will not work much
+// longer.
+func CredentialEnds(t tenant.ID, whose, kind string, ends, now time.Time) chat.Message {
+	title := "The " + kind + " of " + whose + " ends in " + plural(int(ends.Sub(now).Hours()/24), "day", "days")
+	if ends.Before(now) {
+		title = "The " + kind + " of " + whose + " has ended"
+	}
+	return Notice(chat.Warning, title,
+		chat.Join(chat.Plain("Tenant "), chat.Code(string(t)), chat.Plain(". It ends at "), chat.At(ends), chat.Plain(".")),
+		chat.Plain("Afterwards no alert is read and no machine is isolated. Make a new one under Certificates & secrets of the app registration, give it to mdebot, then delete the old one."))
 }

@@ -22,7 +22,7 @@ const (
 	// tokenPause keeps a refused credential from asking Entra again at every call.
 	// It doubles with every refusal in a row, up to maxTokenPause.
 	tokenPause    = 5 * time.Second
-	maxTokenPause = time.Minute
+	maxTokenPause = 20 * time.Second
 
 	// grantDelay is how often a missing permission is a reason for a new token.
 	grantDelay = 5 * time.Minute

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -91,6 +92,12 @@ func PolicyYAML() string { return policyYAML }
 type Options struct {
 	// SocketMode lets the bot fetch Slack's deliveries instead of being called.
 	SocketMode bool
+	// TLS puts Entra and Defender behind TLS; a bot trusts them with CAFile. Some
+	// ways to sign in need it.
+	TLS bool
+	// Cloud is the one that the company's tenant is in: entrasim.Public or
+	// entrasim.USGovernment.
+	Cloud string
 	// Pace keeps the rate limits of Slack and Teams.
 	Pace bool
 	// Timing of machine actions; zero means a few seconds.
@@ -108,18 +115,28 @@ type World struct {
 	Teams    *teamssim.Server
 	Pager    *pagersim.Server
 	Estate   *estate.Estate
+	// CAFile is the content of a PEM file with the CA of Options.TLS.
+	CAFile []byte
 
-	raised     atomic.Int64 // alerts, by the page
-	socketMode bool
-	addresses  map[string]string
-	servers    []*http.Server
-	done       []chan struct{}
+	certificate *tls.Certificate
+	raised      atomic.Int64 // alerts, by the page
+	socketMode  bool
+	addresses   map[string]string
+	servers     []*http.Server
+	done        []chan struct{}
 }
 
 // New starts the simulators on loopback ports of their own.
 func New(ctx context.Context, o Options) (*World, error) {
 	w := &World{socketMode: o.SocketMode, addresses: map[string]string{}}
-	w.Entra = entrasim.New(entrasim.Options{})
+	if o.TLS {
+		certificate, ca, err := loopbackCertificate()
+		if err != nil {
+			return nil, err
+		}
+		w.certificate, w.CAFile = &certificate, ca
+	}
+	w.Entra = entrasim.New(entrasim.Options{Cloud: o.Cloud})
 	w.Estate = estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: TenantID})
 	w.Defender = defendersim.New(defendersim.Options{Entra: w.Entra, Timing: o.Timing, Limits: o.Limits})
 	w.Tenant = w.Defender.AddTenant(w.Estate)
@@ -153,6 +170,10 @@ func (w *World) serve(ctx context.Context, name string, h http.Handler) error {
 		return fmt.Errorf("simulate %s: %w", name, err)
 	}
 	w.addresses[name] = "http://" + l.Addr().String()
+	if w.certificate != nil && (name == "entra" || name == "defender") {
+		w.addresses[name] = "https://" + l.Addr().String()
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*w.certificate}, MinVersion: tls.VersionTLS12})
+	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	w.servers, w.done = append(w.servers, srv), append(w.done, done)
@@ -234,6 +255,7 @@ func (w *World) Environment() []string {
 		"MDE_ACTION_CLIENT_ID=" + actingAppID,
 		"MDE_ACTION_CLIENT_SECRET=" + actingAppSecret,
 		"MDE_BASE_URL=" + w.addresses["defender"],
+		"MDE_XDR_URL=" + w.addresses["defender"],
 		"MDE_GRAPH_URL=" + w.addresses["defender"],
 		"MDE_AUTHORITY_URL=" + w.addresses["entra"],
 		"SLACK_BOT_TOKEN=" + slackBotToken,

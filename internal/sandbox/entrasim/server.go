@@ -48,7 +48,8 @@ const (
 
 var audiences = map[string][]string{
 	Public:       {Defender, DefenderOld, DefenderService, XDR, Graph, BotFramework},
-	USGovernment: {DefenderUS, XDRUS, GraphUS},
+	// Bot Framework is the public one, so that one Entra serves a whole company.
+	USGovernment: {DefenderUS, XDRUS, GraphUS, BotFramework},
 }
 
 // Why [Server.Verify] refuses a token.
