@@ -102,10 +102,7 @@ func slackManifest(base string) (object, error) {
 			"app_home":       object{"home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
 			"slash_commands": []object{command},
 		},
-		"oauth_config": object{"scopes": object{"bot": []string{
-			"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
-			"groups:history", "groups:read", "im:history", "im:write", "users:read",
-		}}},
+		"oauth_config": object{"scopes": object{"bot": slackScopes()}},
 		"settings": object{
 			"interactivity":          interactivity,
 			"event_subscriptions":    events,
@@ -114,6 +111,14 @@ func slackManifest(base string) (object, error) {
 			"token_rotation_enabled": false,
 		},
 	}, nil
+}
+
+// slackScopes are what the bot token needs.
+func slackScopes() []string {
+	return []string{
+		"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
+		"groups:history", "groups:read", "im:history", "im:write", "users:read",
+	}
 }
 
 // menu is the commands shown where a platform has room for few, in the order

@@ -150,8 +150,8 @@ func newEnvironment(environ []string) (*environment, error) {
 	return env, errors.Join(faults...)
 }
 
-// secretsFile is the setting that names a JSON file of settings.
-const secretsFile = "MDE_SECRETS_FILE"
+// settingsJSON is the setting that names a JSON file of settings.
+const settingsJSON = "MDE_SECRETS_FILE"
 
 // maxSecretsFile is far more than all settings together.
 const maxSecretsFile = 1 << 20
@@ -160,17 +160,17 @@ const maxSecretsFile = 1 << 20
 // of other programs are left alone; those that look like settings of mdebot and
 // are none are faults. No fault repeats a value.
 func (e *environment) readSecrets() error {
-	file := e.values[secretsFile]
+	file := e.values[settingsJSON]
 	if file == "" {
 		return nil
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", secretsFile, err)
+		return fmt.Errorf("%s: %w", settingsJSON, err)
 	}
 	var all map[string]json.RawMessage
 	if len(content) > maxSecretsFile || json.Unmarshal(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), &all) != nil || all == nil {
-		return fmt.Errorf("%s: %s is no JSON object such as {\"mde_client_secret\": \"…\"}", secretsFile, file)
+		return fmt.Errorf("%s: %s is no JSON object such as {\"mde_client_secret\": \"…\"}", settingsJSON, file)
 	}
 	var faults []error
 	for _, key := range slices.Sorted(maps.Keys(all)) {
@@ -178,15 +178,15 @@ func (e *environment) readSecrets() error {
 		var value string
 		switch isText := json.Unmarshal(all[key], &value) == nil; {
 		case key != strings.ToLower(key) && e.known[name]:
-			faults = append(faults, fmt.Errorf("%s: write %q in lower case", secretsFile, key))
-		case name == secretsFile:
-			faults = append(faults, fmt.Errorf("%s: a secrets file names no other", secretsFile))
+			faults = append(faults, fmt.Errorf("%s: write %q in lower case", settingsJSON, key))
+		case name == settingsJSON:
+			faults = append(faults, fmt.Errorf("%s: a secrets file names no other", settingsJSON))
 		case e.known[name] && !isText:
-			faults = append(faults, fmt.Errorf("%s: the value of %q must be text in quotes", secretsFile, key))
+			faults = append(faults, fmt.Errorf("%s: the value of %q must be text in quotes", settingsJSON, key))
 		case e.known[name] && value != "" && e.values[name] == "":
-			e.values[name], e.origins[name] = value, secretsFile
+			e.values[name], e.origins[name] = value, settingsJSON
 		case !e.known[name] && (strings.HasPrefix(name, "MDE_") || strings.HasPrefix(name, "MDEBOT_")):
-			faults = append(faults, fmt.Errorf("%s: %q is no setting of mdebot; did you mean %s?", secretsFile, key, strings.ToLower(nearest(name, e.known))))
+			faults = append(faults, fmt.Errorf("%s: %q is no setting of mdebot; did you mean %s?", settingsJSON, key, strings.ToLower(nearest(name, e.known))))
 		}
 	}
 	return errors.Join(faults...)

@@ -34,23 +34,27 @@ type setup struct {
 
 func (u setup) start(t *testing.T) *story {
 	t.Helper()
-	return newStoryIn(t, sandbox.PolicyYAML(), u.options, func(s *story) []string {
-		a := entrasim.App{ID: setupAppID, Name: "the owner's application", Secret: setupSecret, Roles: map[string][]string{}}
-		u.app(t, &a)
-		s.world.Entra.Register(sandbox.TenantID, a)
-		env := []string{"MDE_CLIENT_ID=" + setupAppID, "MDE_CLIENT_SECRET=" + setupSecret, "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET="}
-		if s.world.CAFile != nil {
-			ca := filepath.Join(s.dir, "ca.pem")
-			if err := os.WriteFile(ca, s.world.CAFile, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			env = append(env, "MDEBOT_CA_FILE="+ca)
+	return newStoryIn(t, sandbox.PolicyYAML(), u.options, u.environment)
+}
+
+// environment registers the application and returns the settings that differ
+// from the world's own.
+func (u setup) environment(s *story) []string {
+	a := entrasim.App{ID: setupAppID, Name: "the owner's application", Secret: setupSecret, Roles: map[string][]string{}}
+	u.app(s.T, &a)
+	s.world.Entra.Register(sandbox.TenantID, a)
+	env := []string{"MDE_CLIENT_ID=" + setupAppID, "MDE_CLIENT_SECRET=" + setupSecret, "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET="}
+	if s.world.CAFile != nil {
+		ca := filepath.Join(s.dir, "ca.pem")
+		if err := os.WriteFile(ca, s.world.CAFile, 0o600); err != nil {
+			s.Fatal(err)
 		}
-		if u.env != nil {
-			env = append(env, u.env(s)...)
-		}
-		return env
-	})
+		env = append(env, "MDEBOT_CA_FILE="+ca)
+	}
+	if u.env != nil {
+		env = append(env, u.env(s)...)
+	}
+	return env
 }
 
 // connector is set-up 1.

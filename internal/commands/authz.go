@@ -192,6 +192,25 @@ func missingPermissions(s Spec, granted defender.Permissions) [][]string {
 	return missing
 }
 
+// Need is what a command needs of Defender.
+type Need struct {
+	Command     string
+	Permissions string // in words, each with the resource it is granted on
+	Granted     bool
+}
+
+// Needs lists what every command needs, in the order of help, and whether it is
+// granted.
+func Needs(granted defender.Permissions) []Need {
+	var all []Need
+	for _, s := range Specs() {
+		if len(s.Permissions) > 0 {
+			all = append(all, Need{Command: s.Name, Permissions: permissionText(s.Permissions), Granted: len(missingPermissions(s, granted)) == 0})
+		}
+	}
+	return all
+}
+
 // record keeps an event about c.
 func (r *Router) record(ctx context.Context, c *call, kind, outcome string, detail map[string]string) error {
 	all := map[string]string{"command": c.spec.Name}

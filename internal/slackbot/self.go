@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,22 @@ func (s *self) get(ctx context.Context) (installation, error) {
 	defer s.mu.Unlock()
 	s.known = &i
 	return i, nil
+}
+
+// Installed asks Slack for the workspace and the scopes of the bot token.
+func (b *Bot) Installed(ctx context.Context) (workspace string, scopes []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	auth, err := b.client.AuthTestContext(ctx)
+	if err != nil {
+		return "", nil, refusal("read the Slack installation", err)
+	}
+	for _, s := range strings.Split(auth.Header.Get("X-OAuth-Scopes"), ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			scopes = append(scopes, s)
+		}
+	}
+	return auth.TeamID, scopes, nil
 }
 
 func (s *self) cached() (installation, bool) {

@@ -77,6 +77,12 @@ func (t *tokenSource) get(ctx context.Context) (string, error) {
 	}
 }
 
+// SignIn gets the bot a token for Bot Connector, to see whether that works.
+func (b *Bot) SignIn(ctx context.Context) error {
+	_, err := b.connector.tokens.get(ctx)
+	return err
+}
+
 // renew runs on its own time, for all who wait.
 func (t *tokenSource) renew() (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenTimeout)

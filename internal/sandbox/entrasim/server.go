@@ -47,7 +47,7 @@ const (
 )
 
 var audiences = map[string][]string{
-	Public:       {Defender, DefenderOld, DefenderService, XDR, Graph, BotFramework},
+	Public: {Defender, DefenderOld, DefenderService, XDR, Graph, BotFramework},
 	// Bot Framework is the public one, so that one Entra serves a whole company.
 	USGovernment: {DefenderUS, XDRUS, GraphUS, BotFramework},
 }

@@ -99,6 +99,9 @@ func (s *Server) call(m method, a args, token string, w http.ResponseWriter) map
 	case token != want:
 		return fail("invalid_auth")
 	}
+	if !m.app {
+		w.Header().Set("X-OAuth-Scopes", strings.Join(s.opts.Scopes, ","))
+	}
 	if len(m.scopes) > 0 && !slices.ContainsFunc(m.scopes, func(scope string) bool { return slices.Contains(s.opts.Scopes, scope) }) {
 		refused := fail("missing_scope")
 		refused["needed"] = strings.Join(m.scopes, ",")

@@ -1,0 +1,144 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+)
+
+// examined runs doctor in a world of a set-up, without the bot.
+func (u setup) examined(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	world, err := sandbox.New(t.Context(), u.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = world.Close() })
+	s := &story{T: t, world: world, dir: t.TempDir()}
+	s.writePolicy(sandbox.PolicyYAML())
+	env := slices.Concat(world.Environment(), []string{"MDEBOT_CONFIG=" + filepath.Join(s.dir, "mdebot.yaml"), "MDEBOT_DATABASE_URL=sqlite:" + filepath.Join(s.dir, "none.db")}, u.environment(s))
+	var out, progress bytes.Buffer
+	code = Main(context.Background(), append([]string{"doctor"}, args...), env, &out, &progress)
+	return code, out.String(), progress.String()
+}
+
+var (
+	addresses = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	dates     = regexp.MustCompile(`\d{1,2} (January|February|March|April|May|June|July|August|September|October|November|December) 20\d\d`)
+	padding   = regexp.MustCompile(` {2,}`)
+	tempDirs  = regexp.MustCompile(`/tmp/[^ \n]*/`)
+)
+
+func settled(s string) string {
+	s = addresses.ReplaceAllString(s, "HOST")
+	s = strings.ReplaceAll(s, "1 February 2027", "1 FEB 2027")
+	s = dates.ReplaceAllString(s, "DATE")
+	s = tempDirs.ReplaceAllString(s, "DIR/")
+	return padding.ReplaceAllString(s, "  ")
+}
+
+func TestDoctor_goldenPerSetup(t *testing.T) {
+	t.Parallel()
+	for name, u := range map[string]setup{"connector": connector, "enrichment": enrichment, "platform": platform, "classic": classic} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, progress := u.examined(t)
+			if code != exitOK {
+				t.Errorf("exit code %d, want 0: nothing is broken\n%s", code, out)
+			}
+			if !strings.Contains(progress, "… tenant") {
+				t.Errorf("no progress is shown: %s", progress)
+			}
+			if strings.Contains(out+progress, setupSecret) || strings.Contains(out+progress, "pass word") {
+				t.Error("a secret is printed")
+			}
+			path := filepath.Join("testdata", "doctor_"+name+".txt")
+			got := settled(out)
+			if flag.Lookup("update").Value.String() == "true" {
+				if err := os.MkdirAll("testdata", 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("doctor (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDoctor_saysWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, a *entrasim.App)
+		env    []string
+		want   []string
+	}{
+		"a wrong secret":     {nil, []string{"MDE_CLIENT_SECRET=another-secret-canary"}, []string{"broken sign-in Entra says that the client secret is wrong.", "→ Put the secret's value"}},
+		"an expired secret":  {func(_ *testing.T, a *entrasim.App) { a.SecretExpires = time.Now().Add(-time.Hour) }, nil, []string{"broken sign-in The client secret has expired."}},
+		"the wrong tenant":   {nil, []string{"MDE_TENANT_ID=11111111-7a3e-4b7c-9d14-0c5a3be1f001"}, []string{"broken sign-in Entra knows no such tenant."}},
+		"the wrong cloud":    {nil, []string{"MDE_CLOUD=gcc-high"}, []string{"broken sign-in The tenant has no such service.", "MDE_CLOUD"}},
+		"the wrong audience": {func(_ *testing.T, a *entrasim.App) { a.Roles[entrasim.XDR] = []string{"Alert.Read.All"} }, []string{"MDE_AUDIENCE=" + entrasim.XDR}, []string{"broken read alerts Defender refuses it although the token carries Alert.Read.All", "→ The audience"}},
+		"Entra out of reach": {nil, []string{"MDE_AUTHORITY_URL=http://127.0.0.1:1"}, []string{"broken reach Entra", "→ Open the way to"}},
+		"a Slack token":      {nil, []string{"SLACK_BOT_TOKEN=xoxb-wrong-0000-1111"}, []string{"broken Slack token", "SLACK_BOT_TOKEN"}},
+		"a Teams secret":     {nil, []string{"TEAMS_APP_SECRET=wrong-teams-secret-canary"}, []string{"broken Teams token", "TEAMS_APP_ID"}},
+		"nothing is granted": {func(_ *testing.T, a *entrasim.App) { a.Roles = nil }, nil, []string{"not permitted token for WindowsDefenderATP no permission is granted there"}},
+		"faults of settings": {nil, []string{"MDE_CLIENT_ID=nonsense", "MDE_CLOUD=mars"}, []string{"MDE_CLIENT_ID", "MDE_CLOUD"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := connector
+			u.app = func(t *testing.T, a *entrasim.App) {
+				connector.app(t, a)
+				if tt.change != nil {
+					tt.change(t, a)
+				}
+			}
+			u.env = func(s *story) []string { return append(connector.env(s), tt.env...) }
+			code, out, progress := u.examined(t)
+			if name != "nothing is granted" && code == exitOK {
+				t.Errorf("exit code 0, want another")
+			}
+			plain := regexp.MustCompile(`\s+`).ReplaceAllString(out+progress, " ")
+			for _, want := range tt.want {
+				if !strings.Contains(plain, want) {
+					t.Errorf("doctor does not say %q:\n%s", want, out+progress)
+				}
+			}
+			if strings.Contains(plain, "canary") || strings.Contains(plain, setupSecret) {
+				t.Errorf("a secret is printed:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestDoctor_json(t *testing.T) {
+	t.Parallel()
+	code, out, _ := connector.examined(t, "--json")
+	var r doctorReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitOK {
+		t.Fatalf("exit code %d, %v:\n%s", code, err, out)
+	}
+	if len(r.Tenants) != 1 || r.Tenants[0].Tenant != sandbox.TenantID || len(r.Tenants[0].Commands) < 15 {
+		t.Errorf("the report is %+v", r)
+	}
+}
