@@ -90,7 +90,7 @@ func (s *self) get(ctx context.Context) (installation, error) {
 func (b *Bot) Installed(ctx context.Context) (workspace string, scopes []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	auth, err := b.client.AuthTestContext(ctx)
+	auth, err := b.client.Load().AuthTestContext(ctx)
 	if err != nil {
 		return "", nil, refusal("read the Slack installation", err)
 	}

@@ -200,7 +200,7 @@ func (w *world) message(user, conversation, text, thread string) string {
 // fromBot waits until user sees n messages of the bot in conversation.
 func (w *world) fromBot(user, conversation string, n int) []teamssim.Message {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	var seen []teamssim.Message
 	err := w.sim.WaitFor(ctx, func() bool {
@@ -221,7 +221,7 @@ func (w *world) fromBot(user, conversation string, n int) []teamssim.Message {
 // until waits for a change in the simulator that makes cond true.
 func (w *world) until(what string, cond func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	if err := w.sim.WaitFor(ctx, cond); err != nil {
 		w.t.Fatalf("waiting until %s: %v", what, err)
