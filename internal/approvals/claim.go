@@ -89,7 +89,7 @@ type intentDetail struct {
 // any other void.
 func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*edit, Decision) error) (*Refusal, error) {
 	for {
-		p := s.policy.Current()
+		p := s.policyOf(ref.Tenant)
 		r, err := s.Request(ctx, ref.Tenant, ref.Request)
 		if err != nil {
 			return nil, err
@@ -114,7 +114,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if e.at.Sub(facts.At).Abs() > MaxFactsAge {
 				return ErrStale
 			}
-			if s.policy.Current() != p {
+			if s.policyOf(ref.Tenant) != p {
 				return errMeanwhile
 			}
 			for _, v := range e.r.Votes {

@@ -51,7 +51,7 @@ type Frozen struct {
 // again; new ones are refused, because facts and reasons of before the freeze are
 // not what should be approved after it.
 func (s *Service) Freeze(ctx context.Context, in FreezeInput) (Frozen, error) {
-	p := s.policy.Current()
+	p := s.policyOf(in.Tenant)
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {
 		return Frozen{}, err
@@ -191,7 +191,7 @@ func frozenWords(f Freeze) string {
 // the rule is the first whose condition the action alone meets, such as
 // `action.kind == "unfreeze"`, and otherwise the strictest of the file.
 func (s *Service) Unfreeze(ctx context.Context, in FreezeInput) (Opened, error) {
-	p := s.policy.Current()
+	p := s.policyOf(in.Tenant)
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {
 		return Opened{}, err

@@ -32,7 +32,7 @@ const (
 // Open opens a request, or joins the one that already asks for the same. Every
 // refusal is recorded.
 func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
-	p := s.policy.Current()
+	p := s.policyOf(in.Tenant)
 	by := actor{asked: in.Asked}
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {

@@ -101,8 +101,12 @@ func (s *Service) Action(kind string) (Action, bool) {
 // Eligible lists the people whose approval of r would count now. The error says
 // which directory groups could not be read; the list stands without them.
 func (s *Service) Eligible(ctx context.Context, r Request) ([]identity.Person, error) {
-	return s.policy.Current().Eligible(ctx, s.groups, r.Rule, r.Requester)
+	return s.policyOf(r.Tenant).Eligible(ctx, s.groups, r.Rule, r.Requester)
 }
+
+// policyOf is the policy in force for one tenant: its people and its stricter
+// rules (threat-model M-03).
+func (s *Service) policyOf(t tenant.ID) *policy.Policy { return s.policy.Current().For(t) }
 
 // AskAgain returns what a form is filled with to repeat a request that expired,
 // became void or failed.

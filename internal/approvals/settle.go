@@ -15,7 +15,7 @@ import (
 // request of the action settle under the rule of the request it settles, which
 // somebody else must approve.
 func (s *Service) Settle(ctx context.Context, in SettleInput) (Opened, error) {
-	p := s.policy.Current()
+	p := s.policyOf(in.Tenant)
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {
 		return Opened{}, err

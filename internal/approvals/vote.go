@@ -30,7 +30,7 @@ func (s *Service) Vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 }
 
 func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
-	p := s.policy.Current()
+	p := s.policyOf(in.Tenant)
 	link, no, err := s.resolve(ctx, in.Tenant, p, in.By)
 	if err != nil {
 		return VoteResult{}, err
@@ -53,7 +53,7 @@ func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 	var out VoteResult
 	err = s.change(failpoint.Step(ctx, failpoint.VoteSaved), in.Tenant, in.Request, func(e *edit) error {
 		no, out = nil, VoteResult{}
-		if s.policy.Current() != p || slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
+		if s.policyOf(in.Tenant) != p || slices.ContainsFunc(e.r.Votes, func(v Vote) bool { _, known := rights[v.By]; return !known }) {
 			return errMeanwhile
 		}
 		frozen, err := s.frozenFor(ctx, e.tx, s.actions[e.r.Action], in.Tenant)
@@ -279,7 +279,7 @@ func ago(d time.Duration) string {
 // Withdraw takes the requester's own request back, as far as it has not been
 // claimed. The result says what had been sent already.
 func (s *Service) Withdraw(ctx context.Context, in WithdrawInput) (Request, error) {
-	link, no, err := s.resolve(ctx, in.Tenant, s.policy.Current(), in.By)
+	link, no, err := s.resolve(ctx, in.Tenant, s.policyOf(in.Tenant), in.By)
 	if err != nil {
 		return Request{}, err
 	}

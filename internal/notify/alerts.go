@@ -157,7 +157,7 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 // destinations are the places of all matching routes, each once.
 func (n *Notifier) destinations(a defender.Alert, m *policy.Machine) []chat.Destination {
 	var out []chat.Destination
-	for _, r := range n.policy.Current().Routes(policyAlert(a), m) {
+	for _, r := range n.policyOf(a.Tenant).Routes(policyAlert(a), m) {
 		for _, to := range r.To {
 			if d := chat.Destination(to); !slices.Contains(out, d) {
 				out = append(out, d)
@@ -322,7 +322,7 @@ func (n *Notifier) redrawCard(ctx context.Context, tx durable.Tx, id string, to 
 // alertMentions are the mentions of the routes that brought a to c's destination.
 func (n *Notifier) alertMentions(a defender.Alert, c card) []chat.Mention {
 	var out []chat.Mention
-	for _, r := range n.policy.Current().Routes(policyAlert(a), nil) {
+	for _, r := range n.policyOf(c.tenant).Routes(policyAlert(a), nil) {
 		if slices.Contains(r.To, string(c.destination)) {
 			out = append(out, mentions(r.Mention, c.destination.Platform())...)
 		}
@@ -367,7 +367,7 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 			alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten)),
 		})
 	}
-	if n.policy.Current().RoutesReadMachine() {
+	if n.policyOf(w.Tenant).RoutesReadMachine() {
 		w.learn(ctx, arrivals, n.now())
 	}
 	for i := range arrivals {

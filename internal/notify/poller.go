@@ -312,7 +312,7 @@ func (n *Notifier) tellUnreadable(ctx context.Context, t tenantID, cause *defend
 	n.log.ErrorContext(ctx, "alert cannot be read", "tenant_id", t, "error", cause)
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
 		return n.notice(ctx, tx, t, "unreadable "+cause.Error(), cards.Notice(chat.Warning, "An alert from Defender cannot be read",
-			chat.Untrusted(cause.Error()), chat.Plain("Look for it in the Defender portal. All others are posted.")), n.everyPlace()...)
+			chat.Untrusted(cause.Error()), chat.Plain("Look for it in the Defender portal. All others are posted.")), n.everyPlace(t)...)
 	})
 }
 
@@ -338,7 +338,7 @@ func (n *Notifier) setAside(ctx context.Context, t tenantID, a defender.Alert, c
 	n.log.ErrorContext(ctx, "alert not recorded", "tenant_id", t, "alert_id", a.ID, "error", cause)
 	id := storable(a.ID)
 	err := n.db.InTx(ctx, func(tx durable.Tx) error {
-		return n.notice(ctx, tx, t, "set aside "+id, cards.SetAside(id, storable(a.Title)), n.everyPlace()...)
+		return n.notice(ctx, tx, t, "set aside "+id, cards.SetAside(id, storable(a.Title)), n.everyPlace(t)...)
 	})
 	if err != nil {
 		return fmt.Errorf("record alert %s: %w", a.ID, errors.Join(cause, err))
@@ -381,7 +381,7 @@ func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, l *lease, sta
 		if err != nil || rows == 0 || len(open) == 0 {
 			return err
 		}
-		return n.notice(ctx, tx, w.Tenant, "open at first start", cards.OpenAlerts(open), n.routeDestinations()...)
+		return n.notice(ctx, tx, w.Tenant, "open at first start", cards.OpenAlerts(open), n.routeDestinations(w.Tenant)...)
 	})
 }
 
@@ -416,7 +416,7 @@ func (n *Notifier) becomeBlind(ctx context.Context, tx durable.Tx, w *watch, las
 	if err := n.page(ctx, tx, w.Tenant, aboutBlind); err != nil {
 		return err
 	}
-	return n.notice(ctx, tx, w.Tenant, blindID(last), cards.Blind(w.Tenant, last, problem), n.everyPlace()...)
+	return n.notice(ctx, tx, w.Tenant, blindID(last), cards.Blind(w.Tenant, last, problem), n.everyPlace(w.Tenant)...)
 }
 
 func (n *Notifier) seeAgain(ctx context.Context, tx durable.Tx, w *watch, since, now time.Time) error {
@@ -427,15 +427,18 @@ func (n *Notifier) seeAgain(ctx context.Context, tx durable.Tx, w *watch, since,
 	if err := n.unpage(ctx, tx, w.Tenant, aboutBlind); err != nil {
 		return err
 	}
-	return n.notice(ctx, tx, w.Tenant, blindID(since)+" over", cards.SeesAgain(w.Tenant, since, now), n.everyPlace()...)
+	return n.notice(ctx, tx, w.Tenant, blindID(since)+" over", cards.SeesAgain(w.Tenant, since, now), n.everyPlace(w.Tenant)...)
 }
 
 func blindID(since time.Time) string { return fmt.Sprintf("blind since %d", since.UnixMicro()) }
 
-// routeDestinations are all places that any route names, each once.
-func (n *Notifier) routeDestinations() []chat.Destination {
+// policyOf is the policy in force for one tenant: its routes beside those of all.
+func (n *Notifier) policyOf(t tenantID) *policy.Policy { return n.policy.Current().For(t) }
+
+// routeDestinations are all places that any route of a tenant names, each once.
+func (n *Notifier) routeDestinations(t tenantID) []chat.Destination {
 	var out []chat.Destination
-	for _, r := range n.policy.Current().AllRoutes() {
+	for _, r := range n.policyOf(t).AllRoutes() {
 		for _, to := range r.To {
 			if d := chat.Destination(to); !slices.Contains(out, d) {
 				out = append(out, d)
@@ -446,8 +449,8 @@ func (n *Notifier) routeDestinations() []chat.Destination {
 }
 
 // everyPlace is routeDestinations and the ops channel.
-func (n *Notifier) everyPlace() []chat.Destination {
-	out := n.routeDestinations()
+func (n *Notifier) everyPlace(t tenantID) []chat.Destination {
+	out := n.routeDestinations(t)
 	if ops := chat.Destination(n.policy.Current().Ops()); ops != "" && !slices.Contains(out, ops) {
 		out = append(out, ops)
 	}

@@ -98,7 +98,7 @@ func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request
 // Members of directory groups are not looked up here, inside a transaction; they
 // see it in the configured places.
 func (n *Notifier) approverPlaces(ctx context.Context, r approvals.Request) []chat.Destination {
-	p := n.policy.Current()
+	p := n.policyOf(r.Tenant)
 	var out []chat.Destination
 	for _, to := range p.PostTo() {
 		out = append(out, chat.Destination(to))

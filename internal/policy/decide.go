@@ -152,7 +152,9 @@ var noRules = Rule{
 // among equals the first one written.
 func (p *Policy) strictest() Rule {
 	if len(p.rules) == 0 {
-		return noRules
+		r := noRules
+		r.Approvers = max(r.Approvers, p.leastApprovers)
+		return r
 	}
 	strictest := p.rules[0]
 	for _, r := range p.rules[1:] {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mdebot/mdebot/internal/identity"
 )
@@ -14,6 +15,12 @@ import (
 // digest hashes what the policy says, with defaults spelled out. The order of
 // rules and routes is part of that; the order of people and groups is not.
 func (p *Policy) digest() string {
+	type tenantContent struct {
+		Tenant
+		Approvers   int
+		ExpireAfter int64
+		Routes      []string
+	}
 	type rule struct {
 		Name, When string
 		Approvers  int
@@ -43,7 +50,9 @@ func (p *Policy) digest() string {
 		Storm                      Storm
 		Hunting                    []HuntGrant
 		Retention                  Retention
-		Scopes                     []scope `json:",omitempty"`
+		Scopes                     []scope         `json:",omitempty"`
+		Tenants                    []tenantContent `json:",omitempty"`
+		AllTenants                 []string        `json:",omitempty"`
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -62,6 +71,14 @@ func (p *Policy) digest() string {
 		Storm:         p.storm,
 		Hunting:       p.hunting,
 		Retention:     p.retention,
+		AllTenants:    p.allTenants,
+	}
+	for _, t := range p.tenants {
+		one := tenantContent{Tenant: t, Approvers: t.approvers, ExpireAfter: int64(t.expireAfter)}
+		for _, r := range t.routes {
+			one.Routes = append(one.Routes, r.Name+"\n"+r.When+"\n"+strings.Join(r.To, " ")+"\n"+strings.Join(r.Mention, " "))
+		}
+		content.Tenants = append(content.Tenants, one)
 	}
 	for _, g := range p.scopes {
 		content.Scopes = append(content.Scopes, scope{g.groups, g.written})

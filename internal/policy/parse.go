@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -52,6 +53,7 @@ type fileReader struct {
 	personLine  map[identity.PersonID]int
 	accountLine map[string]int
 	groupUses   []use
+	listed      []use // groups that must list their people
 	memberUses  []memberUse
 }
 
@@ -96,7 +98,14 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"hunting":   func(n ast.Node) { f.list(n, "hunting", f.huntGrant) },
 			"scopes":    func(n ast.Node) { f.list(n, "scopes", f.scope) },
 			"retention": f.retention,
+			"tenants":   func(n ast.Node) { f.list(n, "tenants", f.tenant) },
+			"all_tenants": func(n ast.Node) {
+				f.policy.allTenants = f.listedGroups(n, "all_tenants")
+			},
 		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(opts.tenantFiles)) {
+		f.tenantFile(name, opts.tenantFiles[name])
 	}
 	f.checkNames()
 	if len(f.faults) == 0 {
@@ -119,6 +128,11 @@ func (f *fileReader) checkNames() {
 			f.fault(u.line, "group %q is not under groups", u.group)
 		}
 	}
+	for _, u := range f.listed {
+		if slices.ContainsFunc(f.policy.groups, func(g Group) bool { return g.Name == u.group && g.Directory != nil }) {
+			f.fault(u.line, "group %q is a group of the directory; name one that lists its people here", u.group)
+		}
+	}
 	for _, u := range f.memberUses {
 		if _, ok := f.personLine[u.member]; !ok {
 			f.fault(u.line, "group %s: %s is not under people", u.group, u.member)
@@ -137,6 +151,11 @@ func (f *fileReader) seal() {
 	f.checkSatisfiable()
 	f.warn()
 	f.policy.hash = f.policy.digest()
+	if len(f.policy.tenants) > 0 {
+		if err := f.policy.split(); err != nil {
+			f.fault(0, "%v", err)
+		}
+	}
 }
 
 func (f *fileReader) approvals(n ast.Node) {

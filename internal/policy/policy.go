@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // Policy is one reading of mdebot.yaml. It is immutable and safe for concurrent
@@ -40,6 +41,12 @@ type Policy struct {
 	hunting    []HuntGrant
 	scopes     []scopeGrant
 	retention  Retention
+
+	tenants    []Tenant
+	allTenants []string
+	byTenant   map[tenant.ID]*Policy
+	// leastApprovers is a tenant's own floor, also for what no rule matches.
+	leastApprovers int
 }
 
 // Options say what the file leaves to its surroundings.
@@ -50,6 +57,9 @@ type Options struct {
 	// SignIn tells that people can sign in to mdebot, so that tier 0 votes can ask
 	// for it.
 	SignIn bool
+
+	// tenantFiles are the files of tenants.d by their names.
+	tenantFiles map[string][]byte
 }
 
 // Group is a named set of people: a list in the file or a directory group.
@@ -96,6 +106,9 @@ func Load(path string, opts Options) (*Policy, error) {
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if opts.tenantFiles, err = loadTenantFiles(path); err != nil {
+		return nil, fmt.Errorf("read tenants: %w", err)
 	}
 	return Parse(path, text, opts)
 }
