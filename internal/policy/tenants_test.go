@@ -43,7 +43,7 @@ tenants:
       - { name: all of it, to: ["slack:C0FAB"] }
 `
 
-func person(n string) identity.Person {
+func customerPerson(n string) identity.Person {
 	return identity.Person{ID: identity.PersonID{Tenant: "11111111-1111-1111-1111-111111111111", Object: "22222222-2222-2222-2222-22222222220" + n}}
 }
 
@@ -90,13 +90,13 @@ func TestTenants_eachHasItsOwnPeopleRulesAndRoutes(t *testing.T) {
 	}
 	// Somebody of the SOC who has no grant for the customer does not count there.
 	rule := Applied{Name: "all", Approvers: 1, From: []string{"soc"}}
-	if _, ok, _ := p.For(fabrikam).Entitled(t.Context(), nil, person("3"), rule); ok {
+	if _, ok, _ := p.For(fabrikam).Entitled(t.Context(), nil, customerPerson("3"), rule); ok {
 		t.Error("somebody without a grant for the tenant may approve there")
 	}
-	if _, ok, _ := p.For(tailspin).Entitled(t.Context(), nil, person("3"), rule); !ok {
+	if _, ok, _ := p.For(tailspin).Entitled(t.Context(), nil, customerPerson("3"), rule); !ok {
 		t.Error("somebody with a grant may not approve")
 	}
-	if !p.MayAskAll(person("1").ID) || p.MayAskAll(person("2").ID) {
+	if !p.MayAskAll(customerPerson("1").ID) || p.MayAskAll(customerPerson("2").ID) {
 		t.Error("all_tenants does not decide who may ask all")
 	}
 	if got, ok := p.TenantOf("slack:C0FAB"); !ok || got.ID != fabrikam {
