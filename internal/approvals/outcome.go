@@ -87,6 +87,7 @@ func (s *Service) Found(ctx context.Context, ref Ref, started Started) error {
 
 func (e *edit) submitted(ctx context.Context, ref Ref, kind string, started Started) error {
 	t := e.move(ref.Index, Submitted, started.Note)
+	t.Due = e.at
 	t.MachineAction, t.ActionStatus = storable(started.ID), storable(started.Status)
 	if t.IntentAt.IsZero() {
 		t.IntentAt = started.Created
@@ -103,7 +104,7 @@ func (e *edit) submitted(ctx context.Context, ref Ref, kind string, started Star
 func (e *edit) unclear(ctx context.Context, ref Ref, why string, detail json.RawMessage) error {
 	t := e.move(ref.Index, Unknown, why)
 	t.Generation++
-	t.UnclearAt = e.at
+	t.UnclearAt, t.Due = e.at, e.at
 	if err := e.enqueue(ctx, KindExecute, *t, e.at.Add(FirstLook)); err != nil {
 		return err
 	}
@@ -116,8 +117,16 @@ func (e *edit) unclear(ctx context.Context, ref Ref, why string, detail json.Raw
 func (s *Service) Noted(ctx context.Context, ref Ref, why string, last bool) error {
 	return s.change(failpoint.Step(ctx, failpoint.ResultSaved), ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Unknown)
-		if err != nil || t.Why == storable(why) {
+		same := t.Why == storable(why)
+		if err != nil || same && (!last || t.Due.IsZero()) {
 			return err
+		}
+		if last {
+			e.r.Targets[ref.Index].Due = time.Time{} // the sweep leaves it to people
+		}
+		if same {
+			e.change = unannounced
+			return nil
 		}
 		e.change = ChangeTarget
 		kind := "action.looked"

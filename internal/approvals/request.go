@@ -111,7 +111,7 @@ type Target struct {
 	UnclearAt time.Time
 	// Due is when an approved target may be claimed; later than the approval when
 	// Defender asked to wait. Afterwards it is when the target's job was last made
-	// sure of.
+	// sure of, and zero when people were asked to settle it.
 	Due      time.Time
 	Attempts int // calls that may have left
 	// Settled counts settlements as not done; the first allows one more attempt.

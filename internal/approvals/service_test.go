@@ -976,7 +976,14 @@ func TestSweep_recallsSentAndUnclearTargets(t *testing.T) {
 	}
 	recalled(time.Minute, approvals.KindExecute, 1)
 	recalled(59*time.Second, approvals.KindExecute, 0)
-	recalled(time.Hour, approvals.KindExecute, 1) // the last look
+	recalled(time.Hour, approvals.KindExecute, 1)
+	recalled(time.Hour, approvals.KindExecute, 1) // the last look is lost as well
+	for _, last := range []bool{false, true, true} {
+		if err := w.Noted(t.Context(), ref, "nothing is shown", last); err != nil {
+			t.Fatalf("Noted: %v", err)
+		}
+	}
+	w.Told.Changes()
 	recalled(time.Hour, approvals.KindExecute, 0) // people settle it now
 	if err := w.Found(t.Context(), ref, approvals.Started{ID: "action-1", Status: "Pending"}); err != nil {
 		t.Fatalf("Found: %v", err)

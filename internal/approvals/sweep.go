@@ -48,11 +48,11 @@ func (s *Service) Sweep(ctx context.Context) error {
 		s.sweep(ctx, "drive again", s.driveAgain,
 			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'approved' AND due <= $1
 			ORDER BY due LIMIT $2`, old(redriveAfter), sweepBatch),
-		// An unclear target is left alone after its last look: then people settle it.
+		// An unclear target is left alone once people were asked to settle it.
 		s.sweep(ctx, "recall", s.recall,
 			`SELECT tenant, request, idx, generation FROM request_targets
-			WHERE state IN ('submitted', 'unknown') AND due <= $1 AND (state = 'submitted' OR due < unclear_at + $2)
-			ORDER BY due LIMIT $3`, old(recallAfter), LookFor.Microseconds(), sweepBatch),
+			WHERE state IN ('submitted', 'unknown') AND due > 0 AND due <= $1
+			ORDER BY due LIMIT $2`, old(recallAfter), sweepBatch),
 	)
 }
 
@@ -159,7 +159,7 @@ func (s *Service) driveAgain(ctx context.Context, ref Ref) error {
 func (s *Service) recall(ctx context.Context, ref Ref) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Submitted, Unknown)
-		if err != nil || e.at.Sub(t.Due) < recallAfter {
+		if err != nil || t.Due.IsZero() || e.at.Sub(t.Due) < recallAfter {
 			return ErrMoved
 		}
 		next := &e.r.Targets[ref.Index]
