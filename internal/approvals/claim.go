@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
@@ -70,6 +71,20 @@ func (s *Service) Claim(ctx context.Context, ref Ref, facts Facts) (Attempt, err
 	}
 	out.Request, err = s.Request(ctx, ref.Tenant, ref.Request)
 	return out, err
+}
+
+// Holds reports whether a is still the attempt in charge of its target. Its holder
+// asks just before it sends: it may have slept, and by a clock that was put back
+// a lease that others have ended seems to last.
+func (s *Service) Holds(ctx context.Context, a Attempt) (bool, error) {
+	var one int64
+	err := s.db.Read().QueryRow(ctx, `SELECT 1 FROM request_targets
+		WHERE tenant = $1 AND request = $2 AND idx = $3 AND state = 'executing' AND lease_owner = $4`,
+		string(a.Request.Tenant), a.Request.ID, int64(a.Target.Index), a.Target.LeaseOwner).Scan(&one)
+	if errors.Is(err, durable.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 type intentDetail struct {

@@ -269,24 +269,31 @@ func TestExecute_answerThatCannotBeRecorded(t *testing.T) {
 	s.wantPosts(t, 1)
 }
 
-// A holder that sleeps past its lease finds it gone and sends nothing.
+// A holder that sleeps past its lease finds it gone and sends nothing, also when
+// the clock was put back meanwhile and the lease seems to last.
 func TestExecute_slowHolderSendsNothing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	r := s.isolate(t)
-	ref := approvals.Ref{Tenant: r.Tenant, Request: r.ID, Generation: 1}
-	attempt, err := s.Claim(t.Context(), ref, approvals.Facts{At: s.Clock.Now(), Machine: machineFacts(s.defender.machines["ws-1"])})
-	if err != nil {
-		t.Fatalf("Claim: %v", err)
+	for name, back := range map[string]time.Duration{"the clock goes on": 0, "the clock is put back": approvals.LeaseFor} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			r := s.isolate(t)
+			ref := approvals.Ref{Tenant: r.Tenant, Request: r.ID, Generation: 1}
+			attempt, err := s.Claim(t.Context(), ref, approvals.Facts{At: s.Clock.Now(), Machine: machineFacts(s.defender.machines["ws-1"])})
+			if err != nil {
+				t.Fatalf("Claim: %v", err)
+			}
+			s.Clock.Pass(approvals.LeaseFor)
+			if err := s.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.Clock.Pass(-back)
+			if err := s.runner.send(t.Context(), effects[approvals.Isolate], attempt); !errors.Is(err, approvals.ErrMoved) {
+				t.Errorf("send with a lost lease = %v, want %v", err, approvals.ErrMoved)
+			}
+			s.wantPosts(t, 0)
+		})
 	}
-	s.Clock.Pass(approvals.LeaseFor)
-	if err := s.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.runner.send(t.Context(), effects[approvals.Isolate], attempt); !errors.Is(err, approvals.ErrMoved) {
-		t.Errorf("send with a lost lease = %v, want %v", err, approvals.ErrMoved)
-	}
-	s.wantPosts(t, 0)
 }
 
 // A process that sleeps between reading the machine and claiming it goes by what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"time"
@@ -187,12 +188,20 @@ func (x *Runner) patience(t approvals.Target, err error) time.Duration {
 // also while the process is stopping.
 func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) error {
 	ctx = context.WithoutCancel(ctx)
-	if x.now().After(a.Target.LeaseUntil.Add(-approvals.LeaseFor / 2)) {
+	asking, cancel := context.WithTimeout(ctx, recordTimeout)
+	held, err := x.approvals.Holds(asking, a)
+	cancel()
+	switch {
+	case err != nil:
+		return fmt.Errorf("see whether the attempt is still held: %w", err)
+	case !held:
+		return approvals.ErrMoved
+	case x.now().After(a.Target.LeaseUntil.Add(-approvals.LeaseFor / 2)):
 		return x.approvals.Postponed(ctx, a, 0, "mdebot was too slow to send it in time; trying again.")
 	}
 	sending, cancel := context.WithTimeout(ctx, sendTimeout)
 	var sent approvals.Started
-	err := failpoint.Around(failpoint.ActionCalled, func() (err error) {
+	err = failpoint.Around(failpoint.ActionCalled, func() (err error) {
 		sent, err = effect.send(sending, x.actor, a, comment(a))
 		return err
 	})
