@@ -324,7 +324,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	wg.Go(func() { a.notify.Poll(running) })
 	wg.Go(func() { a.reload.run(running) })
-	wg.Go(func() { a.permissions.run(running) })
+	wg.Go(func() { a.permissions.run(running, a.tellSignIn) })
 	wg.Go(func() { a.expiry.run(running) })
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })

@@ -3,11 +3,14 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -98,6 +101,9 @@ type permissions struct {
 	asked   bool // at least once, whatever the answer
 	current defender.Permissions
 	err     error
+	had     []string // roles that were there at some time
+	told    string   // the problem that was announced, or ""
+	since   time.Time
 }
 
 func newPermissions(c defenderOf, now func() time.Time) *permissions {
@@ -108,7 +114,55 @@ func newPermissions(c defenderOf, now func() time.Time) *permissions {
 // an hour, and a change needs a new token.
 const permissionsEvery = 5 * time.Minute
 
-func (p *permissions) run(ctx context.Context) {
+// problemFor is how long Entra may refuse before people are told.
+const problemFor = time.Minute
+
+// announce tells once that mdebot cannot sign in or lacks what it had, and once that
+// it is over (threat-model D-05).
+func (p *permissions) announce(ctx context.Context, tell func(context.Context, cards.StatusLine)) {
+	problem := ""
+	if err := p.problem(); err != nil {
+		problem = err.Error()
+	} else if lost := p.lost(); len(lost) > 0 {
+		problem = "permissions are gone: " + strings.Join(lost, ", ")
+	}
+	switch {
+	case problem == "":
+		p.since = time.Time{}
+		if p.told != "" && ctx.Err() == nil {
+			p.told = ""
+			tell(ctx, cards.StatusLine{Good: true})
+		}
+	case p.since.IsZero():
+		p.since = p.now()
+	}
+	if problem != "" && p.told == "" && p.now().Sub(p.since) >= problemFor && ctx.Err() == nil {
+		p.told = problem
+		tell(ctx, cards.StatusLine{Detail: problem})
+	}
+}
+
+// lost are roles that were granted since the start and are not any more. They count
+// until they are back.
+func (p *permissions) lost() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var lost []string
+	for _, role := range p.had {
+		if !p.current.Has(role) {
+			lost = append(lost, role)
+		}
+	}
+	for _, role := range []string{defender.PermissionAlertRead, defender.PermissionAlertWrite, defender.PermissionMachineRead, defender.PermissionIsolate} {
+		if p.err == nil && p.current.Has(role) && !slices.Contains(p.had, role) {
+			p.had = append(p.had, role)
+		}
+	}
+	return lost
+}
+
+// run reads the permissions until ctx ends, and hands what people must know to tell.
+func (p *permissions) run(ctx context.Context, tell func(context.Context, cards.StatusLine)) {
 	for {
 		current, err := p.client.Permissions(ctx)
 		p.mu.Lock()
@@ -117,6 +171,7 @@ func (p *permissions) run(ctx context.Context) {
 			p.current = current
 		}
 		p.mu.Unlock()
+		p.announce(ctx, tell)
 		wait := permissionsEvery
 		if err != nil {
 			wait = 10 * time.Second

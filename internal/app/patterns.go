@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -113,7 +114,22 @@ type patterns struct {
 	next  int64 // record to go on with; 0 before the first look
 	due   time.Time
 	tries map[pattern][]time.Time
+	read  map[string][]volume // by person
 }
+
+// volume is what one hunt read.
+type volume struct {
+	at   time.Time
+	rows int64
+}
+
+const (
+	// huntsPerDay and rowsPerDay are from when somebody's hunts are worth a look: many
+	// small ones leak as much as a large one (threat-model H-06).
+	huntsPerDay = 60
+	rowsPerDay  = 100_000
+	huntWindow  = 24 * time.Hour
+)
 
 func (p *patterns) look(ctx context.Context) error {
 	now := p.app.now()
@@ -127,6 +143,7 @@ func (p *patterns) look(ctx context.Context) error {
 			return err
 		}
 		p.next, p.tries = max(1, head.Seq-patternStart), map[pattern][]time.Time{}
+		p.read = map[string][]volume{}
 	}
 	for r, err := range audit.Records(ctx, p.app.store.Read(), p.app.tenant, p.next) {
 		if err != nil {
@@ -142,6 +159,9 @@ func (p *patterns) look(ctx context.Context) error {
 
 // weigh adds one record to what is known and tells when that is enough.
 func (p *patterns) weigh(ctx context.Context, r audit.Record, now time.Time) error {
+	if r.Kind == "hunt.ended" {
+		return p.weighHunt(ctx, r, now)
+	}
 	what, most := attempt(r)
 	if what == "" || now.Sub(r.At) > patternWindow {
 		return nil
@@ -164,6 +184,37 @@ func (p *patterns) weigh(ctx context.Context, r audit.Record, now time.Time) err
 	return p.app.notify.Announce(ctx, p.app.tenant, fmt.Sprintf("pattern %s %s %d", what, who, r.Seq), cards.Notice(chat.Warning, "Somebody keeps trying what mdebot refuses",
 		chat.Join(chat.Plain(fmt.Sprintf("%d times within an hour: %s. By ", len(tries), what)), chat.Untrusted(who), chat.Plain(".")),
 		chat.Join(chat.Plain("Ask that person, by another way than this chat. Every attempt is in the audit log: "), chat.Code("mdebot audit export"))))
+}
+
+// weighHunt adds one hunt to what its person has read within a day.
+func (p *patterns) weighHunt(ctx context.Context, r audit.Record, now time.Time) error {
+	var detail struct {
+		Rows string `json:"rows"`
+	}
+	if json.Unmarshal(r.Detail, &detail) != nil || now.Sub(r.At) > huntWindow {
+		return nil
+	}
+	rows, err := strconv.ParseInt(detail.Rows, 10, 64)
+	if err != nil {
+		return nil
+	}
+	who := r.Person.String()
+	all := append(p.read[who], volume{r.At, rows})
+	for len(all) > 0 && r.At.Sub(all[0].at) > huntWindow {
+		all = all[1:]
+	}
+	p.read[who] = all
+	sum := int64(0)
+	for _, v := range all {
+		sum += v.rows
+	}
+	if len(all) < huntsPerDay && sum < rowsPerDay {
+		return nil
+	}
+	delete(p.read, who)
+	return p.app.notify.Announce(ctx, p.app.tenant, fmt.Sprintf("hunts %s %d", who, r.Seq), cards.Notice(chat.Warning, "Somebody has read a lot by hunting",
+		chat.Join(chat.Untrusted(r.PersonName+" "+who), chat.Plain(fmt.Sprintf(": %d hunts and %d rows within a day.", len(all), sum))),
+		chat.Join(chat.Plain("Every query is in the audit log: "), chat.Code("mdebot audit export"))))
 }
 
 // attempt names what a record is an attempt of, and how many within an hour are

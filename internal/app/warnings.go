@@ -7,6 +7,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 const (
@@ -76,6 +77,7 @@ func (a *App) warnings(ctx context.Context) []string {
 	for _, role := range a.permissions.excess() {
 		all = append(all, fmt.Sprintf("granted without need: %s", role))
 	}
+	all = append(all, a.noPeople(ctx)...)
 	if !a.cfg.Defender.ActsApart() {
 		all = append(all, actsTogether)
 	}
@@ -83,6 +85,41 @@ func (a *App) warnings(ctx context.Context) []string {
 		all = append(all, withoutSignIn)
 	}
 	return all
+}
+
+// maxLookedUp bounds what the daily look at people costs.
+const maxLookedUp = 500
+
+// noPeople names who is listed and is no active person of the directory: service
+// principals, groups and shared accounts that are disabled never count, and an entry
+// for one is a mistake (threat-model I-05).
+func (a *App) noPeople(ctx context.Context) []string {
+	var all []string
+	listed := a.policy.Current().Book().People()
+	for _, p := range listed[:min(len(listed), maxLookedUp)] {
+		standing, err := a.people.Standing(ctx, p.ID)
+		if err != nil {
+			a.log.WarnContext(ctx, "people of mdebot.yaml not looked up in the directory", "error", err)
+			return all
+		}
+		if standing != identity.Member {
+			all = append(all, fmt.Sprintf("%s (%s) under people is no active person of the directory but %s, and may do nothing; a service, shared or guest account cannot approve", p.Name, p.ID.Object, standing))
+		}
+	}
+	return all
+}
+
+// tellSignIn tells the ops channel that mdebot cannot use Defender as it could, or
+// that this is over.
+func (a *App) tellSignIn(ctx context.Context, l cards.StatusLine) {
+	m := cards.Notice(chat.Danger, "Defender or Entra refuses mdebot",
+		chat.Untrusted(l.Detail), chat.Plain("What needs it fails and says so; everything else goes on. This is announced again when it is over. Check the application's secret, permissions and consent in Entra."))
+	if l.Good {
+		m = cards.Notice(chat.Good, "Defender and Entra accept mdebot again")
+	}
+	if err := a.notify.Announce(ctx, a.tenant, "sign-in "+a.now().UTC().Format(time.RFC3339), m); err != nil {
+		a.log.ErrorContext(ctx, "state of the sign-in not announced", "error", err)
+	}
 }
 
 const withoutSignIn = "whoever takes over the chat account of an approver can approve tier 0 requests with it; set MDEBOT_PUBLIC_URL and the MDEBOT_OIDC settings, and those votes need a fresh sign-in"

@@ -54,8 +54,27 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	for i, t := range in.Targets {
 		machines[i] = t.Machine
 	}
+	if no := tierZeroAlone(p, action, r, machines); no != nil {
+		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
+	}
 	r.Rule = s.asked(link, decide(p, action, r.Params, machines))
 	return s.open(ctx, p, action, r, by)
+}
+
+// tierZeroAlone refuses a request for several machines of which one is tier 0: in
+// the middle of a long list it would be approved with the others (threat-model
+//
+func tierZeroAlone(p *policy.Policy, action Action, r Request, machines []*policy.Machine) *Refusal {
+	if len(machines) < 2 || !action.Target.onMachine() {
+		return nil
+	}
+	for i, m := range machines {
+		if m != nil && decide(p, action, r.Params, []*policy.Machine{m}).TierZero {
+			return refuse(ErrTargets, fmt.Sprintf("%s is tier 0, so it needs a request of its own.", r.Targets[i].label()),
+				"Ask for it alone, and for the others without it.")
+		}
+	}
+	return nil
 }
 
 // decide finds the rule for an action on these machines, or on none.
@@ -88,6 +107,9 @@ func (s *Service) draft(p *policy.Policy, person identity.Person, in OpenInput) 
 	reason, no := reasonOf(in.Reason)
 	if no != nil {
 		return Action{}, Request{}, no
+	}
+	if pattern := p.Ticket(); pattern != nil && !pattern.MatchString(reason) {
+		return Action{}, Request{}, refuse(ErrReason, "The reason names no ticket.", "Add its number to the reason; it has the form "+pattern.String())
 	}
 	targets, no := targetsOf(action, in.Targets)
 	if no != nil {

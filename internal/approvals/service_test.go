@@ -126,6 +126,8 @@ func TestOpen_refusals(t *testing.T) {
 	protected.Machine.Tags = []string{"never-isolate"}
 	unread := approvalstest.Workstation("ws-3")
 	unread.Machine = nil
+	tierZero := approvalstest.Workstation("ws-5")
+	tierZero.Machine.Tags = []string{"tier0"}
 	other := approvalstest.Workstation("ws-4")
 	other.Machine = ws.Machine
 	for name, tc := range map[string]struct {
@@ -148,6 +150,7 @@ func TestOpen_refusals(t *testing.T) {
 		"a machine without ID":               {in: approvalstest.Isolate(riley, approvals.TargetInput{Name: "ws-1"}), want: approvals.ErrTargets},
 		"facts of another machine":           {in: approvalstest.Isolate(riley, other), want: approvals.ErrTargets},
 		"a protected machine":                {in: approvalstest.Isolate(riley, ws, protected), want: approvals.ErrProtected},
+		"tier 0 among others":                {in: approvalstest.Isolate(riley, ws, tierZero), want: approvals.ErrTargets},
 		"a machine whose tags are not known": {in: approvalstest.Isolate(riley, unread), want: approvals.ErrProtected},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,6 +168,20 @@ func TestOpen_refusals(t *testing.T) {
 				t.Errorf("a refusal was announced: %v", told)
 			}
 		})
+	}
+}
+
+func TestOpen_reasonNamesATicketWhereThatIsAsked(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	w.Use(t, strings.Replace(approvalstest.Config, "  expire_after: 30m\n", "  expire_after: 30m\n  ticket: 'INC[0-9]{7}'\n", 1))
+	in := approvalstest.Isolate(riley, approvalstest.Workstation("ws-1"))
+	for reason, taken := range map[string]bool{"beaconing": false, "INC12: beaconing": false, "beaconing, see INC0012345": true} {
+		in.Reason = reason
+		_, err := w.Open(t.Context(), in)
+		if taken != (err == nil) || err != nil && !errors.Is(err, approvals.ErrReason) {
+			t.Errorf("%q: %v, want taken: %v", reason, err, taken)
+		}
 	}
 }
 

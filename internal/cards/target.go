@@ -50,6 +50,10 @@ type TargetFacts struct {
 	WorstID       string            `json:"worst_id,omitempty"`
 	Unread        Unread            `json:"unread,omitzero"`
 	ReadAt        time.Time         `json:"read_at"`
+	// FirstSeen and EntraDevice tell a machine from one that was set up anew under
+	// its name.
+	FirstSeen   time.Time `json:"first_seen,omitzero"`
+	EntraDevice string    `json:"entra_device,omitempty"`
 }
 
 // FactsOf condenses what was read about a machine into what an approver sees.
@@ -59,7 +63,7 @@ func FactsOf(v MachineView, readAt time.Time) TargetFacts {
 	f := TargetFacts{
 		OS: m.OS, Health: m.Health, LastSeen: m.LastSeen, Group: m.Group, Tags: m.Tags, Value: m.Value, Risk: m.Risk,
 		Isolation: isolation.State, Since: isolation.Since,
-		Unread: v.Unread, ReadAt: readAt,
+		Unread: v.Unread, ReadAt: readAt, FirstSeen: m.FirstSeen, EntraDevice: m.EntraDeviceID,
 	}
 	for _, u := range v.Users {
 		f.Users = append(f.Users, accountName(defender.AccountName{Name: u.Name, Domain: u.Domain}))

@@ -3,6 +3,7 @@ package commands
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -142,6 +143,24 @@ func TestWhoami_oneHumanOnTwoPlatforms(t *testing.T) {
 	w := newWorld(t)
 	for _, by := range []identity.Principal{riley, rileyInTeams} {
 		mustSay(t, by.String(), w.says(t, by, "whoami"), "You are Riley Chen", "22222222-2222-2222-2222-222222222201", "responder")
+	}
+}
+
+func TestChanges_areLimitedPerPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 30 {
+		w.says(t, riley, "withdraw 99")
+	}
+	mustSay(t, "one too many", w.says(t, riley, "isolate ws-042 beaconing"), "a lot to ask for in a minute", "nothing of this one was done")
+	if open := w.live(t); len(open) != 0 {
+		t.Errorf("%d requests were opened all the same", len(open))
+	}
+	mustSay(t, "somebody else", w.says(t, avery, "withdraw 99"), "no request #99")
+	w.clock = w.clock.Add(time.Minute)
+	w.says(t, riley, "isolate ws-042 beaconing")
+	if open := w.live(t); len(open) != 1 {
+		t.Errorf("%d requests are open a minute later, want 1", len(open))
 	}
 }
 

@@ -59,18 +59,21 @@ type Router struct {
 	byName map[string]*Spec // every name and alias, in lower case
 	reads  *limiter
 	hunts  *limiter
-	drafts *drafts
+	// changes limits what asks for something: each costs writes, cards and calls.
+	changes *limiter
+	drafts  *drafts
 }
 
 // New returns a Router over all [Specs].
 func New(c Config) *Router {
 	r := &Router{
-		Config: c,
-		specs:  Specs(),
-		byName: map[string]*Spec{},
-		reads:  newLimiter(60, time.Minute, c.Now),
-		hunts:  newLimiter(10, time.Hour, c.Now),
-		drafts: newDrafts(c.Now),
+		Config:  c,
+		specs:   Specs(),
+		byName:  map[string]*Spec{},
+		reads:   newLimiter(60, time.Minute, c.Now),
+		hunts:   newLimiter(10, time.Hour, c.Now),
+		changes: newLimiter(30, time.Minute, c.Now),
+		drafts:  newDrafts(c.Now),
 	}
 	for i := range r.specs {
 		for _, name := range r.specs[i].names() {
@@ -219,6 +222,9 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 			return chat.Message{}, say("That is a lot of questions in a minute.", again(wait))
 		}
 		return c.run(kept, ctx, c)
+	}
+	if wait, ok := r.changes.allow(c.who.key()); !ok {
+		return chat.Message{}, say("That is a lot to ask for in a minute, and nothing of this one was done.", again(wait))
 	}
 	first, err := r.Inbox.FirstDelivery(ctx, r.Tenant, c.inv.Delivery)
 	if err != nil {

@@ -1,6 +1,7 @@
 package containment
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/approvals/approvalstest"
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 )
@@ -199,6 +201,9 @@ func TestExecute_voidsWhatHasChanged(t *testing.T) {
 		why     string
 	}{
 		"renamed":           {change: machine(func(m *defender.Machine) { m.Name = "dc-01.contoso.com" }), why: "was called ws-1.contoso.com"},
+		"installed anew":    {change: machine(func(m *defender.Machine) { m.FirstSeen = m.FirstSeen.Add(time.Hour) }), why: "set up anew"},
+		"joined anew":       {change: machine(func(m *defender.Machine) { m.EntraDeviceID = "another" }), why: "set up anew"},
+		"another system":    {change: machine(func(m *defender.Machine) { m.OS = "Ubuntu" }), why: "set up anew"},
 		"merged":            {change: machine(func(m *defender.Machine) { m.MergedInto = "ws-2" }), why: "merged this machine record into ws-2"},
 		"excluded":          {change: machine(func(m *defender.Machine) { m.Excluded = true }), why: "excludes"},
 		"of another tenant": {change: machine(func(m *defender.Machine) { m.Tenant = "fabrikam" }), why: "another Defender tenant"},
@@ -219,7 +224,14 @@ func TestExecute_voidsWhatHasChanged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			in := approvalstest.Isolate(approvalstest.Riley, s.target("ws-1"))
+			target := s.target("ws-1")
+			s.defender.change("ws-1", func(m *defender.Machine) { m.FirstSeen, m.EntraDeviceID = s.Clock.Now().Add(-time.Hour), "device" })
+			facts, err := json.Marshal(cards.FactsOf(cards.MachineView{Machine: s.defender.machines["ws-1"]}, s.Clock.Now()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			target.Facts = facts
+			in := approvalstest.Isolate(approvalstest.Riley, target)
 			if tc.release {
 				in.Action = approvals.Release
 			}

@@ -2,8 +2,10 @@ package containment
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -58,8 +60,27 @@ func changed(r approvals.Request, t approvals.Target, m defender.Machine) string
 		return "Defender now excludes this machine record, which it does with duplicates; look the machine up again."
 	case t.Name != "" && !strings.EqualFold(m.Name, t.Name):
 		return fmt.Sprintf("The machine was called %s when people decided and is called %s now.", clean(t.Name, 60), clean(m.Name, 60))
+	case setUpAnew(t.Facts, m):
+		return "The machine has been set up anew since it was shown; look at it and ask again."
 	}
 	return ""
+}
+
+// setUpAnew compares what the card was drawn from with what Defender says now: a
+// machine that is installed again keeps its name, and may keep its ID, but is
+// another one to the directory and begins anew (threat-model A-10).
+func setUpAnew(facts []byte, m defender.Machine) bool {
+	var shown struct {
+		OS          string    `json:"os"`
+		FirstSeen   time.Time `json:"first_seen"`
+		EntraDevice string    `json:"entra_device"`
+	}
+	if json.Unmarshal(facts, &shown) != nil {
+		return false // of an older version; the rules are judged by fresh facts anyway
+	}
+	return shown.EntraDevice != "" && m.EntraDeviceID != "" && !strings.EqualFold(shown.EntraDevice, m.EntraDeviceID) ||
+		!shown.FirstSeen.IsZero() && !m.FirstSeen.IsZero() && !shown.FirstSeen.Equal(m.FirstSeen) ||
+		shown.OS != "" && m.OS != "" && shown.OS != m.OS
 }
 
 func machineFacts(m defender.Machine) *policy.Machine {

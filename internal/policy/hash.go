@@ -45,6 +45,7 @@ func (p *Policy) digest() string {
 		Ops, Fallback              string
 		Page                       string `json:",omitempty"` // came later: a file without it keeps its hash
 		StepUp                     string `json:",omitempty"`
+		Ticket                     string `json:",omitempty"`
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
@@ -79,6 +80,9 @@ func (p *Policy) digest() string {
 			one.Routes = append(one.Routes, r.Name+"\n"+r.When+"\n"+strings.Join(r.To, " ")+"\n"+strings.Join(r.Mention, " "))
 		}
 		content.Tenants = append(content.Tenants, one)
+	}
+	if p.ticket != nil {
+		content.Ticket = p.ticket.String()
 	}
 	for _, g := range p.scopes {
 		content.Scopes = append(content.Scopes, scope{g.groups, g.written})

@@ -183,6 +183,7 @@ func (f *fileReader) approvals(n ast.Node) {
 			})
 		},
 		"step_up":   f.stepUp,
+		"ticket":    f.ticket,
 		"rules":     func(n ast.Node) { f.list(n, "rules", f.rule) },
 		"protected": func(n ast.Node) { f.list(n, "protected", f.protect) },
 	})
@@ -204,6 +205,24 @@ func (f *fileReader) stepUp(n ast.Node) {
 		f.fault(lineOf(n), "step_up: nobody can sign in, so nobody could approve tier 0; set MDEBOT_PUBLIC_URL, MDEBOT_OIDC_CLIENT_ID and MDEBOT_OIDC_CLIENT_SECRET, or leave the key out")
 	default:
 		f.policy.stepUp = s
+	}
+}
+
+// ticket reads the pattern that a reason must hold. RE2 takes time in proportion to
+// the reason, whatever the pattern.
+func (f *fileReader) ticket(n ast.Node) {
+	s, ok := f.text(n, "ticket")
+	if !ok {
+		return
+	}
+	pattern, err := regexp.Compile(s)
+	switch {
+	case err != nil:
+		f.fault(lineOf(n), "ticket: %v", err)
+	case pattern.MatchString(""):
+		f.fault(lineOf(n), "ticket: the pattern asks for nothing; write one such as INC[0-9]{7}, or leave the key out")
+	default:
+		f.policy.ticket = pattern
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type Policy struct {
 	expireAfter   time.Duration
 	executeWithin time.Duration
 	stepUp        string // as written
+	ticket        *regexp.Regexp
 	signIn        bool
 	limits        Limits
 	rules         []Rule
@@ -148,6 +150,9 @@ func (p *Policy) ExecuteWithin() time.Duration { return p.executeWithin }
 // StepUp tells whether approving a tier 0 request needs a fresh sign-in: wherever
 // people can sign in, unless the file says never.
 func (p *Policy) StepUp() bool { return p.signIn && p.stepUp != StepUpNever }
+
+// Ticket is what the reason of a request must hold, or nil.
+func (p *Policy) Ticket() *regexp.Regexp { return p.ticket }
 
 // Limits are the caps in force.
 func (p *Policy) Limits() Limits { return p.limits }
