@@ -45,10 +45,10 @@ func (b *bot) up(wrap ...string) {
 	b.Helper()
 	b.start("", wrap...)
 	if !b.ready() {
-		b.TB.Fatalf("it ended at once:\n%s", b.log)
+		b.Fatalf("it ended at once:\n%s", b.log)
 	}
-	if err := b.world.Connect(b.TB.Context(), "http://"+b.listen); err != nil {
-		b.TB.Fatal(err)
+	if err := b.world.Connect(b.Context(), "http://"+b.listen); err != nil {
+		b.Fatal(err)
 	}
 	b.eventually("the first look at Defender", func() string {
 		if len(b.world.Defender.Calls("GET /api/alerts")) == 0 {
@@ -68,7 +68,7 @@ func (b *bot) eventually(what string, missing func() string) {
 			return
 		}
 	}
-	b.TB.Fatalf("%s: %s", what, why)
+	b.Fatalf("%s: %s", what, why)
 }
 
 // sees waits for a message with the words in a channel, as who sees it.
@@ -93,7 +93,7 @@ func (b *bot) sees(who sandbox.Person, place string, words ...string) (found sla
 func (b *bot) asks(text string) time.Duration {
 	b.Helper()
 	began := time.Now()
-	if err := b.world.Slack.Slash(b.TB.Context(), sandbox.Riley.Slack, sandbox.SlackSOC, text); err != nil {
+	if err := b.world.Slack.Slash(b.Context(), sandbox.Riley.Slack, sandbox.SlackSOC, text); err != nil {
 		b.TB.Errorf("/mde %s: %v", text, err)
 	}
 	return time.Since(began)
@@ -109,7 +109,7 @@ func (b *bot) card(machine string) slacksim.Message {
 func (b *bot) approves(card slacksim.Message) time.Duration {
 	b.Helper()
 	began := time.Now()
-	if err := b.world.Slack.Click(b.TB.Context(), sandbox.Avery.Slack, sandbox.SlackApprovals, card.TS, slacksim.Press{Label: "Approve"}); err != nil {
+	if err := b.world.Slack.Click(b.Context(), sandbox.Avery.Slack, sandbox.SlackApprovals, card.TS, slacksim.Press{Label: "Approve"}); err != nil {
 		b.TB.Errorf("Approve on %q in %s: %v", card.TS, card.Channel, err)
 	}
 	return time.Since(began)
@@ -125,7 +125,7 @@ func (b *bot) wantIsolations(n int) {
 func (b *bot) raise(machine, title string) {
 	b.Helper()
 	if _, err := b.world.Tenant.RaiseAlert(b.world.Tenant.Named(machine + ".corp.contoso.com")[0].ID, "High", title); err != nil {
-		b.TB.Fatal(err)
+		b.Fatal(err)
 	}
 }
 

@@ -106,7 +106,8 @@ func TestTenants_eachHasItsOwnPeopleRulesAndRoutes(t *testing.T) {
 		t.Error("a tenant is not found by its name in another case")
 	}
 	s := NewSource(p)
-	if s.In(fabrikam).Current() != s.In(fabrikam).Current() || s.In(fabrikam).Current() == s.In(tailspin).Current() {
+	ours, again := s.In(fabrikam).Current(), s.In(fabrikam).Current()
+	if ours != again || ours == s.In(tailspin).Current() {
 		t.Error("the policy of a tenant is not one thing of its own")
 	}
 }
