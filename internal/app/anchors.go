@@ -41,6 +41,16 @@ func (a *App) execute(ctx context.Context, job durable.Job) error {
 	return a.containment.Execute(ctx, job)
 }
 
+// ran hears of every command. A no that is forgotten with a database that was put
+// back must be missed, so the head goes outside with it.
+func (a *App) ran(command, outcome string) {
+	a.metrics.ran(command, outcome)
+	switch command {
+	case "deny", "withdraw", "freeze", "unlink":
+		a.anchors.Soon()
+	}
+}
+
 func (a *App) anchorLine() cards.StatusLine {
 	l := cards.StatusLine{Part: "Audit log", Good: true, Detail: "anchored outside"}
 	switch problem := a.anchors.Problem(a.tenant); {

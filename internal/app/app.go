@@ -250,7 +250,7 @@ func (a *App) assemble() error {
 	handler.Handler = commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log, Ran: a.metrics.ran,
+		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log, Ran: a.ran,
 	})
 
 	a.store.Handle(notify.JobDeliver, a.notify.Deliver, store.Workers(16))

@@ -6,12 +6,14 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/sandbox"
@@ -67,7 +69,23 @@ func TestStory_databaseFromBeforeADenialStartsSafe(t *testing.T) {
 
 	s.start()
 	s.pressed(on, sandbox.Avery, card, "Deny", "Denied")
-	s.halt() // the head of the log goes outside once more
+	s.eventually("an anchor that knows the denial", func() string {
+		var denied int64
+		if err := s.bot.store.Read().QueryRow(t.Context(), `SELECT seq FROM audit WHERE kind = 'vote.deny'`).Scan(&denied); err != nil {
+			return err.Error()
+		}
+		file, err := os.Open(anchors)
+		if err != nil {
+			return err.Error()
+		}
+		defer file.Close()
+		newest, _, err := anchor.Newest(file, "")
+		if err != nil || newest[s.bot.tenant].Seq < denied {
+			return fmt.Sprintf("the newest is %d, %v", newest[s.bot.tenant].Seq, err)
+		}
+		return ""
+	})
+	s.halt()
 	if code, out, complaint := s.mdebot("audit", "verify", "--anchor", anchors); code != 0 || !strings.Contains(out, "contains the anchor") {
 		t.Fatalf("audit verify = %d\n%s%s", code, out, complaint)
 	}
