@@ -18,6 +18,7 @@ import (
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +39,7 @@ const (
 	unauthorized  answer = "unauthorized"
 	alreadyActive answer = "already active"
 	returnsOther  answer = "returns somebody else's action"
+	actsLate      answer = "does not answer and acts a minute later"
 )
 
 var errCrash = errors.New("process died")
@@ -45,16 +47,20 @@ var errCrash = errors.New("process died")
 // fakeDefender is a tenant with state: machines, machine actions and how it
 // behaves.
 type fakeDefender struct {
-	clock *approvalstest.Clock
+	clock  *approvalstest.Clock
+	tenant tenant.ID
 
 	mu       sync.Mutex
 	machines map[string]defender.Machine
 	actions  []defender.MachineAction
 	posts    []post
 	answers  []answer // for the next POSTs; then acts
+	last     answer   // how the latest was taken
 	readErr  error
 	// hideFor is how long an action is missing from the list.
 	hideFor time.Duration
+	// listsTwice repeats every action in the list.
+	listsTwice bool
 	// ignoresFilter lists the actions of every machine, whichever is asked about.
 	ignoresFilter bool
 	// onRead is called once, after a machine was read; onPost when a POST arrives.
@@ -70,13 +76,13 @@ type post struct {
 }
 
 func newFakeDefender(clock *approvalstest.Clock) *fakeDefender {
-	return &fakeDefender{clock: clock, machines: make(map[string]defender.Machine)}
+	return &fakeDefender{clock: clock, tenant: approvalstest.Tenant, machines: make(map[string]defender.Machine)}
 }
 
 func (d *fakeDefender) addMachine(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.machines[id] = defender.Machine{ID: id, Tenant: approvalstest.Tenant, Name: id + ".contoso.com", OS: "Windows11", Health: "Active", LastSeen: d.clock.Now()}
+	d.machines[id] = defender.Machine{ID: id, Tenant: d.tenant, Name: id + ".contoso.com", OS: "Windows11", Health: "Active", LastSeen: d.clock.Now()}
 }
 
 func (d *fakeDefender) change(id string, fn func(*defender.Machine)) {
@@ -90,7 +96,7 @@ func (d *fakeDefender) change(id string, fn func(*defender.Machine)) {
 func (d *fakeDefender) add(a defender.MachineAction) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a.Tenant, a.ID = approvalstest.Tenant, fmt.Sprintf("action-%d", len(d.actions)+1)
+	a.Tenant, a.ID = d.tenant, fmt.Sprintf("action-%d", len(d.actions)+1)
 	if a.Created.IsZero() {
 		a.Created = d.clock.Now()
 	}
@@ -101,7 +107,7 @@ func (d *fakeDefender) finish(status defender.MachineActionStatus) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.actions {
-		if !d.actions[i].Status.Final() {
+		if !d.actions[i].Status.Final() && !d.actions[i].Created.After(d.clock.Now()) {
 			d.actions[i].Status, d.actions[i].Updated = status, d.clock.Now()
 		}
 	}
@@ -153,6 +159,9 @@ func (d *fakeDefender) MachineActions(_ context.Context, f defender.ActionFilter
 	for _, a := range d.actions {
 		if (a.MachineID == f.MachineID || d.ignoresFilter) && slices.Contains(f.Types, a.Type) && now.Sub(a.Created) >= d.hideFor {
 			found = append(found, a)
+			if d.listsTwice {
+				found = append(found, a)
+			}
 		}
 	}
 	slices.Reverse(found)
@@ -183,18 +192,22 @@ func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
 	if len(d.answers) > 0 {
 		how, d.answers = d.answers[0], d.answers[1:]
 	}
+	d.last = how
 	onPost := d.onPost
 	d.mu.Unlock()
 	if how == diesBefore {
 		panic(errCrash)
 	}
-	p.acted = how == acts || how == actsSilently || how == dies
+	p.acted = how == acts || how == actsSilently || how == dies || how == actsLate
 	if onPost != nil {
 		onPost(p)
 	}
 	own := defender.MachineAction{
 		Type: p.kind, Scope: p.scope, Requestor: "mdebot", Comment: p.comment, Source: "PublicApi",
 		Status: defender.ActionPending, MachineID: p.machine,
+	}
+	if how == actsLate {
+		own.Created = d.clock.Now().Add(time.Minute)
 	}
 	if p.acted {
 		d.add(own)

@@ -122,7 +122,7 @@ func New(t testing.TB) *World {
 // On is New on the database that open opens.
 func On(t testing.TB, open storetest.Opener) *World {
 	t.Helper()
-	clock := &Clock{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
+	clock := NewClock()
 	w := &World{
 		DB:     &Queue{DB: open(t, storetest.Clock(clock.Now)), clock: clock},
 		Told:   &Told{},
@@ -195,6 +195,11 @@ func (w *World) Kinds(t testing.TB) []string {
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
+}
+
+// NewClock returns a clock at noon.
+func NewClock() *Clock {
+	return &Clock{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 }
 
 // Now is the time.

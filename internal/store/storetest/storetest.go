@@ -104,6 +104,12 @@ var template = sync.OnceValues(func() ([]byte, error) {
 // SQLiteURL names a new migrated SQLite file in the test's directory.
 func SQLiteURL(t testing.TB) string {
 	t.Helper()
+	return fmt.Sprintf("sqlite:%s?synchronous=off", SQLitePath(t))
+}
+
+// SQLitePath is a new migrated SQLite file in the test's directory.
+func SQLitePath(t testing.TB) string {
+	t.Helper()
 	file, err := template()
 	if err != nil {
 		t.Fatalf("make a migrated SQLite file: %v", err)
@@ -112,5 +118,5 @@ func SQLiteURL(t testing.TB) string {
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("sqlite:%s?synchronous=off", path)
+	return path
 }

@@ -1,0 +1,7 @@
+//go:build !race
+
+package containment
+
+import "time"
+
+const defaultModelTime = time.Minute
