@@ -208,7 +208,7 @@ func (m *model) ask() {
 		id := draw(m, "machine", machineIDs...)
 		o.machines = append(o.machines, draw(m, "as", id, id, id, m.boxes[id].name))
 	}
-	if slices.Contains(kinds[kind].Params["scope"], "full") {
+	if slices.Contains(kinds[kind].Params["scope"].Values, "full") {
 		o.scope = "full"
 	}
 	text := kind + " " + strings.Join(o.machines, ",") + " beaconing"
