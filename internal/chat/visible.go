@@ -14,6 +14,7 @@ const maxMarks = 3
 func visible(s string, max int) string {
 	var b strings.Builder
 	n, marks := 0, 0
+	alike, word := false, 0 // whether the letters up to word are of scripts that look alike
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		if max > 0 && n >= max {
@@ -25,7 +26,13 @@ func visible(s string, max int) string {
 		} else {
 			marks = 0
 		}
-		escaped := hidden(r) || marks > maxMarks
+		if i >= word {
+			alike, word = false, i+size
+			if unicode.IsLetter(r) {
+				alike, word = looksAlike(s, i)
+			}
+		}
+		escaped := hidden(r) || marks > maxMarks || alike && unicode.In(r, likeLatin...)
 		switch {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
@@ -40,6 +47,26 @@ func visible(s string, max int) string {
 		n++
 	}
 	return b.String()
+}
+
+// likeLatin are the scripts whose letters pass for Latin ones.
+var likeLatin = []*unicode.RangeTable{unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee, unicode.Coptic, unicode.Lisu, unicode.Osage, unicode.Deseret}
+
+// looksAlike reports whether the word at i mixes Latin letters with some that look
+// like them, which no language does and no reader sees, and where it ends
+// (threat-model X-05).
+func looksAlike(s string, i int) (mixed bool, end int) {
+	latin, other := false, false
+	for end = i; end < len(s); {
+		r, size := utf8.DecodeRuneInString(s[end:])
+		if !unicode.IsLetter(r) && !unicode.IsMark(r) {
+			break
+		}
+		latin = latin || unicode.Is(unicode.Latin, r)
+		other = other || unicode.In(r, likeLatin...)
+		end += size
+	}
+	return latin && other, end
 }
 
 // hidden reports runes that a reader cannot see or that move what is around

@@ -27,7 +27,10 @@ func TestVisible(t *testing.T) {
 		"z\u0301\u0302\u0303\u0304\u0305y\u0301": "z\u0301\u0302\u0303" + `\u0304\u0305` + "y\u0301",
 		"bad\xffbyte":                            `bad\xffbyte`,
 		"line\u2028separator":                    `line\u2028separator`,
-		"Größe 漢字":                               "Größe 漢字",
+		"p\u0430yroll":                           `p\u0430yroll`, // a Cyrillic a
+		"dc-01 \u0410dmin \u0410\u0434\u043c\u0438\u043d": `dc-01 \u0410dmin ` + "\u0410\u0434\u043c\u0438\u043d", // one mixed word, one Russian one
+		"\u03bfffice-\u03b1\u03b2":                        `\u03bfffice-` + "\u03b1\u03b2",
+		"Größe 漢字":                                        "Größe 漢字",
 	} {
 		if got := Visible(in, 0); got != want {
 			t.Errorf("Visible(%q) = %q, want %q", in, got, want)

@@ -9,9 +9,16 @@ import (
 // literal prepares text from outside for a TextRun, which draws no Markdown.
 // Some clients expand date macros there too, so those are taken apart.
 func literal(s string, limit int) string {
-	s = chat.Visible(s, limit)
+	s = defang(chat.Visible(s, limit))
 	s = strings.ReplaceAll(s, "{{DATE(", "{ {DATE(")
 	return strings.ReplaceAll(s, "{{TIME(", "{ {TIME(")
+}
+
+// defang takes addresses apart that a client could make links of (threat-model
+//
+func defang(s string) string {
+	s = strings.ReplaceAll(s, "://", "[:]//")
+	return strings.ReplaceAll(s, "mailto:", "mailto[:]")
 }
 
 // markdownEscaper makes mdebot's own words draw as they read in a TextBlock.
@@ -29,7 +36,7 @@ func note(t chat.Text) string {
 	for _, s := range t {
 		switch s.Kind {
 		case chat.SpanUntrusted, chat.SpanCode:
-			b.WriteString(noteEscaper.Replace(chat.Visible(s.Value, maxNoteSpan)))
+			b.WriteString(noteEscaper.Replace(defang(chat.Visible(s.Value, maxNoteSpan))))
 		default:
 			b.WriteString(chat.Text{s}.String())
 		}

@@ -79,7 +79,7 @@ func TestClick_answers(t *testing.T) {
 		{
 			"outside text in a note",
 			chat.Response{Message: &chat.Message{Title: chat.Untrusted("<at>all</at> [x](https://evil.example)")}},
-			`‹at›all‹/at› \[x\](https://evil.example)`, "", "",
+			`‹at›all‹/at› \[x\](https\[:\]//evil.example)`, "", "",
 		},
 		{"large answer", chat.Response{Message: &long}, wordFollows, "Active", ""},
 		{"large private answer", chat.Response{Audience: chat.Personal, Message: &long}, wordPersonal, "", "Active"},

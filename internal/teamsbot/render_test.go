@@ -363,3 +363,22 @@ func TestLine_showsMomentsAsItsNeighboursDo(t *testing.T) {
 		}
 	}
 }
+
+// No address from outside is left for a client to make a link of; those that
+// mdebot builds itself stay whole.
+func TestRender_addressesFromOutsideAreDefanged(t *testing.T) {
+	t.Parallel()
+	const outside = "see https://evil.example/a, ftp://evil.example and mailto:x@evil.example"
+	drawn := string(encode(card(full(outside))))
+	for _, address := range []string{"https://evil", "ftp://evil", "mailto:x"} {
+		if strings.Contains(drawn, address) {
+			t.Errorf("%s is in the card: %s", address, drawn)
+		}
+	}
+	if !strings.Contains(drawn, "https[:]//evil.example") || !strings.Contains(drawn, `"url":"https://`) {
+		t.Errorf("the address cannot be read, or our own link is gone: %s", drawn)
+	}
+	if got := note(chat.Untrusted(outside)); strings.Contains(got, "://") {
+		t.Errorf("note() = %q", got)
+	}
+}
