@@ -216,7 +216,7 @@ func (m *model) start(i int) {
 	})
 	routerOf := func(t tenant.ID, l *links.Service) *commands.Router {
 		return commands.New(commands.Config{
-			Tenant: t, Defender: desk{m.defender}, Approvals: r.engine, Policy: r.policy, Groups: people, Links: l, People: people,
+			Tenant: t, Defender: desk{fakeDefender: m.defender}, Approvals: r.engine, Policy: r.policy, Groups: people, Links: l, People: people,
 			Directory: m, Inbox: r.store, Recorder: recorder{db, log}, Subjects: nowhere{}, Now: m.wall, Logger: quietLog,
 		})
 	}
@@ -566,7 +566,13 @@ func (w watched) ReleaseMachine(ctx context.Context, id, comment string) (defend
 }
 
 // desk is Defender as commands see it.
-type desk struct{ *fakeDefender }
+type desk struct {
+	*fakeDefender
+	unasked
+}
+
+// unasked is what no command of the model asks for.
+type unasked struct{ commands.Defender }
 
 func (desk) Alerts(context.Context, defender.AlertFilter) iter.Seq2[defender.Alert, error] {
 	return func(func(defender.Alert, error) bool) {}
