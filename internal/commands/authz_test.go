@@ -175,3 +175,41 @@ func TestReads_areLimitedPerPerson(t *testing.T) {
 	w.clock = w.clock.Add(2e9)
 	mustSay(t, "a little later", w.says(t, riley, "help"), "What mdebot does")
 }
+
+// Nothing is shown to more people than asked because nobody thought of it: answers
+// go to the asker, and only where a command offers --public and it was typed, to
+// everybody.
+func TestAnswers_arePrivateUnlessAskedOtherwise(t *testing.T) {
+	t.Parallel()
+	public := map[string]bool{}
+	for _, s := range Specs() {
+		if s.Audience == chat.Everyone {
+			t.Errorf("%s answers everybody without being asked to", s.Name)
+		}
+		if _, offers := s.flag(publicFlag.Name); offers {
+			public[s.Name] = true
+			if s.Audience == chat.Personal || s.Changes || s.Role == "" {
+				t.Errorf("%s offers --public, and its answers are for one person, change something or need no role", s.Name)
+			}
+		}
+		for _, flags := range []map[string]string{{}, {publicFlag.Name: "true"}} {
+			c := &call{spec: &s, flags: flags}
+			if want := flags[publicFlag.Name] != ""; (c.audience() == chat.Everyone) != want {
+				t.Errorf("%s with %v is shown to %v", s.Name, flags, c.audience())
+			}
+		}
+	}
+	for _, name := range []string{"hunt", "user", "whoami", "link"} {
+		if public[name] {
+			t.Errorf("%s offers --public", name)
+		}
+	}
+	w := newWorld(t)
+	if _, resp := w.ask(t, func() chat.Invocation {
+		i := w.invocation(chat.Command, riley)
+		i.Text = "hunt DeviceInfo | take 1 --public"
+		return i
+	}()); resp.Audience != chat.Personal {
+		t.Errorf("a hunt with --public is shown to %v", resp.Audience)
+	}
+}

@@ -5,7 +5,10 @@ package approvalstest
 import (
 	"context"
 	"log/slog"
+	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +127,7 @@ func On(t testing.TB, open storetest.Opener) *World {
 	t.Helper()
 	clock := NewClock()
 	w := &World{
-		DB:     &Queue{DB: open(t, storetest.Clock(clock.Now)), clock: clock},
+		DB:     &Queue{DB: open(t, storetest.Clock(clock.Now)), t: t, clock: clock},
 		Told:   &Told{},
 		Clock:  clock,
 		Policy: policy.NewSource(Parse(t, Config)),
@@ -280,6 +283,7 @@ func (a *Told) Last() approvals.Request {
 // Queue is a database whose jobs are kept in memory, for the test to run.
 type Queue struct {
 	durable.DB
+	t     testing.TB
 	clock *Clock
 	mu    sync.Mutex
 	jobs  []durable.Job
@@ -288,10 +292,14 @@ type Queue struct {
 // InTx implements [durable.DB].
 func (q *Queue) InTx(ctx context.Context, fn func(durable.Tx) error) error {
 	var planned []durable.Job
+	var wrote writes
 	err := q.DB.InTx(ctx, func(tx durable.Tx) error {
-		planned = nil
-		return fn(&queueTx{Tx: tx, planned: &planned})
+		planned, wrote = nil, writes{}
+		return fn(&queueTx{Tx: tx, planned: &planned, wrote: &wrote})
 	})
+	if err == nil && wrote.state != "" && !wrote.record {
+		q.t.Errorf("a change was committed without a record in the audit log: %s", wrote.state)
+	}
 	if err == nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -303,6 +311,47 @@ func (q *Queue) InTx(ctx context.Context, fn func(durable.Tx) error) error {
 type queueTx struct {
 	durable.Tx
 	planned *[]durable.Job
+	wrote   *writes
+}
+
+// writes is what a transaction has written: every change of state has its record in
+// the same one (threat-model L-01).
+type writes struct {
+	state  string // the first statement that changed something
+	record bool
+}
+
+var (
+	changesState = regexp.MustCompile(`(?s)^\s*(INSERT INTO|UPDATE|DELETE FROM) (requests|request_targets|votes|freezes)\b`)
+	changesNone  = regexp.MustCompile(`SET version = version\b`) // takes the lock
+	// An update names the state that it expects; with the same one it only keeps
+	// the sweep's notes.
+	fromState   = regexp.MustCompile(`(?s)^\s*UPDATE \w+ SET state = \$1\b.* AND state = \$(\d+)`)
+	keepsRecord = regexp.MustCompile(`^\s*INSERT INTO audit `)
+)
+
+// Exec implements [durable.DBTX]. What tests write by themselves is not looked at.
+func (tx *queueTx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	n, err := tx.Tx.Exec(ctx, query, args...)
+	_, caller, _, _ := runtime.Caller(1)
+	switch {
+	case err != nil || n == 0 || strings.HasSuffix(caller, "_test.go"):
+	case keepsRecord.MatchString(query):
+		tx.wrote.record = true
+	case changesNone.MatchString(query) || sameState(query, args):
+	case tx.wrote.state == "" && changesState.MatchString(query):
+		tx.wrote.state = query
+	}
+	return n, err
+}
+
+func sameState(query string, args []any) bool {
+	m := fromState.FindStringSubmatch(query)
+	if m == nil {
+		return false
+	}
+	i, err := strconv.Atoi(m[1])
+	return err == nil && i <= len(args) && args[0] == args[i-1]
 }
 
 func (tx *queueTx) Enqueue(_ context.Context, job durable.Job) error {
