@@ -159,6 +159,9 @@ func (p *patterns) look(ctx context.Context) error {
 
 // weigh adds one record to what is known and tells when that is enough.
 func (p *patterns) weigh(ctx context.Context, r audit.Record, now time.Time) error {
+	if r.Kind == "request.reported" {
+		return p.tellReport(ctx, r, now)
+	}
 	if r.Kind == "hunt.ended" {
 		return p.weighHunt(ctx, r, now)
 	}
@@ -184,6 +187,23 @@ func (p *patterns) weigh(ctx context.Context, r audit.Record, now time.Time) err
 	return p.app.notify.Announce(ctx, p.app.tenant, fmt.Sprintf("pattern %s %s %d", what, who, r.Seq), cards.Notice(chat.Warning, "Somebody keeps trying what mdebot refuses",
 		chat.Join(chat.Plain(fmt.Sprintf("%d times within an hour: %s. By ", len(tries), what)), chat.Untrusted(who), chat.Plain(".")),
 		chat.Join(chat.Plain("Ask that person, by another way than this chat. Every attempt is in the audit log: "), chat.Code("mdebot audit export"))))
+}
+
+// tellReport tells of a request that an approver found wrong.
+func (p *patterns) tellReport(ctx context.Context, r audit.Record, now time.Time) error {
+	var detail struct {
+		Request string `json:"request"`
+	}
+	if json.Unmarshal(r.Detail, &detail) != nil || now.Sub(r.At) > patternWindow {
+		return nil
+	}
+	about, err := p.app.approvals.Request(ctx, p.app.tenant, detail.Request)
+	if err != nil {
+		return nil //nolint:nilerr // it is in the record, and this must not stop at it
+	}
+	return p.app.notify.Announce(ctx, p.app.tenant, fmt.Sprintf("reported %s %d", detail.Request, r.Seq), cards.Notice(chat.Warning, "A request was denied and reported",
+		cards.RequestReply(about).Title,
+		chat.Join(chat.Plain("Asked for by "), chat.Untrusted(about.RequesterName), chat.Plain("; reported by "), chat.Untrusted(r.PersonName), chat.Plain(". The card does not say so. Ask both of them, apart."))))
 }
 
 // weighHunt adds one hunt to what its person has read within a day.

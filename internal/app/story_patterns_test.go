@@ -109,3 +109,19 @@ func TestStory_repeatedAttemptsRaiseTheAlarm(t *testing.T) {
 	s.sees(s.slack(), sandbox.Sam, sandbox.SlackOps, "Somebody keeps trying", "as a replay does")
 	s.wantIsolations(0)
 }
+
+// Whoever finds a request wrong denies and reports it with one button; the requester
+// reads that it was denied, and the ops channel reads the rest.
+func TestStory_reportedRequestIsDeniedAndToldToOps(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-024", "do it now, no questions")
+		s.pressed(on, sandbox.Avery, card, "Deny and report", "Your denial counts", "nobody else")
+		denied := s.sees(on, sandbox.Riley, on.soc(), "isolate ws-024", "denied", "Avery Stone")
+		if strings.Contains(denied.text, "report") {
+			t.Errorf("the requester reads that it was reported: %s", denied.text)
+		}
+		s.later(time.Minute)
+		s.sees(s.slack(), sandbox.Sam, sandbox.SlackOps, "denied and reported", "ws-024", "Riley Chen", "Avery Stone")
+		s.wantIsolations(0)
+	})
+}

@@ -9,6 +9,7 @@ const (
 	ActionApprove     = "request.approve"
 	ActionDeny        = "request.deny"
 	ActionDenyForm    = "request.deny.form" // opens a form for the reason
+	ActionReport      = "request.report"    // denies, and tells the ops channel
 	ActionDenySubmit  = "request.deny.submit"
 	ActionWithdraw    = "request.withdraw"
 	ActionAskAgain    = "request.again" // opens a form

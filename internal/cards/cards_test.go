@@ -471,8 +471,8 @@ func TestPerson_showsAnAccountThatIsNotThePerson(t *testing.T) {
 func TestRequest_buttonsPerState(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[approvals.State]string{
-		approvals.Pending:   "Approve,Deny,Deny with a reason,Withdraw",
-		approvals.Approved:  "Deny,Deny with a reason,Withdraw",
+		approvals.Pending:   "Approve,Deny,Deny with a reason,Deny and report,Withdraw",
+		approvals.Approved:  "Deny,Deny with a reason,Deny and report,Withdraw",
 		approvals.Executing: "", approvals.Submitted: "", approvals.Unknown: "",
 		approvals.Succeeded: "Request release", approvals.Denied: "", approvals.Withdrawn: "",
 		approvals.Failed: "Ask again", approvals.Expired: "Ask again", approvals.Void: "Ask again",

@@ -290,6 +290,7 @@ func requestButtons(r approvals.Request) []chat.Button {
 	deny := []chat.Button{
 		{Label: "Deny", Action: ActionDeny, Value: value, Style: chat.StyleDanger},
 		{Label: "Deny with a reason", Action: ActionDenyForm, Value: value, OpensForm: true},
+		{Label: "Deny and report", Action: ActionReport, Value: value},
 		{Label: "Withdraw", Action: ActionWithdraw, Value: value},
 	}
 	switch r.State {

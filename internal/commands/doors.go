@@ -48,6 +48,7 @@ var doors = map[string]door{
 	cards.ActionShowReq:    {spec: "requests", run: (*Router).clickRequest},
 	cards.ActionApprove:    {spec: "approve", run: (*Router).clickVote},
 	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},
+	cards.ActionReport:     {spec: "deny", run: (*Router).clickReport},
 	cards.ActionDenyForm:   {spec: "deny", form: (*Router).clickDenyForm},
 	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote, required: []string{cards.FieldReason}},
 	cards.ActionWithdraw:   {spec: "withdraw", run: (*Router).clickWithdraw},

@@ -135,6 +135,23 @@ func (r *Router) clickVote(ctx context.Context, c *call) (chat.Message, error) {
 	return voted(result, in.Deny), nil
 }
 
+// clickReport denies a request and tells the ops channel that somebody found it
+// wrong. The card says no more than that it was denied: whoever is under pressure
+// must be able to say no without the one who presses reading why (threat-model
+//
+func (r *Router) clickReport(ctx context.Context, c *call) (chat.Message, error) {
+	m, err := r.clickVote(ctx, c)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	id, _, _ := cards.ParseRequestValue(c.inv.Value)
+	if err := r.record(ctx, c, "request.reported", "ok", map[string]string{"request": id}); err != nil {
+		return chat.Message{}, err
+	}
+	m.Note = chat.Plain("The ops channel is told that you reported it, and nobody else.")
+	return m, nil
+}
+
 // offerStepUp answers an approval that needs a fresh sign-in with the address for
 // it.
 func (r *Router) offerStepUp(ctx context.Context, c *call, no *approvals.Refusal, digest string) (chat.Message, error) {

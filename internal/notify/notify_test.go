@@ -629,6 +629,23 @@ func TestRequest_isShownWhereAskedToApproversAndFollowsItsState(t *testing.T) {
 	}
 }
 
+// An approver is not worn down by direct messages; the channel shows every request.
+func TestRequest_approversAreAskedSoOftenInAnHourAndNoMore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	avery := chat.Destination("slack:@T0SOC/U0AVERY")
+	for i := range promptsPerHour + 3 {
+		f.changed(pending(fmt.Sprint("r", i)), approvals.ChangeOpened)
+	}
+	f.deliver()
+	wantPosts(t, f.chat.at("slack:C0APPROVE"), promptsPerHour+3)
+	wantPosts(t, f.chat.at(avery), promptsPerHour)
+	f.clock.add(time.Hour)
+	f.changed(pending("later"), approvals.ChangeOpened)
+	f.deliver()
+	wantPosts(t, f.chat.at(avery), promptsPerHour+1)
+}
+
 func TestRequest_thatReachesNoApproverIsToldToTheRequester(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -66,12 +66,34 @@ func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals
 		if d == chat.Destination(r.Origin) {
 			continue // the card in the asking conversation is it
 		}
+		if tired, err := n.prompted(ctx, tx, r, d); err != nil {
+			return err
+		} else if tired {
+			continue
+		}
 		w.destination = d
 		if err := n.want(ctx, tx, w); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// promptsPerHour is how many requests are put before one approver in their direct
+// chat within an hour. Whoever is asked more often approves without reading
+// (threat-model A-22); the configured places show every request.
+const promptsPerHour = 10
+
+// prompted reports whether d is the direct chat of somebody who has been asked often
+// enough. Where no place is configured, the direct chats are all there is.
+func (n *Notifier) prompted(ctx context.Context, tx durable.Tx, r approvals.Request, d chat.Destination) (bool, error) {
+	if _, direct := d.Account(); !direct || len(n.policyOf(r.Tenant).PostTo()) == 0 {
+		return false, nil
+	}
+	var asked int64
+	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = $2 AND destination = $3 AND created_at > $4 AND subject_id <> $5`,
+		string(r.Tenant), string(SubjectRequest), string(d), durable.Micros(n.now().Add(-time.Hour)), r.ID).Scan(&asked)
+	return asked >= promptsPerHour, err
 }
 
 // reply plans a short message under the request's card at each of the places
