@@ -189,6 +189,10 @@ func Storm(v StormView) chat.Message {
 	return m
 }
 
+// StormPageSize is how many alerts a StormPage names: so few that every platform
+// shows all of them, whatever they are called.
+const StormPageSize = 25
+
 // StormPage names alerts that a storm holds; first is the number of the first.
 func StormPage(alerts []defender.Alert, first int, p Portal) chat.Message {
 	m := chat.Message{Title: chat.Plain(fmt.Sprintf("Alerts %d to %d of this storm", first, first+len(alerts)-1))}

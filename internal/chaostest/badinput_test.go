@@ -134,7 +134,7 @@ func (b *bot) degraded(part string, want bool) {
 	b.Helper()
 	b.eventually(fmt.Sprintf("readiness names %s: %t", part, want), func() string {
 		code, body := b.get("/readyz")
-		if code == 200 && strings.Contains(body, "degraded: "+part) == want {
+		if code == 200 && strings.Contains(body, fmt.Sprintf("%q", part)) == want {
 			return ""
 		}
 		return body

@@ -35,20 +35,20 @@ var troubles = []struct {
 	{"Teams is a proxy", teams(teamssim.Fault{Status: http.StatusOK, Body: "<html>sign in</html>", Times: 2})},
 	{"Entra fails", entra(fault.Fault{Kind: fault.Answer, Status: 503, Times: 4})},
 	{"Entra is silent", entra(fault.Fault{Kind: fault.Delay, Wait: 3 * time.Second, Times: 2})},
-	{"Graph fails", defender(fault.Fault{Kind: fault.Answer, Status: 503, Route: "/v1.0/**", Times: 4})},
-	{"Defender's reads fail", defender(fault.Fault{Kind: fault.Answer, Status: 503, Route: "GET /api/**", Times: 6})},
-	{"Defender's reads are slow", defender(fault.Fault{Kind: fault.Delay, Wait: 2 * time.Second, Route: "GET /api/**", Times: 6})},
-	{"Defender throttles", defender(fault.Fault{Kind: fault.Answer, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Route: "GET /api/**", Times: 3})},
-	{"Defender is a proxy", defender(fault.Fault{Kind: fault.Answer, Status: 200, Body: "<html>sign in</html>", Route: "GET /api/**", Times: 3})},
-	{"Defender does not act and does not answer", defender(fault.Fault{Kind: fault.Drop, Route: isolate, Times: 1})},
-	{"Defender acts and does not answer", defender(fault.Fault{Kind: fault.ActDrop, Route: isolate, Times: 1})},
-	{"Defender acts and answers too late", defender(fault.Fault{Kind: fault.ActDelay, Wait: 12 * time.Second, Route: isolate, Times: 1})},
-	{"Defender acts after a refusal", defender(fault.Fault{Kind: fault.ActLate, Wait: 2 * time.Second, Status: 504, Route: isolate, Times: 1})},
-	{"Defender acts and says that it failed", defender(fault.Fault{Kind: fault.ActAnswer, Status: 500, Route: isolate, Times: 1})},
-	{"Defender lists an action late", defender(fault.Fault{Kind: "defender-listed-late", Wait: 8 * time.Second, Route: isolate, Times: 1})},
-	{"Defender lists an action twice", defender(fault.Fault{Kind: "defender-listed-twice", Route: isolate, Times: 1})},
-	{"Defender shows another machine", defender(fault.Fault{Kind: "defender-wrong-object", Route: "GET /api/machines/*", Times: 2})},
-	{"Defender's page leads elsewhere", defender(fault.Fault{Kind: "defender-foreign-next-link", Route: "GET /api/alerts", Times: 1})},
+	{"Graph fails", atDefender(fault.Fault{Kind: fault.Answer, Status: 503, Route: "/v1.0/**", Times: 4})},
+	{"Defender's reads fail", atDefender(fault.Fault{Kind: fault.Answer, Status: 503, Route: "GET /api/**", Times: 6})},
+	{"Defender's reads are slow", atDefender(fault.Fault{Kind: fault.Delay, Wait: 2 * time.Second, Route: "GET /api/**", Times: 6})},
+	{"Defender throttles", atDefender(fault.Fault{Kind: fault.Answer, Status: 429, Header: http.Header{"Retry-After": {"1"}}, Route: "GET /api/**", Times: 3})},
+	{"Defender is a proxy", atDefender(fault.Fault{Kind: fault.Answer, Status: 200, Body: "<html>sign in</html>", Route: "GET /api/**", Times: 3})},
+	{"Defender does not act and does not answer", atDefender(fault.Fault{Kind: fault.Drop, Route: isolate, Times: 1})},
+	{"Defender acts and does not answer", atDefender(fault.Fault{Kind: fault.ActDrop, Route: isolate, Times: 1})},
+	{"Defender acts and answers too late", atDefender(fault.Fault{Kind: fault.ActDelay, Wait: 12 * time.Second, Route: isolate, Times: 1})},
+	{"Defender acts after a refusal", atDefender(fault.Fault{Kind: fault.ActLate, Wait: 2 * time.Second, Status: 504, Route: isolate, Times: 1})},
+	{"Defender acts and says that it failed", atDefender(fault.Fault{Kind: fault.ActAnswer, Status: 500, Route: isolate, Times: 1})},
+	{"Defender lists an action late", atDefender(fault.Fault{Kind: "defender-listed-late", Wait: 8 * time.Second, Route: isolate, Times: 1})},
+	{"Defender lists an action twice", atDefender(fault.Fault{Kind: "defender-listed-twice", Route: isolate, Times: 1})},
+	{"Defender shows another machine", atDefender(fault.Fault{Kind: "defender-wrong-object", Route: "GET /api/machines/*", Times: 2})},
+	{"Defender's page leads elsewhere", atDefender(fault.Fault{Kind: "defender-foreign-next-link", Route: "GET /api/alerts", Times: 1})},
 }
 
 func slack(f slacksim.Fault) func(*sandbox.World) {
@@ -61,7 +61,7 @@ func entra(f fault.Fault) func(*sandbox.World) {
 	return func(w *sandbox.World) { w.Entra.Faults.Add(f) }
 }
 
-func defender(f fault.Fault) func(*sandbox.World) {
+func atDefender(f fault.Fault) func(*sandbox.World) {
 	return func(w *sandbox.World) { w.Defender.Faults.Add(f) }
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
@@ -144,8 +145,8 @@ func TestDowntime_ofAWeekIsCaughtUpMostSevereFirst(t *testing.T) {
 		}
 		last = rank
 	}
-	if pages < n/pageSize {
-		t.Errorf("%d pages, want at least %d", pages, n/pageSize)
+	if pages < n/cards.StormPageSize {
+		t.Errorf("%d pages, want at least %d", pages, n/cards.StormPageSize)
 	}
 	before := len(got)
 	f.clock.add(7 * time.Hour)

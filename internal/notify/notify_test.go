@@ -520,7 +520,7 @@ func TestStorm_isCountedInOneMessageAndNamedInPages(t *testing.T) {
 	f.deliver()
 
 	got := f.chat.at(soc)
-	wantPosts(t, got, 5+1+3) // single ones, the head, pages of 80, 80 and 35
+	wantPosts(t, got, 5+1+8) // single ones, the head, pages of 25 and one of 20
 	text := fmt.Sprint(got)
 	for i := range 200 {
 		if id := fmt.Sprintf("s%03d", i); !strings.Contains(text, id) {

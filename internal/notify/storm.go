@@ -15,9 +15,6 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 )
 
-// pageSize is how many alerts one message of a storm names.
-const pageSize = 80
-
 // storm decides about one more alert for a destination. It returns the storm
 // that holds it back, or "" when it is posted on its own. A storm begins when
 // more alerts than configured came within the configured time; its head message
@@ -82,7 +79,7 @@ func (n *Notifier) redrawStorms(ctx context.Context, tx *batch, t tenantID) erro
 		if err != nil || !ok {
 			return err
 		}
-		for page := (held - tx.urgent[to]) / pageSize; page*pageSize < held; page++ {
+		for page := (held - tx.urgent[to]) / cards.StormPageSize; page*cards.StormPageSize < held; page++ {
 			if err := n.wantPage(ctx, tx, stormRow{id: id, tenant: t, destination: to}, high, page, head.id); err != nil {
 				return err
 			}
@@ -173,8 +170,8 @@ func (n *Notifier) pagesOf(ctx context.Context, tx durable.Tx, s stormRow, class
 		string(s.tenant), string(s.destination), s.id+"/%", class).Scan(&paged); err != nil {
 		return err
 	}
-	full := held / pageSize
-	if over && held%pageSize > 0 {
+	full := held / cards.StormPageSize
+	if over && held%cards.StormPageSize > 0 {
 		full++
 	}
 	for page := paged; page < full; page++ {
@@ -220,11 +217,11 @@ func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 	if err != nil {
 		return drawing{}, err
 	}
-	alerts, err := n.heldAlerts(ctx, c.tenant, id, class, pageSize, page*pageSize)
+	alerts, err := n.heldAlerts(ctx, c.tenant, id, class, cards.StormPageSize, page*cards.StormPageSize)
 	if err != nil {
 		return drawing{}, err
 	}
-	return drawing{message: cards.StormPage(alerts, page*pageSize+1, n.portal(c.tenant)), editOnly: true}, nil
+	return drawing{message: cards.StormPage(alerts, page*cards.StormPageSize+1, n.portal(c.tenant)), editOnly: true}, nil
 }
 
 // heldAlerts are the alerts a storm holds of a class, or of all for -1, in the
