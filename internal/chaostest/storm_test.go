@@ -74,7 +74,7 @@ func (f flood) run(t *testing.T) {
 	}
 
 	machine := world.Tenant.Named("ws-012.corp.contoso.com")[0].Machine
-	critical := func(i int) bool { return i%20 == 7 }
+	critical := func(i int) bool { return i%21 == 7 }
 	raise := func(i int) {
 		severity := []string{"Low", "Medium", "Informational"}[i%3]
 		if critical(i) {
