@@ -150,17 +150,27 @@ func (b *Bot) Find(ctx context.Context, p chat.Post, since time.Time) (chat.Ref,
 	return chat.Ref{}, false, nil
 }
 
+// errEmptyAnswer reports an answer with nothing in it. slack-go takes "{}", as from a
+// proxy, for a list without messages, and a post that was made would be made again.
+var errEmptyAnswer = errors.New("the answer is empty; is a proxy answering?")
+
 func (b *Bot) page(ctx context.Context, channel, thread, oldest, cursor string) ([]slack.Message, string, error) {
 	const limit = 200
 	if thread != "" {
 		messages, _, next, err := b.client.Load().GetConversationRepliesContext(ctx, &slack.GetConversationRepliesParameters{
 			ChannelID: channel, Timestamp: thread, Oldest: oldest, Cursor: cursor, Limit: limit, IncludeAllMetadata: true,
 		})
+		if err == nil && cursor == "" && len(messages) == 0 {
+			err = errEmptyAnswer // a thread shows its first message at least
+		}
 		return messages, next, err
 	}
 	history, err := b.client.Load().GetConversationHistoryContext(ctx, &slack.GetConversationHistoryParameters{
 		ChannelID: channel, Oldest: oldest, Cursor: cursor, Limit: limit, IncludeAllMetadata: true,
 	})
+	if err == nil && !history.Ok {
+		err = errEmptyAnswer
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -37,6 +37,13 @@ func TestPost_findAndEdit(t *testing.T) {
 	if _, found, err := w.bot.Find(t.Context(), chat.Post{To: "slack:C0SOC", Delivery: "d3"}, since); err != nil || found {
 		t.Errorf("Find(never posted) = %v, %v, want not found", found, err)
 	}
+	// An answer with nothing in it does not say that nothing was posted.
+	for method, post := range map[string]chat.Post{"conversations.history": {To: "slack:C0SOC", Delivery: "d1"}, "conversations.replies": reply} {
+		w.sim.Inject(slacksim.Fault{Method: method, Kind: slacksim.FaultEmpty, Times: 1})
+		if _, found, err := w.bot.Find(t.Context(), post, since); err == nil {
+			t.Errorf("Find() with an empty answer of %s = %v, nil, want an error", method, found)
+		}
+	}
 	red := *say("alert, in progress")
 	red.Tone = chat.Danger
 	for _, m := range []chat.Message{red, *say("alert, resolved")} {
