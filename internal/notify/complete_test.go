@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -221,6 +222,47 @@ func TestAlert_changesBeforeAndAfterThePostMakeNoSecondCard(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A reply whose card could not be posted goes out alone. When its answer is lost and
+// the card stands by the next try, it is found all the same.
+func TestReply_postedBeforeItsThreadIsFound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.requests.all["r1"] = approvals.Request{ID: "r1", Number: 1, Tenant: contoso, State: approvals.Denied, Action: approvals.Isolate}
+	f.inTx(func(tx durable.Tx) error {
+		err := f.n.want(t.Context(), tx, want{tenant: contoso, subject: SubjectRequest, subjectID: "r1", destination: soc, class: classDecision})
+		if err != nil {
+			return err
+		}
+		head, _, err := cardOf(t.Context(), tx, contoso, SubjectRequest, "r1", soc)
+		if err != nil {
+			return err
+		}
+		return f.n.want(t.Context(), tx, want{tenant: contoso, subject: subjectReply, subjectID: "r1/resolved", destination: soc, class: classDecision, parent: head.id})
+	})
+	refused := false
+	f.chat.fail = func(chat.Destination, bool) error {
+		if !refused {
+			refused = true
+			return errors.New("the platform answered status 503") // to the card
+		}
+		return nil
+	}
+	lost := false
+	f.chat.lose = func(chat.Destination) error {
+		if !lost {
+			lost = true
+			return fmt.Errorf("post: %w", chat.ErrUnclear) // of the reply
+		}
+		return nil
+	}
+	for range 10 {
+		f.deliver()
+		f.clock.add(5 * time.Second)
+	}
+	wantPosts(t, f.chat.at(soc), 2)
 }
 
 // Whatever the weather, every alert stands once: late by up to two days, with equal

@@ -203,6 +203,12 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 			since = now.Add(-longestAhead) // the clock has been set back since
 		}
 		ref, found, err := poster.Find(ctx, post, since.Add(-findAgo))
+		if err == nil && !found && post.Thread != "" {
+			// The try before may have gone out when the thread had not begun.
+			alone := post
+			alone.Thread = ""
+			ref, found, err = poster.Find(ctx, alone, since.Add(-findAgo))
+		}
 		if err != nil {
 			return chat.Ref{}, fmt.Errorf("look for an earlier post: %w", err)
 		}

@@ -161,7 +161,7 @@ func (f *fakeChat) Find(_ context.Context, want chat.Post, _ time.Time) (chat.Re
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, p := range f.posts {
-		if p.delivery == want.Delivery && !f.forgets {
+		if p.delivery == want.Delivery && p.thread == want.Thread && !f.forgets {
 			return f.ref(i), true, nil
 		}
 	}
