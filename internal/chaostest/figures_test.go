@@ -132,7 +132,7 @@ func TestMemory_withMuchPending(t *testing.T) {
 	}
 	var most, first, last float64
 	files := 0
-	watch := 40 * time.Second
+	watch := 20 * time.Second
 	if *figures {
 		watch = 5 * time.Minute
 	}

@@ -30,6 +30,13 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if !*figures { // which are measured one after the other
+		// The tests wait far more than they compute.
+		if err := flag.Set("test.parallel", "12"); err != nil {
+			panic(err)
+		}
+	}
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir) // a temporary directory

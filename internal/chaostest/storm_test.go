@@ -56,6 +56,9 @@ func (f flood) run(t *testing.T) {
 	policy := sandbox.PolicyYAML()
 	at, end := strings.Index(policy, "  routes:\n"), strings.Index(policy, "  storm:")
 	policy = policy[:at] + "  routes:\n" + routes.String() + policy[end:]
+	if !*figures {
+		policy = strings.Replace(policy, "within: 1m", "within: 10s", 1)
+	}
 	world, env := newWorld(t, o, policy)
 	for _, c := range channels {
 		if c.slack {
