@@ -37,9 +37,6 @@ func newBot(t testing.TB, database string) *bot {
 	return &bot{TB: t, world: world, process: newProcess(t, "the bot", append(env, "MDEBOT_DATABASE_URL="+database))}
 }
 
-// Helper resolves the two of them.
-func (b *bot) Helper() { b.TB.Helper() }
-
 // up starts it and waits until it has looked at Defender's alerts.
 func (b *bot) up(wrap ...string) {
 	b.Helper()
@@ -94,7 +91,7 @@ func (b *bot) asks(text string) time.Duration {
 	b.Helper()
 	began := time.Now()
 	if err := b.world.Slack.Slash(b.Context(), sandbox.Riley.Slack, sandbox.SlackSOC, text); err != nil {
-		b.TB.Errorf("/mde %s: %v", text, err)
+		b.Errorf("/mde %s: %v", text, err)
 	}
 	return time.Since(began)
 }
@@ -110,7 +107,7 @@ func (b *bot) approves(card slacksim.Message) time.Duration {
 	b.Helper()
 	began := time.Now()
 	if err := b.world.Slack.Click(b.Context(), sandbox.Avery.Slack, sandbox.SlackApprovals, card.TS, slacksim.Press{Label: "Approve"}); err != nil {
-		b.TB.Errorf("Approve on %q in %s: %v", card.TS, card.Channel, err)
+		b.Errorf("Approve on %q in %s: %v", card.TS, card.Channel, err)
 	}
 	return time.Since(began)
 }
@@ -118,7 +115,7 @@ func (b *bot) approves(card slacksim.Message) time.Duration {
 func (b *bot) wantIsolations(n int) {
 	b.Helper()
 	if got := b.world.Tenant.Effects(defendersim.OfKind(defendersim.EffectIsolate)); len(got) != n {
-		b.TB.Errorf("%d isolations took effect, want %d: %+v", len(got), n, got)
+		b.Errorf("%d isolations took effect, want %d: %+v", len(got), n, got)
 	}
 }
 

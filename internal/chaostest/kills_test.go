@@ -10,7 +10,7 @@ import (
 
 // lanes is how many rounds run beside each other in the long form: most of a
 // round is waiting.
-const lanes = 3
+const lanes = 2
 
 func TestKills_sqlite(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,7 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
+	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 	"github.com/mdebot/mdebot/internal/store/storetest"
 )
 
@@ -164,7 +165,7 @@ func newRound(t *testing.T, seed uint64, s shape) *round {
 }
 
 // settleWithin is how long a round may take to come to rest.
-const settleWithin = 150 * time.Second
+const settleWithin = 5 * time.Minute
 
 // run lets everything happen, waits until it has come to rest, and judges.
 func (r *round) run() {
@@ -176,15 +177,15 @@ func (r *round) run() {
 	if err := r.world.Connect(r.Context(), lb.url()); err != nil {
 		r.Fatalf("connect the platforms: %v", err)
 	}
-	for len(r.world.Defender.Calls("GET /api/alerts")) == 0 {
-		time.Sleep(20 * time.Millisecond)
+	r.eye = newEye(r.world)
+	for !r.watching() {
+		time.Sleep(50 * time.Millisecond)
 	}
 	for _, p := range r.processes {
 		p.kill()
 	}
 
 	r.began = time.Now()
-	r.eye = newEye(r.world)
 	ctx, stop := context.WithCancel(r.Context())
 	var people, faults sync.WaitGroup
 	people.Go(func() { r.eye.watch(ctx) })
@@ -214,6 +215,13 @@ func (r *round) run() {
 	people.Wait()
 	r.eye.look()
 	r.judge()
+}
+
+// watching tells that the bot has taken in what was open at the first start.
+func (r *round) watching() bool {
+	return slices.ContainsFunc(r.world.Slack.Messages(sandbox.SlackSOC, ""), func(m slacksim.Message) bool {
+		return strings.Contains(readable(m.Blocks)+m.Text, "watches this tenant")
+	})
 }
 
 // raise lets the alarms come.

@@ -28,10 +28,10 @@ func (b *bot) crashes(failpoint string, meanwhile func()) {
 	}
 	if !b.ended(30 * time.Second) {
 		b.kill()
-		b.TB.Fatalf("%s was not reached", failpoint)
+		b.Fatalf("%s was not reached", failpoint)
 	}
 	if b.crashedAt() == "" {
-		b.TB.Fatalf("with %s it ended as %s:\n%s", failpoint, b.cmd.ProcessState, b.log)
+		b.Fatalf("with %s it ended as %s:\n%s", failpoint, b.cmd.ProcessState, b.log)
 	}
 }
 
@@ -40,7 +40,7 @@ func (b *bot) whole() {
 	b.Helper()
 	b.kill()
 	if out, err := b.command(nil, "db", "check").CombinedOutput(); err != nil {
-		b.TB.Errorf("db check: %v\n%s", err, out)
+		b.Errorf("db check: %v\n%s", err, out)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestCrash_whileAnAccountIsLinked(t *testing.T) {
 
 // within waits for something that may not come.
 func (b *bot) within(d time.Duration, done func() bool) {
-	ctx, cancel := context.WithTimeout(b.TB.Context(), d)
+	ctx, cancel := context.WithTimeout(b.Context(), d)
 	defer cancel()
 	for !done() && b.alive() && pause(ctx, 50*time.Millisecond) {
 	}
