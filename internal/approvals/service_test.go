@@ -892,6 +892,30 @@ func TestSweep_takesOverAndFencesTheOldHolder(t *testing.T) {
 	}
 }
 
+// A process died with a claim while the clock was an hour ahead. When it has been set
+// right, nobody waits for that hour.
+func TestSweep_goesOnWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	w := approvalstest.New(t)
+	claimed, refs := approved(t, w, approvalstest.Workstation("ws-1"))
+	if _, err := w.Claim(t.Context(), refs[0], facts(w, claimed, 0)); err != nil {
+		t.Fatalf("Claim: %v", err)
+	}
+	forgotten, _ := approved(t, w, approvalstest.Workstation("ws-2"))
+	w.DB.Due() // its job is lost
+	w.Clock.Pass(-time.Hour)
+	if err := w.Sweep(t.Context()); err != nil || state(t, w, claimed) != approvals.Unknown {
+		t.Errorf("Sweep after the clock was set back: %v, %s, want unknown", err, state(t, w, claimed))
+	}
+	driven := false
+	for _, job := range w.DB.Due() {
+		driven = driven || strings.Contains(job.ID, forgotten.ID)
+	}
+	if !driven {
+		t.Error("the approved request is not driven again")
+	}
+}
+
 func TestPostponed_canStillBeDenied(t *testing.T) {
 	t.Parallel()
 	w := approvalstest.New(t)

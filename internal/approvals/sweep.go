@@ -20,6 +20,9 @@ const (
 	// recallAfter is how often a sent or unclear target gets its job again, in
 	// case the one it had is lost, as in a database that was moved.
 	recallAfter = time.Minute
+	// longestAhead is how far ahead a lease or a due time can lie. One that lies
+	// further ahead was written by a clock that has been set back since.
+	longestAhead = 15 * time.Minute
 	// sweepBatch bounds how much one sweep does of each kind.
 	sweepBatch = 200
 )
@@ -32,6 +35,7 @@ const (
 func (s *Service) Sweep(ctx context.Context) error {
 	now := durable.Micros(s.now())
 	old := func(d time.Duration) int64 { return now - d.Microseconds() }
+	ahead := now + longestAhead.Microseconds()
 	return errors.Join(
 		s.sweep(ctx, "expire requests", s.expire,
 			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2`, now, sweepBatch),
@@ -39,20 +43,20 @@ func (s *Service) Sweep(ctx context.Context) error {
 			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND (reminded < 1 AND opened <= $1 OR reminded < 2 AND opened <= $2)
 			ORDER BY opened LIMIT $3`, old(firstReminder), old(secondReminder), sweepBatch),
 		s.sweep(ctx, "take over", s.takeOver,
-			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'executing' AND lease_until <= $1
-			ORDER BY lease_until LIMIT $2`, now, sweepBatch),
+			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'executing' AND (lease_until <= $1 OR lease_until > $2)
+			ORDER BY lease_until LIMIT $3`, now, ahead, sweepBatch),
 		s.sweep(ctx, "void late targets", s.late,
 			`SELECT t.tenant, t.request, t.idx, t.generation FROM request_targets t
 			JOIN requests r ON r.tenant = t.tenant AND r.id = t.request
 			WHERE t.state = 'approved' AND r.execute_by <= $1 ORDER BY r.execute_by LIMIT $2`, now, sweepBatch),
 		s.sweep(ctx, "drive again", s.driveAgain,
-			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'approved' AND due <= $1
-			ORDER BY due LIMIT $2`, old(redriveAfter), sweepBatch),
+			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'approved' AND (due <= $1 OR due > $2)
+			ORDER BY due LIMIT $3`, old(redriveAfter), ahead, sweepBatch),
 		// An unclear target is left alone once people were asked to settle it.
 		s.sweep(ctx, "recall", s.recall,
 			`SELECT tenant, request, idx, generation FROM request_targets
-			WHERE state IN ('submitted', 'unknown') AND due > 0 AND due <= $1
-			ORDER BY due LIMIT $2`, old(recallAfter), sweepBatch),
+			WHERE state IN ('submitted', 'unknown') AND due > 0 AND (due <= $1 OR due > $2)
+			ORDER BY due LIMIT $3`, old(recallAfter), ahead, sweepBatch),
 	)
 }
 
@@ -113,12 +117,15 @@ func (s *Service) remind(ctx context.Context, ref Ref) error {
 	})
 }
 
+// over tells that a moment has come, or never will by a clock that has been set back.
+func over(at, now time.Time) bool { return !now.Before(at) || at.Sub(now) > longestAhead }
+
 // takeOver treats an attempt whose lease has ended as one without an answer: its
 // process may have died before or after the call.
 func (s *Service) takeOver(ctx context.Context, ref Ref) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Executing)
-		if err != nil || e.at.Before(t.LeaseUntil) {
+		if err != nil || !over(t.LeaseUntil, e.at) {
 			return ErrMoved
 		}
 		return e.unclear(ctx, ref, "mdebot was interrupted while sending it; looking at Defender for what became of it.", nil)
@@ -143,7 +150,7 @@ func (s *Service) late(ctx context.Context, ref Ref) error {
 func (s *Service) driveAgain(ctx context.Context, ref Ref) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Approved)
-		if err != nil || e.at.Sub(t.Due) < redriveAfter {
+		if err != nil || !over(t.Due.Add(redriveAfter), e.at) {
 			return ErrMoved
 		}
 		next := &e.r.Targets[ref.Index]
@@ -159,7 +166,7 @@ func (s *Service) driveAgain(ctx context.Context, ref Ref) error {
 func (s *Service) recall(ctx context.Context, ref Ref) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		t, err := e.target(ref, Submitted, Unknown)
-		if err != nil || t.Due.IsZero() || e.at.Sub(t.Due) < recallAfter {
+		if err != nil || t.Due.IsZero() || !over(t.Due.Add(recallAfter), e.at) {
 			return ErrMoved
 		}
 		next := &e.r.Targets[ref.Index]
