@@ -14,17 +14,17 @@ const lanes = 2
 
 func TestKills_sqlite(t *testing.T) {
 	t.Parallel()
-	kills(t, shape{kills: 40, wishes: 22, alarms: 12}, shape{kills: 12, wishes: 12, alarms: 4})
+	runRounds(t, shape{kills: 40, wishes: 22, alarms: 12}, shape{kills: 12, wishes: 12, alarms: 4})
 }
 
 func TestKills_postgresTwoReplicas(t *testing.T) {
 	t.Parallel()
-	kills(t, shape{replicas: 2, kills: 60, wishes: 30, alarms: 12}, shape{replicas: 2, kills: 16, wishes: 12, alarms: 4})
+	runRounds(t, shape{replicas: 2, kills: 60, wishes: 30, alarms: 12}, shape{replicas: 2, kills: 16, wishes: 12, alarms: 4})
 }
 
-// kills runs rounds of the long shape until enough kills are reached or the time
+// runRounds runs rounds of the long shape until enough kills are reached or the time
 // is over, or one of the short shape.
-func kills(t *testing.T, long, short shape) {
+func runRounds(t *testing.T, long, short shape) {
 	t.Helper()
 	seed := *seedFlag
 	if seed == 0 {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -97,16 +98,20 @@ func newProcess(t testing.TB, name string, env []string) *process {
 	return p
 }
 
-// freeAddress is a loopback address that nobody listened on a moment ago. A
-// process that is started again needs the same one.
+// freeAddress is a loopback address that nobody listened on a moment ago. A process
+// that is started again needs the same one, so its port is below those that outgoing
+// connections get.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(15_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // command is mdebot with args in this process's environment, plus env.

@@ -333,7 +333,7 @@ func (r *round) torment(ctx context.Context, p *process, draw *rand.Rand) {
 				name = at
 			case !served && p.cmd.ProcessState.ExitCode() == 1 && (r.troubles || strings.HasPrefix(name, "at random, after")):
 				// What it needs to start was not there; whoever looks after it starts it again.
-				name = "refused to start"
+				name = refusedToStart
 			default:
 				r.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
 			}
@@ -350,8 +350,16 @@ func (r *round) count(name string) (n int) {
 	if name != "" {
 		r.killed[name]++
 	}
-	for _, k := range r.killed {
-		n += k
+	return kills(r.killed)
+}
+
+const refusedToStart = "refused to start" // which is no kill
+
+func kills(by map[string]int) (n int) {
+	for name, k := range by {
+		if name != refusedToStart {
+			n += k
+		}
 	}
 	return n
 }
@@ -440,10 +448,7 @@ func (a *tally) add(r *round) {
 func (a *tally) total() (n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, k := range a.kills {
-		n += k
-	}
-	return n
+	return kills(a.kills)
 }
 
 func (a *tally) String() string {
