@@ -241,6 +241,53 @@ func TestReplicas_oneThatWakesUpActsOnNothing(t *testing.T) {
 	}
 }
 
+// Both replicas are replaced, one after the other, while requests are open and
+// alerts come. Buttons of cards that a replaced one posted count on its successor,
+// and nobody waits for either.
+func TestReplicas_areReplacedOneByOne(t *testing.T) {
+	t.Parallel()
+	all, lb := newReplicas(t, 2, sandbox.Options{})
+	s := all[0]
+	s.readsAlerts()
+	machines := []string{"ws-074", "ws-075"}
+	var open []seen
+	for i, machine := range machines {
+		lb.only(all[i]) // each has a request of its own in its hands
+		open = append(open, s.request(s.slack(), s.teams(), []sandbox.Person{sandbox.Riley, sandbox.Sam}[i], sandbox.Avery, machine, "open during the roll-out"))
+	}
+	for i, leaving := range all {
+		staying := all[1-i]
+		lb.only(staying)
+		leaving.signal(syscall.SIGTERM)
+		title := fmt.Sprintf("While replica %d was replaced", i)
+		s.raise(fmt.Sprintf("ws-%03d", 78+i), "High", title)
+		s.ask(s.slack(), sandbox.Riley, fmt.Sprintf("machine ws-%03d", 82+i), fmt.Sprintf("Machine ws-%03d", 82+i))
+		if err := leaving.cmd.Wait(); err != nil {
+			t.Errorf("replica %d left with %v\n%s", i, err, leaving.log)
+		}
+		leaving.cmd = nil
+		// The one that votes on its predecessor's request.
+		leaving.env = append(leaving.env, "MDEBOT_LOG_LEVEL=debug")
+		leaving.serve()
+		lb.only(leaving)
+		s.pressed(s.teams(), sandbox.Avery, open[i], "Approve", "Your approval counts")
+		s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "isolate "+machines[i]+".corp.contoso.com – isolated", "Avery Stone")
+		s.sees(s.teams(), sandbox.Avery, sandbox.TeamsApprovals, "isolate "+machines[i]+".corp.contoso.com – isolated", "Avery Stone")
+		for _, on := range []side{s.slack(), s.teams()} {
+			s.sees(on, sandbox.Riley, on.soc(), title)
+		}
+	}
+	s.wantIsolations(len(machines))
+	s.readsAlerts()
+	for i := range all {
+		for _, on := range []side{s.slack(), s.teams()} {
+			if n := s.posted(on, sandbox.Riley, on.soc(), fmt.Sprintf("While replica %d was replaced", i)); n != 1 {
+				t.Errorf("the alert stands %d times in %T's channel, want once", n, on)
+			}
+		}
+	}
+}
+
 // pause is SIGSTOP, as a machine that is suspended; resume is SIGCONT.
 func (p *outside) pause()  { p.signal(syscall.SIGSTOP) }
 func (p *outside) resume() { p.signal(syscall.SIGCONT) }
