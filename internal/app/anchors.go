@@ -43,8 +43,9 @@ func (a *App) execute(ctx context.Context, job durable.Job) error {
 
 // ran hears of every command. A no that is forgotten with a database that was put
 // back must be missed, so the head goes outside with it.
-func (a *App) ran(command, outcome string) {
+func (a *App) ran(ctx context.Context, command, outcome string) {
 	a.metrics.ran(command, outcome)
+	a.traces.ran(ctx, command, outcome)
 	switch command {
 	case "deny", "withdraw", "freeze", "unlink":
 		a.anchors.Soon()

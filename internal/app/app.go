@@ -71,6 +71,7 @@ type App struct {
 	people      *directory.Directory
 	metrics     *metrics
 	parts       *parts
+	traces      *traces
 	keys        seal.Keys
 	anchors     *anchor.Keeper
 	reload      *reloader
@@ -153,6 +154,10 @@ func (a *App) assemble() error {
 	if err != nil {
 		return &ConfigError{Faults: []error{err}}
 	}
+	if a.traces, err = newTraces(a.cfg.Traces, transport, a.log); err != nil {
+		return &ConfigError{Faults: []error{err}}
+	}
+	a.parts.traces = a.traces
 	a.audit = audit.NewLog(a.now)
 	if a.keys, err = seal.ParseKeys(a.cfg.DataKey); err != nil {
 		return &ConfigError{Faults: []error{err}}
@@ -247,15 +252,15 @@ func (a *App) assemble() error {
 		a.expiry.credentials = append(a.expiry.credentials, watchedCredential{"the application that acts", a.cfg.Defender.ActionCredential()})
 	}
 	a.handler = handler
-	handler.Handler = commands.New(commands.Config{
+	handler.Handler = a.traces.commands(commands.New(commands.Config{
 		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
 		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log, Ran: a.ran,
-	})
+	}))
 
-	a.store.Handle(notify.JobDeliver, a.notify.Deliver, store.Workers(16))
-	a.store.Handle(approvals.KindExecute, a.execute, store.Workers(8))
-	a.store.Handle(approvals.KindFollow, a.containment.Follow, store.Workers(8))
+	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))
+	a.store.Handle(approvals.KindExecute, a.traces.job(a.execute), store.Workers(8))
+	a.store.Handle(approvals.KindFollow, a.traces.job(a.containment.Follow), store.Workers(8))
 	a.store.Tick("requests", a.approvals.Sweep)
 	a.store.Tick("misuse", a.misuse.Look)
 	a.store.Tick("patterns", (&patterns{app: a}).look)
@@ -372,10 +377,10 @@ func (a *App) routes() http.Handler {
 	proxies, _ := parseProxies(a.cfg.TrustedProxies) // it has been validated
 	known := newSources(proxies, a.log)
 	if a.slack != nil {
-		mux.Handle("/slack/", a.metrics.acknowledged("slack", known.limit(a.slack.Routes())))
+		mux.Handle("/slack/", a.traces.delivery("slack", a.metrics.acknowledged("slack", known.limit(a.slack.Routes()))))
 	}
 	if a.teams != nil {
-		mux.Handle("/api/messages", a.metrics.acknowledged("teams", known.limit(a.teams.Endpoint(a.handler))))
+		mux.Handle("/api/messages", a.traces.delivery("teams", a.metrics.acknowledged("teams", known.limit(a.teams.Endpoint(a.handler)))))
 	}
 	if a.cfg.SignIn.Enabled() {
 		mux.Handle("/link", known.limit(a.links.Routes()))
@@ -400,6 +405,9 @@ func (a *App) close() error {
 	if a.defender != nil {
 		a.defender.Close()
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastWordTimeout)
+	defer cancel()
+	a.traces.stop(ctx)
 	return errors.Join(errs...)
 }
 

@@ -26,6 +26,7 @@ type Config struct {
 	Slack    slackbot.Config
 	Teams    teamsbot.Config
 	SignIn   links.SignInConfig
+	Traces   TraceConfig
 
 	// SecretsFile has been read by then: its settings stand among the others.
 	SecretsFile string `env:"MDE_SECRETS_FILE"`
@@ -96,6 +97,7 @@ func (c Config) Validate() error {
 	var faults []error
 	faults = appendFault(faults, c.Defender.Validate())
 	faults = appendFault(faults, c.SignIn.Validate())
+	faults = appendFault(faults, c.Traces.Validate())
 	if !c.Slack.Enabled() && !c.Teams.Enabled() {
 		faults = append(faults, errors.New("neither Slack nor Teams is configured: set SLACK_BOT_TOKEN or TEAMS_APP_ID, or both"))
 	}
@@ -168,6 +170,7 @@ func (c Config) LogValue() slog.Value {
 		slog.Bool("tls", c.TLSCertFile != ""),
 		slog.Bool("proxy", c.HTTPSProxy != ""),
 		slog.String("log_level", c.LogLevel),
+		slog.Bool("traces", c.Traces.Endpoint != ""),
 		slog.Bool("page_key", c.PageKey != ""),
 		slog.Bool("audit_anchors", c.AuditAnchors != ""),
 		slog.Bool("audit_key", c.AuditKey != ""),

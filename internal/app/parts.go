@@ -38,7 +38,8 @@ const (
 
 // parts keeps how the calls to each outside service went on this replica.
 type parts struct {
-	now func() time.Time
+	now    func() time.Time
+	traces *traces
 
 	mu  sync.Mutex
 	all map[string]*part
@@ -136,7 +137,7 @@ func (p *parts) lines() []cards.StatusLine {
 
 // watch is a transport whose calls are of the part that name gives.
 func (p *parts) watch(next http.RoundTripper, name func(*http.Request) string) http.RoundTripper {
-	return watched{next: next, parts: p, name: name}
+	return watched{next: p.traces.call(next, name), parts: p, name: name}
 }
 
 type watched struct {

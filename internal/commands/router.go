@@ -49,7 +49,7 @@ type Config struct {
 	Logger    *slog.Logger
 	// Ran is told the name of every command that was carried out and its outcome:
 	// answered, refused or failed. Nil means nobody.
-	Ran func(command, outcome string)
+	Ran func(ctx context.Context, command, outcome string)
 }
 
 // Router answers invocations. It implements [chat.Handler].
@@ -193,7 +193,7 @@ func (r *Router) work(ctx context.Context, c *call, out chat.Replier) {
 		m, outcome = r.explain(ctx, c, err), r.refusedOrFailed(c, err)
 	}
 	if r.Ran != nil {
-		r.Ran(c.spec.Name, outcome)
+		r.Ran(ctx, c.spec.Name, outcome)
 	}
 	if err := out.Answer(ctx, m); err != nil {
 		r.Logger.WarnContext(ctx, "answer not delivered", "command", c.spec.Name, "error", err)
