@@ -117,7 +117,7 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger, Now: now, Metrics: a.metrics}); err != nil {
+	if a.store, err = store.Open(ctx, cfg.DatabaseURL, store.Options{Logger: logger, Now: now, Metrics: a.metrics, Version: Version()}); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	if err := a.assemble(); err != nil {
@@ -229,7 +229,7 @@ func (a *App) assemble() error {
 	})
 	requests.Service = a.approvals
 	a.containment = containment.New(containment.Config{
-		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, People: people, Now: a.now, Logger: a.log,
+		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, People: people, Hold: a.mixedVersions, Now: a.now, Logger: a.log,
 	})
 	if a.anchors, err = a.newKeeper(transport, posters); err != nil {
 		return err

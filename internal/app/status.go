@@ -39,8 +39,25 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 		cards.StatusLine{Part: "Configuration", Good: true, Detail: "hash " + a.policy.Current().Hash()[:12]})
 }
 
+// mixedVersions says that a replica of another version shares the database: two
+// versions may judge one approval differently, so neither acts before the other has
+// left.
+func (a *App) mixedVersions(ctx context.Context) string {
+	other, err := a.store.OtherVersion(ctx)
+	switch {
+	case err != nil:
+		return "the versions of the replicas cannot be read"
+	case other != "":
+		return "a replica of version " + other + " is at work; this one is " + Version()
+	}
+	return ""
+}
+
 func (a *App) freezeLine(ctx context.Context) cards.StatusLine {
 	l := cards.StatusLine{Part: "Actions", Good: true, Detail: "not frozen"}
+	if why := a.mixedVersions(ctx); why != "" {
+		l.Good, l.Detail = false, "approved actions wait: "+why
+	}
 	f, err := a.approvals.Frozen(ctx, a.tenant)
 	switch {
 	case err != nil:

@@ -448,3 +448,19 @@ func TestStory_slowIsolateCallIsMadeOnce(t *testing.T) {
 		t.Errorf("%d isolate calls, want 1", n)
 	}
 }
+
+// Two versions may judge one approval differently, so neither acts while both are
+// at work; the approval waits and is carried out afterwards.
+func TestStory_replicaOfAnotherVersionHoldsActionsBack(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	s.sql(`INSERT INTO replicas (replica_id, started_at, beat_at, version) VALUES ('other', 0, $1, 'v0.0.0-older')`, time.Now().Add(24*time.Hour).UnixMicro())
+	card := s.request(s.slack(), s.teams(), sandbox.Riley, sandbox.Avery, "ws-073", "during an upgrade")
+	s.pressed(s.teams(), sandbox.Avery, card, "Approve", "Your approval counts")
+	s.ask(s.slack(), sandbox.Sam, "status", "approved actions wait", "v0.0.0-older")
+	s.wantIsolations(0)
+	s.sql(`DELETE FROM replicas WHERE replica_id = 'other'`)
+	s.later(15 * time.Second)
+	s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "isolate ws-073.corp.contoso.com – isolated")
+	s.wantIsolations(1)
+}

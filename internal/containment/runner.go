@@ -39,6 +39,9 @@ type Config struct {
 	// Directory tells whether requester and approvers are still full members
 	// where they asked and voted.
 	Directory identity.Directory
+	// Hold says why nothing is to be sent at the moment, or ""; an approval waits
+	// until its time is over. Nil holds nothing.
+	Hold func(ctx context.Context) string
 	// People tells whether they are still active in the directory; nil leaves that
 	// to the chat platforms.
 	People identity.People
@@ -54,6 +57,7 @@ type Runner struct {
 	actor     Actor
 	directory identity.Directory
 	people    identity.People
+	hold      func(context.Context) string
 	now       func() time.Time
 	logger    *slog.Logger
 }
@@ -63,7 +67,7 @@ type Runner struct {
 func New(c Config) *Runner {
 	return &Runner{
 		approvals: c.Approvals, reader: c.Reader, actor: c.Actor,
-		directory: c.Directory, people: c.People, now: c.Now, logger: c.Logger,
+		directory: c.Directory, people: c.People, hold: c.Hold, now: c.Now, logger: c.Logger,
 	}
 }
 
@@ -94,12 +98,23 @@ func (x *Runner) Execute(ctx context.Context, job durable.Job) error {
 		if wait := t.Due.Sub(x.now()); wait > 0 {
 			return durable.Snooze(wait)
 		}
+		if why := x.held(ctx); why != "" {
+			x.logger.WarnContext(ctx, "an approved action waits", slog.String("tenant_id", string(ref.Tenant)), slog.String("approval_id", ref.Request), slog.String("why", why))
+			return durable.Snooze(sendAgain)
+		}
 		err = x.start(ctx, ref, r, t)
 	case approvals.Unknown:
 		err = x.look(ctx, ref, r, t)
 	default: // followed, or over: nothing to send and nothing to look for
 	}
 	return x.ended(ctx, ref, err)
+}
+
+func (x *Runner) held(ctx context.Context) string {
+	if x.hold == nil {
+		return ""
+	}
+	return x.hold(ctx)
 }
 
 // target reads what job is about; a zero Request means that it is over.

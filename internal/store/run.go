@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/durable"
 )
 
 const (
@@ -214,6 +216,17 @@ func (s *Store) Replicas(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// OtherVersion is the version of a replica that is not of this one's, or "" when all
+// are of one (threat-model O-07).
+func (s *Store) OtherVersion(ctx context.Context) (string, error) {
+	var other string
+	err := s.Read().QueryRow(ctx, `SELECT version FROM replicas WHERE version <> $1 ORDER BY version LIMIT 1`, s.version).Scan(&other)
+	if errors.Is(err, durable.ErrNoRows) {
+		return "", nil
+	}
+	return other, err
+}
+
 // beat shows that this replica lives, frees the running jobs of those that do
 // not, and forgets old deliveries. Done by every replica and in one transaction,
 // so that it does not matter how many do it. Times are the database's: replicas
@@ -223,8 +236,8 @@ func (s *Store) beat(ctx context.Context) error {
 	var freed int64
 	err := s.engine.inTx(ctx, func(t *tx) error {
 		_, err := t.Exec(ctx, `
-			INSERT INTO replicas (replica_id, started_at, beat_at) VALUES ($1, `+d.now+`, `+d.now+`)
-			ON CONFLICT (replica_id) DO UPDATE SET beat_at = excluded.beat_at`, s.replica)
+			INSERT INTO replicas (replica_id, started_at, beat_at, version) VALUES ($1, `+d.now+`, `+d.now+`, $2)
+			ON CONFLICT (replica_id) DO UPDATE SET beat_at = excluded.beat_at`, s.replica, s.version)
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ type Options struct {
 	// after a snooze, so it has to move. Nil means time.Now, and with PostgreSQL
 	// the database's clock where replicas have to agree.
 	Now func() time.Time
+	// Version is what this process runs.
+	Version string
 	// Metrics is told how jobs and transactions go; nil means nobody.
 	Metrics Metrics
 }
@@ -54,6 +56,7 @@ type Store struct {
 	logger  *slog.Logger
 	now     func() time.Time // nil outside tests
 	longTx  time.Duration
+	version string
 	metrics Metrics
 
 	beatMu   sync.Mutex // Start holds mu during its first beat
@@ -113,6 +116,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		now:      opts.Now,
 		longTx:   longTx,
 		metrics:  opts.Metrics,
+		version:  opts.Version,
 		handlers: make(map[string]handler),
 	}
 	if s.logger == nil {
