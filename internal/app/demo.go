@@ -70,7 +70,7 @@ func (c *demo) run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	fmt.Fprintf(p.stdout, "http://%s\n", page.Addr())
-	if err := printWorld(p.stdout, world, file); err != nil {
+	if err := printWorld(p.exact, world, file); err != nil {
 		return err
 	}
 	if c.bot != "" {

@@ -446,3 +446,49 @@ func place(t *testing.T, from, to string, mode os.FileMode) {
 		t.Fatal(err)
 	}
 }
+
+// What the demo prints is all that a bot of one's own needs.
+func TestProcess_serveUnderWhatTheDemoPrints(t *testing.T) {
+	t.Parallel()
+	webhook, admin, printed := freeAddress(t), freeAddress(t), &lockedBuffer{}
+	demo := exec.CommandContext(t.Context(), binary(t), "demo", "--listen", "127.0.0.1:0", "--bot", "http://"+webhook)
+	demo.Env, demo.Stdout, demo.Stderr = []string{"TMPDIR=" + t.TempDir()}, printed, printed
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = demo.Process.Kill()
+		_ = demo.Wait()
+	})
+	await := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(patience); !strings.Contains(printed.String(), what); {
+			if time.Now().After(end) {
+				t.Fatalf("the demo has not printed %q:\n%s", what, printed)
+			}
+			time.Sleep(20 * time.Millisecond) // of another process
+		}
+	}
+	await("# mdebot.yaml:")
+	var env []string
+	for line := range strings.Lines(printed.String()) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && regexp.MustCompile(`^[A-Z_]+$`).MatchString(name) {
+			env = append(env, name+"="+value)
+		}
+	}
+	env = append(env, "MDEBOT_LISTEN="+webhook, "MDEBOT_ADMIN_LISTEN="+admin, "MDEBOT_DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "mdebot.db"))
+	cmd := exec.CommandContext(t.Context(), binary(t), "serve")
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, printed, printed
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	await(`"msg":"ready"`)
+	await("Connected.")
+	if got := run(t, env, "", "healthcheck"); got.code != exitOK {
+		t.Errorf("healthcheck = %d: %s", got.code, got.stderr)
+	}
+}
