@@ -7,6 +7,7 @@ import (
 	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/containment"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -22,7 +23,7 @@ func (a *App) newKeeper(transport http.RoundTripper, posters map[identity.Platfo
 		return nil, &ConfigError{Faults: []error{err}}
 	}
 	k := anchor.New(anchor.Config{
-		DB: a.store, Tenants: []tenant.ID{a.tenant}, Destinations: destinations, Key: key,
+		DB: a.store, Tenants: a.tenantIDs(), Destinations: destinations, Key: key,
 		Guard: a.approvals, Now: a.now, Logger: a.log,
 	})
 	switch {
@@ -38,7 +39,18 @@ func (a *App) newKeeper(transport http.RoundTripper, posters map[identity.Platfo
 // what it has recorded.
 func (a *App) execute(ctx context.Context, job durable.Job) error {
 	defer a.anchors.Soon()
-	return a.containment.Execute(ctx, job)
+	return a.of((*containment.Runner).Execute)(ctx, job)
+}
+
+// tenantIDs are those that have an audit log: the bot's own and every one served.
+func (a *App) tenantIDs() []tenant.ID {
+	ids := []tenant.ID{a.tenant}
+	for _, c := range a.customers {
+		if c.id != a.tenant {
+			ids = append(ids, c.id)
+		}
+	}
+	return ids
 }
 
 // ran hears of every command. A no that is forgotten with a database that was put

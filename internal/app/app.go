@@ -14,6 +14,7 @@ import (
 	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/containment"
@@ -57,7 +58,7 @@ type App struct {
 	defender    *defender.Client
 	acting      interface{ Rotate(defender.Config) error } // the secret of what only containment has
 	approvals   *approvals.Service
-	containment *containment.Runner
+	customers   []*customer // the tenants served; the first stands for all in status
 	misuse      *containment.Watch
 	skew        *clockSkew
 	notify      *notify.Notifier
@@ -173,12 +174,13 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.acting = actor
-	reading := defenderOf{Client: a.defender.For(defender.LaneInteractive)}
-	if a.cfg.Defender.ActsApart() {
-		reading.actor = actor
+	if a.customers, err = a.customersOf(a.policy.Current(), transport, actor); err != nil {
+		return err
 	}
-	a.permissions = newPermissions(reading, a.now)
-	portal := a.defender.Portal()
+	for _, c := range a.customers {
+		c.permissions = newPermissions(c.reading(), a.now)
+	}
+	a.permissions = a.customers[0].permissions
 
 	dir := directories{}
 	posters := map[identity.Platform]chat.Poster{}
@@ -208,14 +210,14 @@ func (a *App) assemble() error {
 		paging = pager.New(a.cfg.PageKey, transport)
 	}
 	requests := &requestSource{}
+	var watched []notify.Watched
+	var served []commands.Tenant
+	for _, c := range a.customers {
+		watched, served = append(watched, c.watched()), append(served, c.commanded())
+	}
 	if a.notify, err = notify.New(notify.Config{
 		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
-		Tenants: []notify.Watched{{
-			Tenant: a.tenant, Source: a.defender.For(defender.LaneAlerts), Portal: portal,
-			Off:        func() string { return a.permissions.without(defender.PermissionAlertRead) },
-			MayUpdate:  func() bool { return a.permissions.has(defender.PermissionAlertWrite) },
-			MayIsolate: func() bool { return a.permissions.has(defender.PermissionIsolate) },
-		}},
+		Tenants: watched,
 	}); err != nil {
 		return err
 	}
@@ -228,41 +230,31 @@ func (a *App) assemble() error {
 		DB: a.store, Audit: a.audit, Announcer: &timedAnnouncer{Announcer: a.notify, metrics: a.metrics}, Policy: a.policy, Groups: people, Links: a.links, StepUps: a.links, Actions: approvals.Actions(), Now: a.now, Skew: a.skew.ahead, Logger: a.log,
 	})
 	requests.Service = a.approvals
-	a.containment = containment.New(containment.Config{
-		Approvals: a.approvals, Reader: a.defender.For(defender.LaneAction).Fresh(), Actor: actor, Directory: dir, People: people, Hold: a.mixedVersions, Now: a.now, Logger: a.log,
-	})
+	for _, c := range a.customers {
+		a.equip(c, dir, people)
+	}
+	a.misuse, a.expiry = a.customers[0].misuse, a.customers[0].expiry
 	if a.anchors, err = a.newKeeper(transport, posters); err != nil {
 		return err
 	}
-	a.misuse = containment.NewWatch(containment.WatchConfig{
-		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: a.tenant,
-		Actions:      a.defender.For(defender.LaneAlerts),
-		Applications: []string{a.cfg.Defender.ClientID, a.cfg.Defender.ActingID()},
-		Off:          func() string { return a.permissions.without(defender.PermissionMachineRead) },
-		Now:          a.now, Logger: a.log,
-	})
-	a.expiry = &expiry{
-		tenant: a.tenant, client: a.defender, now: a.now, log: a.log,
-		credentials: []watchedCredential{{"the application that reads", a.cfg.Defender.Credential()}},
-		announce: func(ctx context.Context, about string, m chat.Message) error {
-			return a.notify.Announce(ctx, a.tenant, about, m)
-		},
-	}
-	if a.cfg.Defender.ActsApart() {
-		a.expiry.credentials = append(a.expiry.credentials, watchedCredential{"the application that acts", a.cfg.Defender.ActionCredential()})
-	}
 	a.handler = handler
 	handler.Handler = a.traces.commands(commands.New(commands.Config{
-		Tenant: a.tenant, Defender: reading, Hunter: a.defender.For(defender.LaneHunt),
+		Tenants: served, Tenant: a.tenant,
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Portal: portal, Now: a.now, Logger: a.log, Ran: a.ran,
+		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
 	}))
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))
 	a.store.Handle(approvals.KindExecute, a.traces.job(a.execute), store.Workers(8))
-	a.store.Handle(approvals.KindFollow, a.traces.job(a.containment.Follow), store.Workers(8))
+	a.store.Handle(approvals.KindFollow, a.traces.job(a.of((*containment.Runner).Follow)), store.Workers(8))
 	a.store.Tick("requests", a.approvals.Sweep)
-	a.store.Tick("misuse", a.misuse.Look)
+	a.store.Tick("misuse", func(ctx context.Context) error {
+		var errs []error
+		for _, c := range a.customers {
+			errs = append(errs, c.misuse.Look(ctx))
+		}
+		return errors.Join(errs...)
+	})
 	a.store.Tick("patterns", (&patterns{app: a}).look)
 	a.store.Tick("messages", a.notify.Sweep)
 
@@ -329,8 +321,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	wg.Go(func() { a.notify.Poll(running) })
 	wg.Go(func() { a.reload.run(running) })
-	wg.Go(func() { a.permissions.run(running, a.tellSignIn) })
-	wg.Go(func() { a.expiry.run(running) })
+	for _, c := range a.customers {
+		wg.Go(func() {
+			c.permissions.run(running, func(ctx context.Context, l cards.StatusLine) { a.tellSignIn(ctx, c.id, l) })
+		})
+		wg.Go(func() { c.expiry.run(running) })
+	}
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })
 	wg.Go(func() { a.warn(running) })
@@ -404,6 +400,9 @@ func (a *App) close() error {
 	}
 	if a.defender != nil {
 		a.defender.Close()
+	}
+	for _, c := range a.customers {
+		c.client.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastWordTimeout)
 	defer cancel()

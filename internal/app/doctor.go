@@ -325,8 +325,10 @@ func examineDatabase(ctx context.Context, cfg Config) []check {
 type doctorTenant struct {
 	name string
 	cfg  defender.Config
-	// others are configurations of other tenants with the same application, to tell
-	// a missing consent from a wrong ID.
+	// problem is why its credential cannot be read.
+	problem error
+	// elsewhere is the application's own tenant, to tell a missing consent from a
+	// wrong ID.
 	elsewhere *defender.Config
 }
 
@@ -337,16 +339,33 @@ func (t doctorTenant) title() string {
 	return string(t.cfg.TenantID)
 }
 
-// tenants are those to examine.
-func (c Config) tenants(_ *policy.Policy, only string) []doctorTenant {
-	if c.Defender.TenantID == "" || (only != "" && !strings.EqualFold(only, string(c.Defender.TenantID))) {
-		return nil
+// tenants are those to examine: of the file, or the one of the settings.
+func (c Config) tenants(p *policy.Policy, only string) []doctorTenant {
+	var all []doctorTenant
+	if p != nil {
+		for _, t := range p.Tenants() {
+			cfg, err := c.tenantConfig(t)
+			one := doctorTenant{name: t.Name, cfg: cfg, problem: err}
+			if t.ID != c.Defender.TenantID && strings.EqualFold(cfg.ClientID, c.Defender.ClientID) {
+				one.elsewhere = &c.Defender
+			}
+			all = append(all, one)
+		}
 	}
-	return []doctorTenant{{cfg: c.Defender}}
+	if len(all) == 0 && c.Defender.TenantID != "" {
+		all = []doctorTenant{{cfg: c.Defender}}
+	}
+	return slices.DeleteFunc(all, func(t doctorTenant) bool {
+		return only != "" && !strings.EqualFold(only, t.name) && !strings.EqualFold(only, string(t.cfg.TenantID))
+	})
 }
 
 func examineTenant(ctx context.Context, t doctorTenant, transport *http.Transport) tenantReport {
 	r := tenantReport{Tenant: string(t.cfg.TenantID), Name: t.name}
+	if t.problem != nil {
+		r.Checks = append(r.Checks, failed("credential", t.problem))
+		return r
+	}
 	client, err := defender.New(t.cfg, defender.WithTransport(transport), defender.WithCacheFor(0))
 	if err != nil {
 		r.Checks = append(r.Checks, failed("settings", err))

@@ -60,15 +60,15 @@ type subjects struct{ *notify.Notifier }
 
 // SubjectOf implements commands.Subjects.
 func (s subjects) SubjectOf(ctx context.Context, in chat.Conversation) (commands.Subject, bool, error) {
-	_, kind, id, ok, err := s.Notifier.SubjectOf(ctx, in)
+	t, kind, id, ok, err := s.Notifier.SubjectOf(ctx, in)
 	if err != nil || !ok {
 		return commands.Subject{}, false, err
 	}
 	switch kind {
 	case notify.SubjectAlert:
-		return commands.Subject{Kind: commands.SubjectAlert, ID: id}, true, nil
+		return commands.Subject{Tenant: t, Kind: commands.SubjectAlert, ID: id}, true, nil
 	case notify.SubjectRequest:
-		return commands.Subject{Kind: commands.SubjectRequest, ID: id}, true, nil
+		return commands.Subject{Tenant: t, Kind: commands.SubjectRequest, ID: id}, true, nil
 	}
 	return commands.Subject{}, false, nil
 }

@@ -44,7 +44,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	p := &process{environ: environ, stdout: stdout, exact: exact, stderr: stderr}
 	root := group("mdebot", "Microsoft Defender for Endpoint in Slack and Teams, with two-person approval.",
 		serveCommand(p), demoCommand(p), auditCommand(p), configCommand(p), dbCommand(p), policyCommand(p),
-		manifestCommand(p), doctorCommand(p), healthcheckCommand(p), versionCommand(p))
+		manifestCommand(p), consentCommand(p), doctorCommand(p), healthcheckCommand(p), versionCommand(p))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(args)
 	root.SetOut(stdout)

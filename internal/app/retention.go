@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // retainEvery is how often what is too old is removed.
@@ -34,13 +35,16 @@ func (a *App) retain(ctx context.Context) {
 func (a *App) purge(ctx context.Context) error {
 	keep := a.policy.Current().Retention()
 	var errs []error
-	if !a.anchors.Differs(a.tenant) {
-		errs = append(errs, a.purgeAudit(ctx, keep.Audit))
+	for _, t := range a.tenantIDs() {
+		if !a.anchors.Differs(t) {
+			errs = append(errs, a.purgeAudit(ctx, t, keep.Audit))
+		}
+		errs = append(errs, a.notify.Purge(ctx, t, keep.Alerts))
 	}
-	return errors.Join(append(errs, a.notify.Purge(ctx, a.tenant, keep.Alerts))...)
+	return errors.Join(errs...)
 }
 
-func (a *App) purgeAudit(ctx context.Context, keep time.Duration) error {
+func (a *App) purgeAudit(ctx context.Context, t tenant.ID, keep time.Duration) error {
 	key, err := a.cfg.auditKey()
 	if err != nil {
 		return err
@@ -48,7 +52,7 @@ func (a *App) purgeAudit(ctx context.Context, keep time.Duration) error {
 	for {
 		var removed int64
 		err := a.store.InTx(failpoint.Step(ctx, failpoint.CheckpointSaved), func(tx durable.Tx) (err error) {
-			removed, err = a.audit.Purge(ctx, tx, a.tenant, keep, key)
+			removed, err = a.audit.Purge(ctx, tx, t, keep, key)
 			return err
 		})
 		if err != nil {
@@ -57,6 +61,6 @@ func (a *App) purgeAudit(ctx context.Context, keep time.Duration) error {
 		if removed == 0 {
 			return nil
 		}
-		a.log.InfoContext(ctx, "removed old audit records", "tenant_id", a.tenant, "records", removed)
+		a.log.InfoContext(ctx, "removed old audit records", "tenant_id", t, "records", removed)
 	}
 }

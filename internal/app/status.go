@@ -29,6 +29,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	} else {
 		lines = append(lines, cards.StatusLine{Part: "Defender sign-in", Good: true})
 	}
+	lines = append(lines, a.tenantLines(ctx)...)
 	lines = append(lines, a.expiry.lines()...)
 	lines = append(lines, a.actingLine(), a.misuseLine(ctx), a.skew.line())
 	pending, err := a.notify.Pending(ctx)

@@ -8,6 +8,7 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 const (
@@ -111,13 +112,13 @@ func (a *App) noPeople(ctx context.Context) []string {
 
 // tellSignIn tells the ops channel that mdebot cannot use Defender as it could, or
 // that this is over.
-func (a *App) tellSignIn(ctx context.Context, l cards.StatusLine) {
+func (a *App) tellSignIn(ctx context.Context, t tenant.ID, l cards.StatusLine) {
 	m := cards.Notice(chat.Danger, "Defender or Entra refuses mdebot",
 		chat.Untrusted(l.Detail), chat.Plain("What needs it fails and says so; everything else goes on. This is announced again when it is over. Check the application's secret, permissions and consent in Entra."))
 	if l.Good {
 		m = cards.Notice(chat.Good, "Defender and Entra accept mdebot again")
 	}
-	if err := a.notify.Announce(ctx, a.tenant, "sign-in "+a.now().UTC().Format(time.RFC3339), m); err != nil {
+	if err := a.notify.Announce(ctx, t, "sign-in "+a.now().UTC().Format(time.RFC3339), m); err != nil {
 		a.log.ErrorContext(ctx, "state of the sign-in not announced", "error", err)
 	}
 }

@@ -68,6 +68,9 @@ func (r *Router) whoami(ctx context.Context, c *call) (chat.Message, error) {
 
 func (r *Router) status(ctx context.Context, _ *call) (chat.Message, error) {
 	parts := r.Status.Status(ctx)
+	if r.several() {
+		return cards.Status(parts, nil), nil // mdebot doctor has the table of each tenant
+	}
 	granted, err := r.Defender.Permissions(ctx)
 	if err != nil {
 		parts = append(parts, cards.StatusLine{Part: "Defender permissions", Detail: r.explainShort(err)})
@@ -99,7 +102,7 @@ func (r *Router) explainShort(err error) string {
 // what the token does not permit.
 func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 	granted, err := r.Defender.Permissions(ctx)
-	known := err == nil
+	known := err == nil && !r.several() // what is permitted differs by tenant
 	form := prefix(c.inv)
 	if len(c.args) > 1 {
 		return chat.Message{}, usageError(c, "help takes one command.")

@@ -110,7 +110,11 @@ func (r *Router) subject(ctx context.Context, in chat.Conversation) (Subject, bo
 	if in.Thread == "" {
 		return Subject{}, false, nil
 	}
-	return r.Subjects.SubjectOf(ctx, in)
+	s, ok, err := r.Subjects.SubjectOf(ctx, in)
+	if s.Tenant != "" && s.Tenant != r.Tenant {
+		return Subject{}, false, err // a thread of another tenant means nothing here
+	}
+	return s, ok, err
 }
 
 func (r *Router) alert(ctx context.Context, c *call) (chat.Message, error) {

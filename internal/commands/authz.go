@@ -74,6 +74,12 @@ func (r *Router) mayUse(ctx context.Context, c *call) error {
 	if err := r.mayByRole(ctx, c); err != nil {
 		return err
 	}
+	if err := r.mayWorkOn(c); err != nil {
+		return err
+	}
+	if c.everyTenant { // each of them is asked for its own
+		return nil
+	}
 	return r.permitted(ctx, c.spec)
 }
 

@@ -18,7 +18,7 @@ var callable = map[string]string{
 	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "requests": "requests", "approve": "approve 1",
 	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "freeze": "freeze because", "unfreeze": "unfreeze because", "whoami": "whoami", "status": "status", "help": "help",
 	"lookup": "lookup 203.0.113.9", "incident": "incident 7", "incidents": "incidents", "user": "user sam", "cve": "cve CVE-2021-44228",
-	"score": "score", "software": "software log4j", "tag": "tag ws-042 +reimaged",
+	"tenant": "tenant", "score": "score", "software": "software log4j", "tag": "tag ws-042 +reimaged",
 	"link": "link", "unlink": "unlink", "confirm-link": "confirm-link id",
 }
 
@@ -26,7 +26,7 @@ var callable = map[string]string{
 // A(dmin), u(nlinked member), c = unlinked member in a readers channel, g(uest).
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "isolated": "vraAc", "requests": "vraAc",
-	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "user": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
+	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "user": "vraA", "tenant": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
 	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r",
 	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "link": "vraAuc", "unlink": "vraAuc", "confirm-link": "a", "whoami": "vraAucg",
 }

@@ -112,7 +112,7 @@ func (r *Router) submitContain(ctx context.Context, c *call) (chat.Message, erro
 
 // chooseContain goes on with the words of the command that opened the chooser.
 func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, error) {
-	d, ok := r.drafts.take(c.who.key() + " " + c.spec.Name)
+	d, ok := r.drafts.take(string(r.Tenant) + " " + c.who.key() + " " + c.spec.Name)
 	if !ok || !slices.Contains(d.among, c.inv.Value) || d.reason == "" {
 		return chat.Message{}, &sorry{
 			sentence: chat.Plain("The words of that command are no longer known, so nothing was asked for."),

@@ -324,7 +324,7 @@ func (r *Router) uncertain(c *call, o order, err error) error {
 		for _, m := range several.machines {
 			d.among = append(d.among, m.ID)
 		}
-		r.drafts.keep(c.who.key()+" "+c.spec.Name, d)
+		r.drafts.keep(string(r.Tenant)+" "+c.who.key()+" "+c.spec.Name, d)
 	case errors.As(err, &s) && s.full == nil && len(o.machines) > 1:
 		return &sorry{sentence: s.sentence, next: chat.Plain("Nothing was asked for. If that word belongs to the reason, put the reason in quotes.")}
 	}

@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // call is one command on its way: as parsed, then with who asks.
@@ -20,6 +21,10 @@ type call struct {
 	out   chat.Replier
 	run   handler
 	form  func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
+
+	boundTo     tenant.ID // of a button, "" when it names none
+	tenantBy    tenantBy
+	everyTenant bool
 }
 
 // prefix is how mdebot is called where the invocation came from; in a direct
@@ -74,7 +79,7 @@ func (r *Router) parse(inv chat.Invocation) (*call, error) {
 	}
 	c := &call{spec: spec, inv: inv, text: rest, flags: map[string]string{}, run: spec.run}
 	if spec.verbatim {
-		c.text = unfenced(strings.TrimSpace(rest))
+		c.text = unfenced(strings.TrimSpace(r.leadingTenant(c, rest)))
 		return c, nil
 	}
 	tokens, err := split(rest)
@@ -92,6 +97,24 @@ func (r *Router) parse(inv chat.Invocation) (*call, error) {
 		c.form = c.spec.form
 	}
 	return c, nil
+}
+
+// leadingTenant takes --tenant off the front of text that is not split.
+func (r *Router) leadingTenant(c *call, text string) string {
+	word, rest := firstWord(text)
+	name, isFlag := flagName(word)
+	if !r.several() || !isFlag {
+		return text
+	}
+	flag, value, hasValue := strings.Cut(name, "=")
+	if !strings.EqualFold(flag, tenantFlag.Name) {
+		return text
+	}
+	if !hasValue {
+		value, rest = firstWord(rest)
+	}
+	c.flags[tenantFlag.Name] = value
+	return rest
 }
 
 // alertVerb turns "alert <id> ack …" into "ack <id> …", and "alert ack" in an

@@ -120,8 +120,9 @@ const (
 
 // Subject is what a thread is about.
 type Subject struct {
-	Kind SubjectKind
-	ID   string
+	Tenant tenant.ID // "" counts as the one that is asked about
+	Kind   SubjectKind
+	ID     string
 }
 
 // StatusSource knows how mdebot's parts are.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,10 @@ const (
 // Config is what a Router works with. Everything but Groups, People and
 // Ran is required.
 type Config struct {
+	// Tenants are those served. Where there is one, it has no name and Tenant,
+	// Defender, Hunter and Portal may be given instead; where there are several,
+	// Tenant is the bot's own, for what is about no tenant.
+	Tenants   []Tenant
 	Tenant    tenant.ID
 	Defender  Defender
 	Hunter    Hunter
@@ -57,8 +62,11 @@ type Router struct {
 	Config
 	specs  []Spec
 	byName map[string]*Spec // every name and alias, in lower case
-	reads  *limiter
-	hunts  *limiter
+	// tenantName is set on the router of one of several tenants.
+	tenantName string
+	choices    *choices
+	reads      *limiter
+	hunts      *limiter
 	// changes limits what asks for something: each costs writes, cards and calls.
 	changes *limiter
 	drafts  *drafts
@@ -74,6 +82,21 @@ func New(c Config) *Router {
 		hunts:   newLimiter(10, time.Hour, c.Now),
 		changes: newLimiter(30, time.Minute, c.Now),
 		drafts:  newDrafts(c.Now),
+		choices: newChoices(c.Now),
+	}
+	if len(r.Tenants) > 0 {
+		first := r.Tenants[0]
+		r.Defender, r.Hunter, r.Portal = first.Defender, first.Hunter, first.Portal
+		if !r.several() {
+			r.Tenant = first.ID
+		}
+	}
+	if r.several() {
+		for i := range r.specs {
+			if r.specs[i].aboutTenant() {
+				r.specs[i].Flags = append(slices.Clone(r.specs[i].Flags), tenantFlag)
+			}
+		}
 	}
 	for i := range r.specs {
 		for _, name := range r.specs[i].names() {
@@ -101,13 +124,17 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	if errs := fieldErrors(c); len(errs) > 0 {
 		return chat.Response{Errors: errs}
 	}
+	of, err := r.tenantOf(c)
+	if err != nil {
+		return answerNow(c.spec.Audience, r.explain(ctx, c, err))
+	}
 	if c.form != nil {
-		form, err := r.openForm(ctx, c)
+		form, err := of.openForm(ctx, c)
 		if err != nil {
-			return answerNow(c.spec.Audience, r.explain(ctx, c, err))
+			return answerNow(c.spec.Audience, of.marked(of.explain(ctx, c, err)))
 		}
 		if form != nil {
-			return chat.Response{Form: form}
+			return chat.Response{Form: of.markedForm(form)}
 		}
 	}
 	busy := chat.Plain("Working on it …")
@@ -115,7 +142,7 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 		busy = c.spec.busy(c)
 	}
 	resp := answerNow(c.audience(), chat.Message{Title: busy})
-	resp.Later = func(ctx context.Context, out chat.Replier) { r.work(ctx, c, out) }
+	resp.Later = func(ctx context.Context, out chat.Replier) { of.work(ctx, c, out) }
 	return resp
 }
 
@@ -142,11 +169,15 @@ func (r *Router) callOf(inv chat.Invocation) (*call, error) {
 	if inv.Kind == chat.Command {
 		return r.parse(inv)
 	}
+	var boundTo tenant.ID
+	if r.several() {
+		boundTo, inv.Value = cards.TenantOfValue(inv.Value)
+	}
 	d, ok := doors[inv.Action]
 	if !ok {
 		return nil, say("This button is from another version of mdebot.", "Type the command instead; help lists them.")
 	}
-	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form}
+	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form, boundTo: boundTo}
 	if c.run == nil {
 		c.run = c.spec.run
 	}
@@ -195,7 +226,7 @@ func (r *Router) work(ctx context.Context, c *call, out chat.Replier) {
 	if r.Ran != nil {
 		r.Ran(ctx, c.spec.Name, outcome)
 	}
-	if err := out.Answer(ctx, m); err != nil {
+	if err := out.Answer(ctx, r.marked(m)); err != nil {
 		r.Logger.WarnContext(ctx, "answer not delivered", "command", c.spec.Name, "error", err)
 	}
 	r.Logger.InfoContext(ctx, "command ran", "command", c.spec.Name, "platform", string(c.inv.By.Platform),
@@ -220,6 +251,9 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 	if !c.spec.Changes {
 		if wait, ok := r.reads.allow(c.who.key()); !ok {
 			return chat.Message{}, say("That is a lot of questions in a minute.", again(wait))
+		}
+		if c.everyTenant {
+			return r.askAll(ctx, c)
 		}
 		return c.run(kept, ctx, c)
 	}

@@ -47,7 +47,7 @@ func TestScope_nothingOutsideIsShown(t *testing.T) {
 		"incident": {"incident 7"}, "incidents": {"incidents"}, "tag": {"tag ws-042 +seen"}, "requests": {"requests"},
 	}
 	// These are about people, requests and the bot itself.
-	others := setOf("whoami status help freeze unfreeze link unlink confirm-link approve deny withdraw settle")
+	others := setOf("whoami status tenant help freeze unfreeze link unlink confirm-link approve deny withdraw settle")
 	for _, s := range Specs() {
 		if asked[s.Name] == nil && !others[s.Name] {
 			t.Errorf("%s is not asked", s.Name)

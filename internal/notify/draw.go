@@ -44,6 +44,9 @@ func (n *Notifier) draw(ctx context.Context, c card) (drawing, error) {
 	if c.strikes >= reducedAfter {
 		d.message = reduced(d.message)
 	}
+	if w, ok := n.tenants[c.tenant]; ok {
+		d.message = cards.ForTenant(d.message, c.tenant, w.Name)
+	}
 	return d, nil
 }
 

@@ -30,6 +30,8 @@ type RequestSource interface {
 // Watched is one Defender tenant whose alerts are posted.
 type Watched struct {
 	Tenant tenant.ID
+	// Name is shown on its cards where there are several tenants.
+	Name   string
 	Source AlertSource
 	Portal cards.Portal
 	// Off says why the tenant's alerts cannot be read at all, or ""; nil means that
