@@ -2,6 +2,7 @@ package cards
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -112,7 +113,7 @@ func OfAllTenants(what string, answers []TenantAnswer) chat.Message {
 	}
 	m.Title = chat.Plain(what + " of " + plural(len(answers), "tenant", "tenants"))
 	if failed > 0 {
-		m.Title = chat.Join(m.Title, chat.Plain("; "+plural(failed, "one", "of them")+" failed"))
+		m.Title = chat.Join(m.Title, chat.Plain("; "+strconv.Itoa(failed)+" failed"))
 	}
 	return m
 }

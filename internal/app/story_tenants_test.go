@@ -1,0 +1,225 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
+	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+	"github.com/mdebot/mdebot/internal/sandbox/estate"
+	"github.com/mdebot/mdebot/internal/sandbox/fault"
+)
+
+func customerID(i int) string { return fmt.Sprintf("cccccccc-0000-4000-8000-%012d", i) }
+func mark(i int) string       { return fmt.Sprintf("cust%03dmark", i) }
+
+var anyMark = regexp.MustCompile(`cust\d{3}mark`)
+
+// addCustomer makes a tenant whose machines, alerts and actions have the same IDs
+// as everybody else's, and whose names tell whose they are.
+func (s *story) addCustomer(i int, consented bool) *defendersim.Tenant {
+	e := estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: customerID(i)})
+	e.Machines, e.Events = e.Machines[:30], nil
+	for j := range e.Machines {
+		m := &e.Machines[j]
+		m.ComputerDNSName = m.ShortName() + "." + mark(i) + ".example"
+		m.MachineTags = nil
+	}
+	e.Alerts = e.Alerts[:8]
+	for j := range e.Alerts {
+		a := &e.Alerts[j]
+		name := mark(i)
+		a.Title, a.Description, a.ComputerDNSName, a.AADTenantID = name+" "+a.Title, name, &name, customerID(i)
+	}
+	if consented {
+		s.world.Entra.Register(customerID(i), entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret, Foreign: true, Roles: map[string][]string{
+			entrasim.Defender: {"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "Ip.Read.All"},
+		}})
+	} else {
+		s.world.Entra.Register(customerID(i), entrasim.App{ID: "00000000-0000-4000-8000-00000000ffff", Secret: "x"})
+	}
+	return s.world.Defender.AddTenant(e)
+}
+
+// partner is set-up 3: one application, n customers of whom the last k have not
+// consented.
+func partner(t *testing.T, n, withoutConsent int) (*story, []*defendersim.Tenant) {
+	t.Helper()
+	yaml := strings.Replace(sandbox.PolicyYAML(), "groups:\n", "all_tenants: [soc-leads]\ngroups:\n  riley: [8a1f0000-0000-4000-8000-000000000001]\n", 1)
+	var b strings.Builder
+	b.WriteString(yaml + "\ntenants:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - { id: %s, name: %s, people: [soc]%s }\n", customerID(i), fmt.Sprintf("customer-%d", i),
+			map[bool]string{true: `, channels: ["slack:` + sandbox.SlackFinance + `"]`}[i == 0])
+	}
+	var all []*defendersim.Tenant
+	s := newStoryIn(t, b.String(), sandbox.Options{}, func(s *story) []string {
+		s.world.Entra.Register(sandbox.TenantID, entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret})
+		for i := range n {
+			all = append(all, s.addCustomer(i, i < n-withoutConsent))
+		}
+		return []string{"MDE_CLIENT_ID=" + setupAppID, "MDE_CLIENT_SECRET=" + setupSecret, "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET="}
+	})
+	return s, all
+}
+
+func TestStory_setupPartner(t *testing.T) {
+	t.Parallel()
+	s, customers := partner(t, 3, 1)
+	on := s.slack()
+
+	// No default tenant: the bound channel, --tenant, or a choice for reads.
+	s.ask(on, sandbox.Riley, "machine ws-004", "Which tenant?", "--tenant")
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant customer-1", "Tenant: customer-1", mark(1))
+	s.ask(on, sandbox.Riley, "tenant", "No tenant is bound", "customer-0, customer-1, customer-2")
+	s.ask(on, sandbox.Riley, "tenant customer-0", "Chosen for reading", "customer-0, until")
+	s.ask(on, sandbox.Riley, "machine ws-005", "Tenant: customer-0", mark(0))
+	s.ask(on, sandbox.Riley, "isolate ws-005 beaconing", "Which tenant?", "does not count here")
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant nobody", "There is no tenant nobody")
+	on.write(sandbox.Riley, sandbox.SlackFinance, "machine ws-006")
+	s.told(on, sandbox.Riley, sandbox.SlackFinance, "Tenant: customer-0", mark(0))
+
+	// A destructive request acts on the tenant that was named and on no other,
+	// although all have a machine with that ID.
+	s.ask(on, sandbox.Riley, "isolate ws-005 --tenant customer-1 --reason beaconing", "Asked:", "ws-005", "customer-1")
+	card := s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-005", "waits for approval", "Tenant: customer-1")
+	on.click(sandbox.Avery, card, "Approve")
+	s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-005."+mark(1), "Defender says Succeeded")
+	for i, c := range customers {
+		want := map[bool]int{true: 1}[i == 1]
+		if got := len(c.Effects(defendersim.OfKind(defendersim.EffectIsolate))); got != want {
+			t.Errorf("customer-%d has %d isolations, want %d", i, got, want)
+		}
+	}
+
+	// All at once by explicit grant, the failure named.
+	s.ask(on, sandbox.Riley, "alerts --tenant all", "You may not ask all tenants at once")
+	s.ask(on, sandbox.Sam, "isolated --tenant all", "isolated of 3 tenants", "customer-1: 1 machine is isolated", "customer-0: No machine is isolated", "customer-2", "does not know mdebot's application")
+	s.ask(on, sandbox.Sam, "status", "Tenant customer-0", "Tenant customer-2", "does not know mdebot's application")
+
+	// One customer's outage touches no other.
+	s.world.Defender.Faults.Add(fault.Fault{Kind: fault.Answer, Status: 503, Route: "GET /api/machines/*"})
+	s.world.Entra.Unregister(customerID(1), setupAppID)
+	s.ask(on, sandbox.Riley, "alerts --since 180d --tenant customer-0", "Tenant: customer-0", mark(0))
+}
+
+func TestStory_partnerPeopleNeedAGrantForEachCustomer(t *testing.T) {
+	t.Parallel()
+	s, _ := partner(t, 2, 0)
+	on := s.slack()
+	s.halt()
+	yaml := strings.Replace(sandbox.PolicyYAML(), "groups:\n", "groups:\n  riley: [8a1f0000-0000-4000-8000-000000000001]\n", 1) +
+		"\ntenants:\n  - { id: " + customerID(0) + ", name: customer-0, people: [soc] }\n  - { id: " + customerID(1) + ", name: customer-1, people: [soc-leads] }\n"
+	s.writePolicy(yaml)
+	s.start()
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant customer-1", "You have no grant for the tenant customer-1")
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant customer-0", mark(0))
+	// An approver of the SOC without a grant for the customer does not count.
+	s.ask(on, sandbox.Sam, "isolate ws-005 --tenant customer-1 --reason beaconing", "Asked:", "customer-1")
+	card := s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-005", "waits for approval", "customer-1")
+	s.pressed(on, sandbox.Avery, card, "Approve", "no grant for the tenant customer-1")
+	on.click(sandbox.Jordan, card, "Approve")
+	s.sees(on, sandbox.Jordan, on.approvals(), "isolate ws-005."+mark(1), "Defender says Succeeded")
+}
+
+// captured is a Replier that keeps every byte of an answer.
+type captured struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (c *captured) Progress(_ context.Context, m chat.Message) { _ = c.Answer(context.Background(), m) }
+
+func (c *captured) Answer(_ context.Context, m chat.Message) error {
+	b, err := json.Marshal(m)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.text.Write(b)
+	return err
+}
+
+// Fifty customers share every ID. Whatever is asked at the same time in random
+// order, no byte of one is in an answer or card about another.
+func TestTenants_noForeignByteInAnyOutput(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	s, customers := partner(t, n, 0)
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 3))
+	machine := customers[0].Machines()[3]
+	alert := customers[0].Alerts()[0]
+	texts := []string{
+		"machine ws-004", "machine " + machine.ID, "machines ws-0", "alerts --since 180d", "alert " + alert.ID, "isolated",
+		"lookup 203.0.113.9", "comment " + alert.ID + " seen", "requests", "isolate " + machine.ID + " --reason beaconing",
+	}
+	type asked struct {
+		of   int
+		text string
+	}
+	var questions []asked
+	for range 200 {
+		questions = append(questions, asked{random.IntN(n), texts[random.IntN(len(texts))]})
+	}
+	people := []sandbox.Person{sandbox.Riley, sandbox.Avery, sandbox.Sam, sandbox.Jordan}
+	var wg sync.WaitGroup
+	var own atomic.Int64
+	slots := make(chan struct{}, 16)
+	for i, q := range questions {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			who := people[i%len(people)]
+			out := &captured{}
+			resp := s.bot.handler.Handle(t.Context(), chat.Invocation{
+				Kind: chat.Command, Delivery: fmt.Sprintf("random-%d", i), Slash: true, At: time.Now(),
+				By:   identity.Principal{Platform: identity.Slack, Workspace: "T0SOC", Account: who.Slack, Name: who.Name},
+				In:   chat.Conversation{Platform: identity.Slack, Workspace: "T0SOC", ID: sandbox.SlackSOC},
+				Text: fmt.Sprintf("%s --tenant customer-%d", q.text, q.of),
+			})
+			if resp.Later != nil {
+				resp.Later(t.Context(), out)
+			}
+			if resp.Message != nil {
+				_ = out.Answer(t.Context(), *resp.Message)
+			}
+			for _, found := range anyMark.FindAllString(out.text.String(), -1) {
+				own.Add(1)
+				if found != mark(q.of) {
+					t.Errorf("seed %d: %q about customer-%d is answered with %s", seed, q.text, q.of, found)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if own.Load() < 50 {
+		t.Errorf("seed %d: only %d of %d answers showed anything of their customer", seed, own.Load(), len(questions))
+	}
+	s.eventually("a card about a customer", func() string {
+		for _, m := range s.world.Slack.Messages(sandbox.SlackApprovals, sandbox.Sam.Slack) {
+			if anyMark.Match(m.Payload) {
+				return ""
+			}
+		}
+		return "none yet"
+	})
+	for _, place := range []string{sandbox.SlackSOC, sandbox.SlackApprovals, sandbox.SlackFinance, sandbox.SlackOps} {
+		for _, m := range s.world.Slack.Messages(place, sandbox.Sam.Slack) {
+			marks := slices.Compact(slices.Sorted(slices.Values(anyMark.FindAllString(string(m.Payload), -1))))
+			if len(marks) > 1 {
+				t.Errorf("seed %d: one message holds %v", seed, marks)
+			}
+		}
+	}
+}
