@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+	"github.com/mdebot/mdebot/internal/sandbox/fault"
 )
 
 // examined runs doctor in a world of a set-up, without the bot.
@@ -140,5 +142,47 @@ func TestDoctor_json(t *testing.T) {
 	}
 	if len(r.Tenants) != 1 || r.Tenants[0].Tenant != sandbox.TenantID || len(r.Tenants[0].Commands) < 15 {
 		t.Errorf("the report is %+v", r)
+	}
+}
+
+// Forty customers behind a slow network are examined in a third of a minute, and
+// one that has not consented is told apart from a wrong ID.
+func TestDoctor_fortyTenantsOverASlowNetwork(t *testing.T) {
+	t.Parallel()
+	const n = 40
+	world, err := sandbox.New(t.Context(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = world.Close() })
+	s := &story{T: t, world: world, dir: t.TempDir()}
+	var file strings.Builder
+	file.WriteString(sandbox.PolicyYAML() + "\ntenants:\n")
+	for i := range n {
+		s.addCustomer(i, i != 7)
+		fmt.Fprintf(&file, "  - { id: %s, name: customer-%d, people: [soc] }\n", customerID(i), i)
+	}
+	s.writePolicy(file.String())
+	world.Entra.Register(sandbox.TenantID, entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret})
+	world.Entra.Faults.Add(fault.Fault{Kind: fault.Delay, Wait: 300 * time.Millisecond})
+	world.Defender.Faults.Add(fault.Fault{Kind: fault.Delay, Wait: 300 * time.Millisecond})
+	env := append(world.Environment(), "MDEBOT_CONFIG="+filepath.Join(s.dir, "mdebot.yaml"), "MDEBOT_DATABASE_URL=sqlite:"+filepath.Join(s.dir, "none.db"),
+		"MDE_CLIENT_ID="+setupAppID, "MDE_CLIENT_SECRET="+setupSecret, "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET=")
+	var out, progress bytes.Buffer
+	began := time.Now()
+	code := Main(context.Background(), []string{"doctor"}, env, &out, &progress)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("doctor took %s, want less than 20 s", took)
+	}
+	if code != exitFailed || strings.Count(out.String(), "\nTenant customer-") != n || strings.Count(out.String(), "broken") != 1 {
+		t.Errorf("exit code %d, want one broken tenant of %d:\n%s", code, n, out.String())
+	}
+	if !strings.Contains(out.String(), "Nobody in this tenant has consented to the application") || !strings.Contains(out.String(), "mdebot consent --tenant customer-7") {
+		t.Errorf("the missing consent is not told:\n%s", out.String())
+	}
+	out.Reset()
+	if code := Main(context.Background(), []string{"consent", "--tenant", "customer-7"}, env, &out, &progress); code != exitOK ||
+		!strings.Contains(out.String(), "/"+customerID(7)+"/adminconsent?client_id="+setupAppID) {
+		t.Errorf("consent: exit code %d:\n%s", code, out.String())
 	}
 }

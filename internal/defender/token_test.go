@@ -38,6 +38,32 @@ func TestTokens_sharedAndRenewedEarly(t *testing.T) {
 	}
 }
 
+func TestTokens_tenThousandWaitForOneCall(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c, k := f.client(t)
+	if _, err := c.tokens[apiDefender].get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.advance(2 * time.Hour) // the token has ended
+	before := f.tokensAsked()
+	begin := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 10_000 {
+		wg.Go(func() {
+			<-begin
+			if _, err := c.tokens[apiDefender].get(t.Context()); err != nil {
+				t.Errorf("get() = %v", err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
+	if got := f.tokensAsked() - before; got != 1 {
+		t.Errorf("10,000 requests asked for %d tokens, want 1", got)
+	}
+}
+
 func mustMachine(t *testing.T, c *Client) {
 	t.Helper()
 	if _, err := c.Fresh().Machine(t.Context(), testMachine); err != nil {

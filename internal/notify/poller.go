@@ -126,19 +126,34 @@ func (w *watch) learn(ctx context.Context, arrivals []arrival, now time.Time) {
 // tenant has a goroutine of its own: one that is slow or down delays no other.
 func (n *Notifier) Poll(ctx context.Context) {
 	var wg sync.WaitGroup
+	every := beat(len(n.tenants))
+	place := 0
 	for _, w := range n.tenants {
+		// The tenants begin one after another, so that their polls stay spread.
+		begin := time.Duration(place) * every / time.Duration(len(n.tenants))
+		place++
 		wg.Go(func() {
+			if sleep(ctx, begin) != nil {
+				return
+			}
 			for ctx.Err() == nil {
 				if err := n.PollOnce(ctx, w.Tenant); err != nil && ctx.Err() == nil {
 					n.log.WarnContext(ctx, "alerts not read", "tenant_id", w.Tenant, "error", err)
 				}
-				if sleep(ctx, time.Second) != nil {
+				if sleep(ctx, every) != nil {
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// beat is how often a tenant's passes are looked at: every look writes to the
+// database, so many tenants are looked at less often each, up to the time of the
+// most frequent pass.
+func beat(tenants int) time.Duration {
+	return min(max(time.Duration(tenants)*15*time.Millisecond, time.Second), passes[0].every)
 }
 
 // PollOnce runs the passes of a tenant that are due now and not in the hands of
