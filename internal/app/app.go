@@ -21,6 +21,7 @@ import (
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/directory"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/entra"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/notify"
@@ -108,6 +109,11 @@ func newAt(ctx context.Context, cfg Config, logger *slog.Logger, now func() time
 	}
 	if !cfg.Defender.ActsApart() {
 		logger.WarnContext(ctx, actsTogether)
+	}
+	for _, c := range []entra.Credential{cfg.Defender.Credential(), cfg.Defender.ActionCredential()} {
+		if c.Effective() == entra.Secret {
+			logger.WarnContext(ctx, "an application signs in with a client secret; a certificate, a managed or a workload identity is safer", "client_id", c.ClientID)
+		}
 	}
 	if !cfg.SignIn.Enabled() {
 		logger.WarnContext(ctx, withoutSignIn)
