@@ -27,17 +27,20 @@ func mark(i int) string       { return fmt.Sprintf("cust%03dmark", i) }
 
 var anyMark = regexp.MustCompile(`cust\d{3}mark`)
 
+// everybodys is the estate that all customers share, IDs and all.
+var everybodys = sync.OnceValue(func() *estate.Estate {
+	return estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: customerID(0)})
+})
+
 // addCustomer makes a tenant whose machines, alerts and actions have the same IDs
 // as everybody else's, and whose names tell whose they are.
 func (s *story) addCustomer(i int, consented bool) *defendersim.Tenant {
-	e := estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: customerID(i)})
-	e.Machines, e.Events = e.Machines[:30], nil
+	e := &estate.Estate{Tenant: customerID(i), Machines: slices.Clone(everybodys().Machines[:30]), Alerts: slices.Clone(everybodys().Alerts[:8])}
 	for j := range e.Machines {
 		m := &e.Machines[j]
 		m.ComputerDNSName = m.ShortName() + "." + mark(i) + ".example"
 		m.MachineTags = nil
 	}
-	e.Alerts = e.Alerts[:8]
 	for j := range e.Alerts {
 		a := &e.Alerts[j]
 		name := mark(i)
@@ -158,7 +161,10 @@ func TestTenants_noForeignByteInAnyOutput(t *testing.T) {
 	s, customers := partner(t, n, 0)
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 3))
-	machine := customers[0].Machines()[3]
+	machine := customers[0].Named("ws-005." + mark(0) + ".example")[0]
+	if got, ok := customers[n-1].Machine(machine.ID); !ok || got.ComputerDNSName == machine.ComputerDNSName {
+		t.Fatalf("the customers do not share the ID %s", machine.ID)
+	}
 	alert := customers[0].Alerts()[0]
 	texts := []string{
 		"machine ws-004", "machine " + machine.ID, "machines ws-0", "alerts --since 180d", "alert " + alert.ID, "isolated",
