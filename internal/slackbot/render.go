@@ -138,7 +138,7 @@ func plain(m chat.Message) drawn {
 		lines = append(append(lines, chat.Plain(s.Heading)), s.Lines...)
 	}
 	if m.Table != nil {
-		lines = append(lines, chat.Plain(m.Table.Caption), chat.Plain(strings.Join(m.Table.Columns, " | ")))
+		lines = append(lines, chat.Plain(m.Table.Caption), chat.Untrusted(strings.Join(m.Table.Columns, " | ")))
 		for _, row := range m.Table.Rows {
 			lines = append(lines, chat.Untrusted(strings.Join(row, " | ")))
 		}
