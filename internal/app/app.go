@@ -336,6 +336,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	wg.Go(func() { a.anchors.Run(running) })
 	wg.Go(func() { a.retain(running) })
 	wg.Go(func() { a.warn(running) })
+	wg.Go(func() { a.watchTags(running) })
 	wg.Go(func() { a.keepRefusals(running) })
 	wg.Go(func() { (&rotation{app: a}).run(running) })
 	if err := a.announceStart(ctx); err != nil {

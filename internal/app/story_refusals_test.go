@@ -364,3 +364,44 @@ func TestStory_forgedTeamsActivitiesDoNothing(t *testing.T) {
 		t.Errorf("%d cards for one activity, want 1", n)
 	}
 }
+
+// Taking the tag off a machine just before asking loosens nothing: the stricter of
+// now and of the last day decides, at the request and at the claim.
+func TestStory_tagTakenOffJustBeforeStillCounts(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		retag := func(machine string, tags ...string) {
+			t.Helper()
+			m := s.machine(machine)
+			m.MachineTags = tags
+			s.world.Tenant.PutMachine(m.Machine)
+		}
+		tier0, untouchable := s.machine("ws-025").ID, s.machine("ws-026").ID
+		looked := func(want int) {
+			t.Helper()
+			s.later(tagsEvery)
+			s.eventually("the tags are remembered", func() string {
+				var n int
+				err := s.bot.store.Read().QueryRow(t.Context(), `SELECT COUNT(*) FROM machine_tags WHERE machine IN ($1, $2)`, tier0, untouchable).Scan(&n)
+				if err != nil || n != want {
+					return fmt.Sprint(n, err)
+				}
+				return ""
+			})
+		}
+		retag("ws-025", "tier0")
+		retag("ws-026", "never-isolate")
+		looked(2)
+		retag("ws-025")
+		retag("ws-026")
+		card := s.request(on, on, sandbox.Riley, sandbox.Sam, "ws-025", "its tag is gone")
+		if !containsAll(card.text, []string{"domain controllers", "0 of 2", "still counts", "tier0"}) {
+			t.Errorf("the rule of the tag does not apply: %s", card.text)
+		}
+		s.ask(on, sandbox.Riley, "isolate ws-026 its tag is gone", "cannot be changed from chat", "within a day")
+		s.later(25 * time.Hour)
+		looked(0)
+		card = s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-025", "a day later")
+		s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
+		s.sees(on, sandbox.Riley, on.soc(), "isolate ws-025.corp.contoso.com – isolated")
+	})
+}

@@ -113,7 +113,14 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 		// and an attempt it allows is judged by its own claim.
 		rule := r.Rule
 		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle {
-			rule = policy.Stricter(r.Rule, decide(p, a, r.Params, []*policy.Machine{facts.Machine}))
+			now, protected, err := s.ruled(ctx, p, r.Tenant, a, r.Params, facts.Machine)
+			if err != nil {
+				return nil, err
+			}
+			if protected != "" && facts.Problem == "" && facts.Machine != nil {
+				facts.Problem = fmt.Sprintf("The machine cannot be changed from chat: %s.", protected)
+			}
+			rule = policy.Stricter(r.Rule, now)
 		}
 		rights := s.rights(ctx, p, r, rule)
 		for person, why := range facts.Barred {

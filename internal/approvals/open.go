@@ -54,27 +54,46 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	for i, t := range in.Targets {
 		machines[i] = t.Machine
 	}
-	if no := tierZeroAlone(p, action, r, machines); no != nil {
+	rule, no, err := s.ruleFor(ctx, p, action, r, machines)
+	if err != nil {
+		return Opened{}, fmt.Errorf("open request: %w", err)
+	}
+	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
 	}
-	r.Rule = s.asked(link, decide(p, action, r.Params, machines))
+	r.Rule = s.asked(link, rule)
 	return s.open(ctx, p, action, r, by)
+}
+
+// ruleFor is the strictest of the rules of the machines, or why they are not asked
+// for together, or at all.
+func (s *Service) ruleFor(ctx context.Context, p *policy.Policy, action Action, r Request, machines []*policy.Machine) (policy.Applied, *Refusal, error) {
+	var rule policy.Applied
+	for i, m := range machines {
+		one, protected, err := s.ruled(ctx, p, r.Tenant, action, r.Params, m)
+		if err != nil {
+			return rule, nil, err
+		}
+		if protected != "" {
+			return rule, refuse(ErrProtected, fmt.Sprintf("%s cannot be changed from chat: %s.", r.Targets[i].label(), protected), "Use the Defender portal."), nil
+		}
+		if m != nil && one.TierZero && len(machines) > 1 {
+			return rule, tierZeroAlone(r.Targets[i]), nil
+		}
+		if i == 0 {
+			rule = one
+			continue
+		}
+		rule = policy.Stricter(rule, one)
+	}
+	return rule, nil, nil
 }
 
 // tierZeroAlone refuses a request for several machines of which one is tier 0: in
 // the middle of a long list it would be approved with the others (threat-model
 //
-func tierZeroAlone(p *policy.Policy, action Action, r Request, machines []*policy.Machine) *Refusal {
-	if len(machines) < 2 || !action.Target.onMachine() {
-		return nil
-	}
-	for i, m := range machines {
-		if m != nil && decide(p, action, r.Params, []*policy.Machine{m}).TierZero {
-			return refuse(ErrTargets, fmt.Sprintf("%s is tier 0, so it needs a request of its own.", r.Targets[i].label()),
-				"Ask for it alone, and for the others without it.")
-		}
-	}
-	return nil
+func tierZeroAlone(t Target) *Refusal {
+	return refuse(ErrTargets, fmt.Sprintf("%s is tier 0, so it needs a request of its own.", t.label()), "Ask for it alone, and for the others without it.")
 }
 
 // decide finds the rule for an action on these machines, or on none.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
@@ -32,6 +33,38 @@ func (p *Policy) ReadsTag(tag string) string {
 		return "mdebot itself, as the mark of tier 0"
 	}
 	return ""
+}
+
+// DecisiveTags are the tags that rules and protections look for by their names, and
+// that of tier 0.
+func (p *Policy) DecisiveTags() []string {
+	tags := []string{tierZeroTag}
+	for _, when := range p.decisive() {
+		if when.ast == nil {
+			continue
+		}
+		ast.PreOrderVisit(when.ast.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+			if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operators.In {
+				return
+			}
+			if args := e.AsCall().Args(); len(args) == 2 && factOf(args[1]) == "machine.tags" && args[0].Kind() == ast.LiteralKind {
+				tags = append(tags, literals(args[0])...)
+			}
+		}))
+	}
+	slices.Sort(tags)
+	return slices.Compact(tags)
+}
+
+func (p *Policy) decisive() []condition {
+	var all []condition
+	for _, r := range p.rules {
+		all = append(all, r.when)
+	}
+	for _, x := range p.protected {
+		all = append(all, x.when)
+	}
+	return all
 }
 
 // readsTag reports whether the verdict of c may depend on a machine having tag.
