@@ -72,9 +72,11 @@ func New(c Config) *Runner {
 }
 
 const (
-	// readTimeout bounds the reads before a claim, sendTimeout the POST. A send
-	// that starts in the first half of its lease ends within the lease.
+	// readTimeout bounds the reads before a claim, heldTimeout the look at the claim
+	// and sendTimeout the POST. A send that starts in the first half of its lease ends
+	// within the lease.
 	readTimeout = 20 * time.Second
+	heldTimeout = time.Second
 	sendTimeout = approvals.LeaseFor/2 - 2*time.Second
 	// recordTimeout bounds writing down an answer, also while stopping.
 	recordTimeout = 10 * time.Second
@@ -203,15 +205,18 @@ func (x *Runner) patience(t approvals.Target, err error) time.Duration {
 // also while the process is stopping.
 func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) error {
 	ctx = context.WithoutCancel(ctx)
-	asking, cancel := context.WithTimeout(ctx, recordTimeout)
+	late := x.now().After(a.Target.LeaseUntil.Add(-approvals.LeaseFor / 2))
+	asking, cancel := context.WithTimeout(ctx, heldTimeout)
 	held, err := x.approvals.Holds(asking, a)
 	cancel()
 	switch {
 	case err != nil:
-		return fmt.Errorf("see whether the attempt is still held: %w", err)
+		x.logger.WarnContext(ctx, "claim could not be looked at before sending", slog.String("tenant_id", string(a.Request.Tenant)),
+			slog.String("approval_id", a.Request.ID), slog.Any("error", err))
+		return x.approvals.Postponed(ctx, a, sendAgain, "mdebot could not see whether it may still send it; trying again.")
 	case !held:
 		return approvals.ErrMoved
-	case x.now().After(a.Target.LeaseUntil.Add(-approvals.LeaseFor / 2)):
+	case late:
 		return x.approvals.Postponed(ctx, a, 0, "mdebot was too slow to send it in time; trying again.")
 	}
 	sending, cancel := context.WithTimeout(ctx, sendTimeout)
