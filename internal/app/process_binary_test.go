@@ -1,12 +1,15 @@
 package app
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/mdebot/mdebot/internal/fault"
 )
 
 var built struct {
@@ -54,6 +57,20 @@ func TestBinary_callsNoMethodByARunTimeName(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		if from, _, ok := strings.Cut(line, " <ReflectMethod> -> "); ok {
 			t.Fatalf("%s makes the linker keep every method; see docs/dependencies.md", from)
+		}
+	}
+}
+
+// The deliberate faults of the model test are in no binary that anybody runs.
+func TestBinary_holdsNoFault(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range fault.All() {
+		if bytes.Contains(text, []byte(name)) {
+			t.Errorf("the binary holds %q", name)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 )
@@ -58,6 +59,9 @@ func (s *Service) Claim(ctx context.Context, ref Ref, facts Facts) (Attempt, err
 		t.IntentAt = e.at
 		t.Attempts++
 		out = Attempt{Target: *t, Approvers: d.Counted}
+		if fault.On(fault.Unaudited) {
+			return nil
+		}
 		return e.record(ctx, "action.intent", "ok", actor{}, intentDetail{
 			Action: e.r.Action, Params: e.r.Params, Kind: t.Kind, Target: t.ID, Name: t.Name, Attempt: t.Attempts,
 			Generation: t.Generation, Approvers: votersOf(d.Counted), Facts: facts.Detail, FactsAt: facts.At,
@@ -112,7 +116,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 		// A settlement sends nothing: it keeps the rule of the request it settles,
 		// and an attempt it allows is judged by its own claim.
 		rule := r.Rule
-		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle {
+		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle && !fault.On(fault.Rules) {
 			now, protected, err := s.ruled(ctx, p, r.Tenant, a, r.Params, facts.Machine)
 			if err != nil {
 				return nil, err
@@ -133,7 +137,7 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 			if err != nil || e.at.Before(t.Due) {
 				return ErrMoved
 			}
-			if e.at.Sub(facts.At).Abs() > MaxFactsAge {
+			if e.at.Sub(facts.At).Abs() > MaxFactsAge && !fault.On(fault.Facts) {
 				return ErrStale
 			}
 			if s.policyOf(ref.Tenant) != p {
@@ -211,11 +215,11 @@ func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule
 	}
 	kind = "target.void"
 	switch {
-	case digestOf(e.r) != e.r.Digest:
+	case digestOf(e.r) != e.r.Digest && !fault.On(fault.Digest):
 		return "The stored request is not the one that was approved. Nothing was sent; look at the audit record.", "request.tampered"
 	case !known:
 		return fmt.Sprintf("This version has no action %q.", e.r.Action), kind
-	case !e.at.Before(e.r.ExecuteBy):
+	case !e.at.Before(e.r.ExecuteBy) && !fault.On(fault.Expiry):
 		return "It was not started in time after the approval.", kind
 	case d.Denied != nil:
 		return fmt.Sprintf("%s denied it.", d.Denied.Name), kind

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -14,7 +15,7 @@ import (
 
 // resolve finds the person behind an account.
 func (s *Service) resolve(ctx context.Context, t tenant.ID, p *policy.Policy, account identity.Principal) (identity.Link, *Refusal, error) {
-	link, err := s.links.Resolve(ctx, s.db.Read(), t, p.Book(), account)
+	link, err := s.linkOf(ctx, s.db.Read(), t, p, account)
 	switch {
 	case err == nil:
 		return link, nil, nil
@@ -23,6 +24,15 @@ func (s *Service) resolve(ctx context.Context, t tenant.ID, p *policy.Policy, ac
 			"whoami shows how to link it."), nil
 	}
 	return identity.Link{}, nil, err
+}
+
+// linkOf is who is behind an account now, by everything that may say so.
+func (s *Service) linkOf(ctx context.Context, db durable.DBTX, t tenant.ID, p *policy.Policy, account identity.Principal) (identity.Link, error) {
+	link, err := s.links.Resolve(ctx, db, t, p.Book(), account)
+	if fault.On(fault.CoolDown) {
+		link.CountsFrom = time.Time{}
+	}
+	return link, err
 }
 
 // tooNew refuses an approval through a link of less than a day.
@@ -112,7 +122,7 @@ func (s *Service) requesterUnlinked(ctx context.Context, db durable.DBTX, p *pol
 
 // changedHands says why what account did at a time is not what person did, or "".
 func (s *Service) changedHands(ctx context.Context, db durable.DBTX, p *policy.Policy, t tenant.ID, account identity.Principal, person identity.PersonID, at time.Time) (link identity.Link, why string, err error) {
-	link, err = s.links.Resolve(ctx, db, t, p.Book(), account)
+	link, err = s.linkOf(ctx, db, t, p, account)
 	switch {
 	case errors.Is(err, identity.ErrUnlinked), errors.Is(err, identity.ErrAmbiguous):
 		return link, fmt.Sprintf("the account %s is no longer linked", account), nil

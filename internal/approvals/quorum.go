@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 )
@@ -64,11 +65,11 @@ func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) E
 	for _, v := range r.Votes {
 		may := entitled(v.By)
 		switch {
-		case v.By.IsZero() || v.By == r.Requester:
+		case own(r, v):
 			d.reject(v, "requesters cannot decide their own request")
 		case v.Digest != r.Digest:
 			d.reject(v, "the vote was for something else than the stored request")
-		case v.Deny && may.Deny:
+		case v.Deny && may.Deny && !fault.On(fault.Denial):
 			if d.Denied == nil {
 				d.Denied = &v
 			}
@@ -84,6 +85,14 @@ func Evaluate(r Request, rule policy.Applied, entitled func(identity.PersonID) E
 	}
 	d.Missing, d.MissingGroups = rule.Missing(represented)
 	return d
+}
+
+// own reports whether v is no vote of somebody else.
+func own(r Request, v Vote) bool {
+	if fault.On(fault.OwnVote) || fault.On(fault.Accounts) {
+		return fault.On(fault.Accounts) && v.As == r.RequesterAs
+	}
+	return v.By.IsZero() || v.By == r.Requester
 }
 
 func (d *Decision) reject(v Vote, why string) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
@@ -60,11 +61,13 @@ func (s *Service) vote(ctx context.Context, in VoteInput) (VoteResult, error) {
 		if err != nil {
 			return err
 		}
-		own := rights[person.ID]
 		if err := errors.Join(s.voidUnlinked(ctx, e.tx, p, e.r, rights), s.voidUnproven(ctx, e.tx, p, e.r, e.r.Rule, rights)); err != nil {
 			return err
 		}
-		if no = votable(e, vote, own); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
+		if fault.On(fault.Payload) {
+			vote.Digest = e.r.Digest
+		}
+		if no = votable(e, vote, rights[person.ID]); no == nil && !vote.Deny && e.at.Before(link.CountsFrom) {
 			no = tooNew(link, e.at).about(e.r)
 		}
 		if no == nil && !vote.Deny {
@@ -120,7 +123,7 @@ func votable(e *edit, v Vote, may Entitlement) *Refusal {
 	earlier := slices.IndexFunc(e.r.Votes, func(o Vote) bool { return o.By == v.By })
 	var no *Refusal
 	switch {
-	case v.By == e.r.Requester:
+	case own(e.r, v):
 		no = refuse(ErrOwnRequest, "You asked for this yourself, so somebody else must decide.", "You can withdraw it.")
 	case e.r.State == Pending && !e.at.Before(e.r.Expires):
 		no = refuse(ErrExpired, fmt.Sprintf("Request #%d has expired %s.", e.r.Number, ago(e.at.Sub(e.r.Expires))), "Ask again.")
@@ -183,6 +186,10 @@ func (e *edit) deny(ctx context.Context, v Vote, by actor) error {
 	why := "Denied by " + v.Name
 	if v.Reason != "" {
 		why += ": " + v.Reason
+	}
+	if fault.On(fault.Denial) {
+		e.change = ChangeVote
+		return e.record(ctx, "vote.deny", "ok", by, denyDetail{Reason: v.Reason})
 	}
 	claimed := e.stop(Denied, why)
 	if claimed > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/policy"
 )
 
@@ -103,7 +104,7 @@ func (c onMachine) before(ctx context.Context, x *Runner, r approvals.Request, t
 // own finds the action that r has started.
 func (c onMachine) own(actions []defender.MachineAction, r approvals.Request) *defender.MachineAction {
 	for i := range actions {
-		if actions[i].Type == c.kind && hasMarker(actions[i], r) {
+		if actions[i].Type == c.kind && (hasMarker(actions[i], r) || fault.On(fault.Adopt)) {
 			return &actions[i]
 		}
 	}

@@ -31,7 +31,8 @@ func init() { // they draw each other
 	for _, a := range []action{
 		{"ask", 8, (*model).ask},
 		{"approve", 4, (*model).approve},
-		{"hurry", 8, (*model).hurry},
+		{"hurry", 6, (*model).hurry},
+		{"urgent", 6, (*model).urgent},
 		{"deny", 2, (*model).deny},
 		{"withdraw", 1, (*model).withdraw},
 		{"forge a button", 2, (*model).forge},
@@ -60,7 +61,7 @@ func init() { // they draw each other
 		{"back up", 1, (*model).save},
 		{"restore", 1, (*model).restore},
 		{"restart", 1, (*model).restartOne},
-		{"tamper", 1, (*model).tamper},
+		{"tamper", 2, (*model).tamper},
 		{"lose jobs", 1, (*model).loseJobs},
 	} {
 		for range a.weight {
@@ -261,6 +262,15 @@ func (m *model) hurry() {
 	}
 }
 
+// urgent asks and has it approved at once.
+func (m *model) urgent() {
+	n := len(m.requests)
+	m.ask()
+	if len(m.requests) > n {
+		m.agree(m.requests[len(m.requests)-1])
+	}
+}
+
 func (m *model) deny() {
 	if q := m.pick(); q != nil && m.oneIn(2, "really") {
 		m.cast(q, m.account(draw[human](m, "by", 0, 1, 2, 3, 4, 6)), q.digest, true)
@@ -296,7 +306,7 @@ func (m *model) cast(q *request, by hand, digest string, deny bool) {
 	if deny {
 		inv.Action = cards.ActionDeny
 	}
-	m.last, m.lastBy, m.reached = &inv, by, false
+	m.last, m.lastBy = &inv, by
 	m.click(q, inv, by, digest, deny)
 }
 
@@ -315,7 +325,12 @@ func (m *model) click(q *request, inv chat.Invocation, by hand, digest string, d
 	} else {
 		m.keep(i, true)
 	}
-	m.reached = slices.ContainsFunc(f.records, func(r record) bool { return strings.HasPrefix(r.kind, "vote.") })
+	if slices.ContainsFunc(f.records, func(r record) bool { return strings.HasPrefix(r.kind, "vote.") }) {
+		if m.taken[inv.Delivery] && !m.backup.used {
+			m.violate("S-03: a delivery was taken twice")
+		}
+		m.taken[inv.Delivery] = true
+	}
 	kind, counts := "vote.approve", strings.HasPrefix(said.Title.String(), "Your approval counts.")
 	if deny {
 		kind, counts = "vote.deny", strings.HasPrefix(said.Title.String(), "Your denial counts.")
@@ -358,19 +373,15 @@ func (m *model) clickAgain() {
 	if m.last == nil {
 		return
 	}
-	inv, reached := *m.last, m.reached
+	inv := *m.last
 	id, digest, _ := cards.ParseRequestValue(inv.Value)
 	q := m.byID[id]
 	if m.oneIn(2, "another click") {
-		inv.Delivery, reached = m.invocation(chat.Click, m.lastBy).Delivery, false
+		inv.Delivery = m.invocation(chat.Click, m.lastBy).Delivery
 		m.last = &inv
 	}
 	saw("click again")
 	m.click(q, inv, m.lastBy, digest, inv.Action == cards.ActionDeny)
-	if reached && m.reached && !m.backup.used {
-		m.violate("S-03: a delivery was taken twice")
-	}
-	m.reached = m.reached || reached
 }
 
 func (m *model) withdraw() {

@@ -195,11 +195,7 @@ func (m *model) job() {
 	m.do(m.replica(), job, m.interrupted(2, 14))
 }
 
-func (m *model) workOne() {
-	if m.depth == 0 {
-		m.work(m.replica())
-	}
-}
+func (m *model) workOne() { m.work(m.replica()) }
 
 // answer is how Defender takes the next call.
 func (m *model) answer() {

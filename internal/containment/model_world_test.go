@@ -66,7 +66,7 @@ type model struct {
 	freeze   *freeze
 	last     *chat.Invocation // the last click, for replays
 	lastBy   hand
-	reached  bool // it came as far as the engine
+	taken    map[string]bool // deliveries that came as far as the engine
 	serial   int
 
 	backup *backup
@@ -85,9 +85,10 @@ type frame struct {
 
 // interruption is what happens in the middle of a frame.
 type interruption struct {
-	after int // points that are passed first
-	crash bool
-	acts  int
+	after   int  // points that are passed first
+	claimed bool // only where a claim has been made and not been used
+	crash   bool
+	acts    int
 }
 
 // replica is one process of mdebot.
@@ -119,7 +120,7 @@ func newModel(t *rapid.T, s *shop) *model {
 		clock:  approvalstest.NewClock(),
 		scene:  scene{book: firstBook(), ties: map[hand]tie{}, standing: map[hand]identity.Standing{}, boxes: map[string]box{}},
 		active: map[human]*changes{}, leads: map[human]*changes{},
-		byID:   map[string]*request{},
+		byID: map[string]*request{}, taken: map[string]bool{},
 		notary: &notary{},
 	}
 	m.defender = newFakeDefender(m.clock)
@@ -248,6 +249,9 @@ func (m *model) point(where string) {
 	if f.plan == nil {
 		return
 	}
+	if f.plan.claimed && (where != "clock" || !slices.ContainsFunc(f.records, func(r record) bool { return r.kind == "action.intent" })) {
+		return
+	}
 	if f.plan.after--; f.plan.after >= 0 {
 		return
 	}
@@ -292,6 +296,9 @@ func (m *model) interrupted(oneIn, points int) *interruption {
 		return nil
 	}
 	p := &interruption{after: m.upTo(points, "after")}
+	if p.claimed = m.oneIn(4, "claimed"); p.claimed {
+		p.after = 0
+	}
 	if p.crash = m.oneIn(4, "crash"); !p.crash {
 		p.acts = 1 + m.upTo(3, "acts")
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
@@ -213,6 +214,7 @@ func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) e
 		x.logger.WarnContext(ctx, "claim could not be looked at before sending", slog.String("tenant_id", string(a.Request.Tenant)),
 			slog.String("approval_id", a.Request.ID), slog.Any("error", err))
 		return x.approvals.Postponed(ctx, a, sendAgain, "mdebot could not see whether it may still send it; trying again.")
+	case fault.On(fault.Lease):
 	case !held:
 		return approvals.ErrMoved
 	case late:
@@ -224,6 +226,9 @@ func (x *Runner) send(ctx context.Context, effect effect, a approvals.Attempt) e
 		sent, err = effect.send(sending, x.actor, a, comment(a))
 		return err
 	})
+	if fault.On(fault.Resend) && errors.Is(err, defender.ErrUnclear) {
+		sent, err = effect.send(sending, x.actor, a, comment(a))
+	}
 	cancel()
 	recording, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()

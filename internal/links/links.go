@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -124,6 +125,8 @@ func (s *Service) Resolve(ctx context.Context, db durable.DBTX, t tenant.ID, boo
 	switch {
 	case err != nil:
 		return identity.Link{}, fmt.Errorf("read the link of %s: %w", account, err)
+	case !ok && fault.On(fault.Names):
+		return byName(book, account)
 	case !ok:
 		return identity.Link{}, identity.ErrUnlinked
 	}
@@ -137,6 +140,16 @@ func (s *Service) Resolve(ctx context.Context, db durable.DBTX, t tenant.ID, boo
 	}
 	link.Person = person
 	return link, nil
+}
+
+// byName is the fault [fault.Names].
+func byName(book *identity.Book, account identity.Principal) (identity.Link, error) {
+	for _, person := range book.People() {
+		if person.Name == account.Name {
+			return identity.Link{Person: person}, nil
+		}
+	}
+	return identity.Link{}, identity.ErrUnlinked
 }
 
 // Who is [Service.Resolve] by the file in force, outside a transaction.
