@@ -17,7 +17,7 @@ import (
 // finds is what the model must hold against each fault. A fault that is found by
 // something else than what it breaks has hardly been found.
 var finds = map[fault.Name]string{
-	fault.OwnVote:   `INV-1`,
+	fault.OwnVote:   `INV-1|the denial of .* counts`,
 	fault.Accounts:  `INV-1`,
 	fault.Names:     `INV-1|INV-10|has frozen|the denial of .* counts`,
 	fault.Payload:   `INV-1`,
