@@ -223,6 +223,7 @@ func (a *App) assemble() error {
 	}
 	if a.notify, err = notify.New(notify.Config{
 		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
+		MuteEnded: a.muteEnded,
 		Tenants: watched,
 	}); err != nil {
 		return err
@@ -247,7 +248,7 @@ func (a *App) assemble() error {
 	handler.Handler = a.traces.commands(commands.New(commands.Config{
 		Tenants: served, Tenant: a.tenant,
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
+		Watcher: a.notify, Mutes: a.notify, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
 	}))
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))

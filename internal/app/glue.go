@@ -17,6 +17,7 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/notify"
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 // directories asks the platform that an account belongs to.
@@ -71,6 +72,18 @@ func (s subjects) SubjectOf(ctx context.Context, in chat.Conversation) (commands
 		return commands.Subject{Tenant: t, Kind: commands.SubjectRequest, ID: id}, true, nil
 	}
 	return commands.Subject{}, false, nil
+}
+
+// muteEnded records the end of a mute in the transaction that ends it.
+func (a *App) muteEnded(ctx context.Context, tx durable.Tx, t tenant.ID, v cards.MuteView) error {
+	detail, err := json.Marshal(map[string]any{"mute": v.ID, "number": v.Number, "kept_back": v.Held, "ended_by": v.EndedBy})
+	if err != nil {
+		return err
+	}
+	_, err = a.audit.Append(ctx, tx, audit.Event{
+		Tenant: t, At: a.now(), Kind: "mute.off", Outcome: "ok", PolicyHash: a.policy.Current().Hash(), Detail: detail,
+	})
+	return err
 }
 
 // defenderOf is the client that commands read with. What they are permitted to

@@ -122,6 +122,8 @@ const (
 	Settle  = "settle"
 	// Unfreeze ends a freeze; its target is the tenant.
 	Unfreeze = "unfreeze"
+	// Mute keeps alerts out of chat for a while; its target is the mute.
+	Mute = "mute"
 )
 
 // Outcomes of a settlement, the values of its parameter "outcome".
@@ -155,6 +157,10 @@ func Actions() Registry {
 		Action{
 			Kind: Unfreeze, Family: "freeze", Role: identity.Responder, Target: TargetTenant,
 			Verb: "end", Done: "ended", apply: endFreeze,
+		},
+		Action{
+			Kind: Mute, Family: "mute", Role: identity.Responder, Target: TargetMute,
+			Verb: "mute", Done: "muted", apply: applyMute,
 		},
 	)
 }

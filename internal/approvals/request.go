@@ -51,6 +51,8 @@ const (
 	TargetRequest TargetKind = "request"
 	// TargetTenant is the whole tenant: the target of an unfreeze.
 	TargetTenant TargetKind = "tenant"
+	// TargetMute is a mute that does not exist before it is approved.
+	TargetMute TargetKind = "mute"
 )
 
 // onMachine reports whether there is a machine that rules can ask about.

@@ -57,6 +57,14 @@ var actionTable = map[string]actionWords{
 			return "From then on requests can be opened, approved and carried out again. What the freeze made void stays void; what still waits can be approved."
 		},
 	},
+	approvals.Mute: {
+		runs: func(map[string]string) chat.Text {
+			return chat.Plain("Nothing at Defender. mdebot posts none of these alerts to chat until the time is over.")
+		},
+		means: func(map[string]string) string {
+			return "Nobody is told in chat about these alerts, High ones included. They stay in Defender and are all named here when it ends."
+		},
+	},
 }
 
 func isolationType(params map[string]string) string {

@@ -26,6 +26,13 @@ const (
 	ActionAlertComment       = "alert.comment.form" // opens a form
 	ActionAlertCommentSubmit = "alert.comment.submit"
 
+	ActionAlertMute       = "alert.mute.form" // opens a form
+	ActionAlertMuteSubmit = "alert.mute.submit"
+
+	ActionMuteSubmit = "mute.submit"
+	ActionMuteBegin  = "mute.begin" // its value is the key of an order
+	ActionMuteEnd    = "mute.end"   // its value is the number of a mute
+
 	// Values of these are machine IDs.
 	ActionShowMachine    = "machine.show"
 	ActionRequestRelease = "release.form" // opens a form
@@ -59,6 +66,9 @@ const (
 	FieldMachine        = "machine"
 	FieldScope          = "scope"
 	FieldPerson         = "person"
+	FieldWhat           = "what"
+	FieldFor            = "for"
+	FieldTitle          = "title"
 	FieldOther          = "other"
 	FieldClassification = "classification"
 	FieldComment        = "comment"

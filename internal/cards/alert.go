@@ -224,7 +224,7 @@ func commentSection(a defender.Alert) (chat.Section, bool) {
 
 func alertButtons(v AlertView) []chat.Button {
 	a := v.Alert
-	var buttons []chat.Button
+	var buttons, mute []chat.Button
 	if v.MayUpdate && a.Status != "Resolved" {
 		if a.Status != "InProgress" {
 			buttons = append(buttons, chat.Button{Label: "Acknowledge", Action: ActionAlertAck, Value: a.ID, Style: chat.StylePrimary})
@@ -235,6 +235,9 @@ func alertButtons(v AlertView) []chat.Button {
 			chat.Button{Label: "Comment", Action: ActionAlertComment, Value: a.ID, OpensForm: true},
 		)
 	}
+	if a.Severity != defender.High && a.Status != "Resolved" {
+		mute = []chat.Button{{Label: "Mute", Action: ActionAlertMute, Value: a.ID, OpensForm: true}}
+	}
 	if a.MachineID != "" {
 		buttons = append(buttons, chat.Button{Label: "Show machine", Action: ActionShowMachine, Value: a.MachineID})
 		if v.MayIsolate {
@@ -244,5 +247,5 @@ func alertButtons(v AlertView) []chat.Button {
 			})
 		}
 	}
-	return append(buttons, openInDefender(alertURL(v.Portal, a.ID))...)
+	return slices.Concat(buttons, openInDefender(alertURL(v.Portal, a.ID)), mute)
 }

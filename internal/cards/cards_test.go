@@ -28,6 +28,7 @@ type portal struct{}
 
 func (portal) Alert(id string) string   { return "https://security.microsoft.com/alerts/" + id }
 func (portal) Machine(id string) string { return "https://security.microsoft.com/machines/" + id }
+func (portal) Suppressions() string     { return "https://security.microsoft.com/suppressions" }
 
 func (portal) Incident(id int64) string {
 	return fmt.Sprintf("https://security.microsoft.com/incidents/%d", id)
@@ -211,6 +212,13 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	poor.Alert.Evidence, poor.Alert.MachineID, poor.Alert.MachineName, poor.Alert.IncidentID = nil, "", "", 0
 	resolved := av
 	resolved.Alert.Status, resolved.Alert.Classification, resolved.Alert.Determination, resolved.Alert.AssignedTo = "Resolved", "TruePositive", "Malware", "riley@corp.example"
+	muteOrder := policy.MuteOrder{
+		ID: "019a0000-0000-7000-8000-000000000009", Mute: policy.Mute{Title: "Suspicious task", Machine: machineID, MachineName: "ws-042"}, For: time.Hour,
+		Owner: "t/o", By: "Riley Chen", Reason: "rollout of the backup tool", Preview: policy.MutePreview{Held: 14, High: 0, Of: 120, Days: 7},
+	}
+	highOrder := muteOrder
+	highOrder.Mute.High, highOrder.Preview.High = true, 2
+	muteView := MuteView{MuteOrder: muteOrder, Number: 3, Began: noon, Until: noon.Add(time.Hour), Ended: noon.Add(time.Hour), Held: 1}
 	posted := resolved
 	posted.Posted = true
 	cutOff := av
@@ -239,6 +247,13 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"alert":                  Alert(av),
 		"alert_little_known":     Alert(poor),
 		"alert_resolved":         Alert(resolved),
+		"mute_offer":             MuteOffer(muteOrder, "key"),
+		"mute_offer_high":        MuteOffer(highOrder, "key"),
+		"mute_begun":             MuteBegun(muteView),
+		"mute_ended":             MuteEnded(muteView, []defender.Alert{sampleAlert()}, portal{}),
+		"mute_ended_empty":       MuteEnded(muteView, nil, nil),
+		"mute_list":              MuteList([]MuteView{muteView}),
+		"mute_list_empty":        MuteList(nil),
 		"alert_resolved_posted":  Alert(posted),
 		"alert_isolated":         Alert(cutOff),
 		"alert_list":             AlertList([]defender.Alert{sampleAlert()}, chat.Plain("of severity High"), true),
@@ -314,6 +329,10 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 	act := defender.MachineAction{ID: hostile, Type: hostile, Status: hostile, Scope: hostile, Requestor: hostile, Comment: hostile, Source: hostile, MachineName: hostile, MachineID: hostile}
 	r := hostileRequest(t)
 	for name, m := range map[string]chat.Message{
+		"mute":    MuteOffer(policy.MuteOrder{ID: hostile, Mute: policy.Mute{Title: hostile, Machine: hostile, MachineName: hostile}, By: hostile, Reason: hostile}, "key"),
+		"muted":   MuteBegun(MuteView{MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile, Reason: hostile}}),
+		"mutes":   MuteList([]MuteView{{MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile, Reason: hostile}}}),
+		"unmuted": MuteEnded(MuteView{EndedBy: hostile, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile}}, []defender.Alert{a}, portal{}),
 		"alert":   Alert(AlertView{Alert: a, Machine: &mv.Machine, MayUpdate: true, MayIsolate: true, EvidenceUnread: hostile}),
 		"machine": Machine(mv), "action": Action(act, nil),
 		"chooser": MachineChooser(ChooserView{Typed: hostile, Candidates: []Candidate{{Machine: mv.Machine, Users: mv.Users, UsersUnread: hostile}}}),

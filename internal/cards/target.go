@@ -177,6 +177,9 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 		}
 		s.Lines = append(s.Lines, machineFactLines(r, t, p)...)
 	}
+	if t.Kind == approvals.TargetMute {
+		s.Lines = append(s.Lines, muteFactLines(t)...)
+	}
 	if outcome := targetOutcome(r, t); len(outcome) > 0 {
 		s.Lines = append(s.Lines, labelled("Now", outcome))
 	}
@@ -198,6 +201,7 @@ func targetNoun(k approvals.TargetKind) string {
 		approvals.TargetMachineAction: "Machine action",
 		approvals.TargetRequest:       "Request",
 		approvals.TargetTenant:        "Tenant",
+		approvals.TargetMute:          "Mute",
 	}[k]
 }
 

@@ -16,6 +16,8 @@ type Portal interface {
 	Alert(id string) string
 	Machine(id string) string
 	Incident(id int64) string
+	// Suppressions is where Defender itself is told to keep alerts quiet.
+	Suppressions() string
 }
 
 func alertURL(p Portal, id string) string {

@@ -31,6 +31,11 @@ var doors = map[string]door{
 	cards.ActionAlertAssignSubmit:  {spec: "assign", run: (*Router).submitAssign},
 	cards.ActionAlertComment:       {spec: "comment", form: (*Router).clickComment},
 	cards.ActionAlertCommentSubmit: {spec: "comment", run: (*Router).submitComment, required: []string{cards.FieldComment}},
+	cards.ActionAlertMute:          {spec: "mute", form: (*Router).clickMute},
+	cards.ActionAlertMuteSubmit:    {spec: "mute", run: (*Router).submitAlertMute, required: []string{cards.FieldWhat, cards.FieldReason}},
+	cards.ActionMuteSubmit:         {spec: "mute", run: (*Router).submitMute, required: []string{cards.FieldReason}},
+	cards.ActionMuteBegin:          {spec: "mute", run: (*Router).clickMuteBegin},
+	cards.ActionMuteEnd:            {spec: "unmute"},
 	cards.ActionShowMachine:        {spec: "machine"},
 	cards.ActionShowAction:         {spec: "action"},
 

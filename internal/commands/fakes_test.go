@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -311,9 +312,48 @@ type world struct {
 	recorded  []audit.Event
 	recordErr error
 	changed   []string
+	muted     fakeMutes
 	log       bytes.Buffer
 	clock     time.Time
 	mu        sync.Mutex
+}
+
+// fakeMutes keeps mutes in force.
+type fakeMutes struct {
+	mu      sync.Mutex
+	all     []cards.MuteView
+	preview policy.MutePreview
+	asked   []policy.Mute
+}
+
+func (f *fakeMutes) PreviewMute(_ context.Context, _ tenant.ID, m policy.Mute) (policy.MutePreview, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, m)
+	return f.preview, nil
+}
+
+func (f *fakeMutes) BeginMute(_ context.Context, _ tenant.ID, o policy.MuteOrder) (cards.MuteView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := cards.MuteView{MuteOrder: o, Number: int64(len(f.all) + 1), Began: noon, Until: noon.Add(o.For)}
+	f.all = append(f.all, v)
+	return v, nil
+}
+
+func (f *fakeMutes) Mutes(context.Context, tenant.ID) ([]cards.MuteView, error) { return f.all, nil }
+
+func (f *fakeMutes) EndMute(_ context.Context, _ tenant.ID, number int64, by string) (cards.MuteView, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, v := range f.all {
+		if v.Number == number {
+			f.all = slices.Delete(f.all, i, i+1)
+			v.EndedBy = by
+			return v, true, nil
+		}
+	}
+	return cards.MuteView{}, false, nil
 }
 
 type nobodyTold struct{}
@@ -349,7 +389,7 @@ func newWorld(t *testing.T) *world {
 	})
 	w.Router = New(Config{
 		Tenant: thisTenant, Defender: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
-		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Subjects: w, Status: w, Now: now, Logger: logger,
+		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, Subjects: w, Status: w, Now: now, Logger: logger,
 	})
 	return w
 }

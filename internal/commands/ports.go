@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
+	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -63,6 +64,7 @@ type Approvals interface {
 	Freeze(ctx context.Context, in approvals.FreezeInput) (approvals.Frozen, error)
 	Unfreeze(ctx context.Context, in approvals.FreezeInput) (approvals.Opened, error)
 	Frozen(ctx context.Context, t tenant.ID) (approvals.Freeze, error)
+	Mute(ctx context.Context, in approvals.MuteInput) (approvals.Opened, error)
 	AskAgain(ctx context.Context, t tenant.ID, id string) (approvals.Prefill, error)
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
 	ByNumber(ctx context.Context, t tenant.ID, number int64) (approvals.Request, error)
@@ -99,6 +101,16 @@ type Recorder interface {
 // at once.
 type Watcher interface {
 	AlertChanged(ctx context.Context, a defender.Alert) error
+}
+
+// Mutes keeps alerts out of chat for a while.
+type Mutes interface {
+	PreviewMute(ctx context.Context, t tenant.ID, m policy.Mute) (policy.MutePreview, error)
+	// BeginMute begins a mute that needs nobody else.
+	BeginMute(ctx context.Context, t tenant.ID, o policy.MuteOrder) (cards.MuteView, error)
+	Mutes(ctx context.Context, t tenant.ID) ([]cards.MuteView, error)
+	// EndMute ends one early; ok is false when none of that number is in force.
+	EndMute(ctx context.Context, t tenant.ID, number int64, by string) (v cards.MuteView, ok bool, err error)
 }
 
 // Subjects knows what the thread of a posted card is about.

@@ -47,6 +47,7 @@ type Config struct {
 	Inbox     Inbox
 	Recorder  Recorder
 	Watcher   Watcher
+	Mutes     Mutes
 	Subjects  Subjects
 	Status    StatusSource
 	Portal    cards.Portal
@@ -70,6 +71,7 @@ type Router struct {
 	// changes limits what asks for something: each costs writes, cards and calls.
 	changes *limiter
 	drafts  *drafts
+	offers  *offers
 }
 
 // New returns a Router over all [Specs].
@@ -83,6 +85,7 @@ func New(c Config) *Router {
 		changes: newLimiter(30, time.Minute, c.Now),
 		drafts:  newDrafts(c.Now),
 		choices: newChoices(c.Now),
+		offers:  newOffers(c.Now),
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]

@@ -26,6 +26,14 @@ func (p Portal) Incident(id int64) string {
 	return p.link("incidents", strconv.FormatInt(id, 10))
 }
 
+// Suppressions links to the rules by which Defender keeps alerts quiet.
+func (p Portal) Suppressions() string {
+	if p.base == "" {
+		return ""
+	}
+	return p.base + "/securitysettings/endpoints/suppressions?" + url.Values{"tid": {string(p.tenant)}}.Encode()
+}
+
 func (p Portal) link(kind, id string) string {
 	if p.base == "" || id == "" {
 		return ""

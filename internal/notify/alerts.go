@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
@@ -80,7 +81,7 @@ type arrival struct {
 // take records arrivals and plans their cards, all in one transaction.
 func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
 	return n.db.InTx(failpoint.Step(ctx, failpoint.AlertsSaved), func(tx durable.Tx) error {
-		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}, urgent: map[chat.Destination]int{}}
+		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}, urgent: map[chat.Destination]int{}, mutes: n.inForce(ctx, tx, t)}
 		for _, in := range arrivals {
 			if err := n.takeOne(ctx, b, t, in); err != nil {
 				return fmt.Errorf("record alert %s: %w", in.alert.ID, err)
@@ -97,6 +98,7 @@ type batch struct {
 	planned map[durable.Job]bool
 	storms  map[chat.Destination]string // that hold alerts of this batch
 	urgent  map[chat.Destination]int    // how many High ones
+	mutes   []cards.MuteView            // in force
 }
 
 // Enqueue plans each job once.
@@ -146,12 +148,27 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 	if what == changed {
 		return nil // an old alert does not match new routes because somebody commented on it
 	}
+	if posted, err := hasCard(ctx, tx, t, a.ID); err != nil {
+		return err
+	} else if !posted {
+		if held, err := n.muted(ctx, tx, t, in); err != nil || held {
+			return err
+		}
+	}
 	for _, to := range n.destinations(a, in.machine) {
 		if err := n.postAlert(ctx, tx, t, a, to, what); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasCard reports whether an alert stands in chat already: what does is not
+// silenced by a mute that came later.
+func hasCard(ctx context.Context, db durable.DBTX, t tenantID, id string) (bool, error) {
+	var n int
+	err := db.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'alert' AND subject_id = $2`, string(t), id).Scan(&n)
+	return n > 0, err
 }
 
 // destinations are the places of all matching routes, each once.
@@ -367,7 +384,7 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 			alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten)),
 		})
 	}
-	if n.policyOf(w.Tenant).RoutesReadMachine() {
+	if n.policyOf(w.Tenant).RoutesReadMachine() || len(n.inForce(ctx, n.db.Read(), w.Tenant)) > 0 {
 		w.learn(ctx, arrivals, n.now())
 	}
 	for i := range arrivals {

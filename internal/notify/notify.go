@@ -57,6 +57,8 @@ type Config struct {
 	Pager Pager
 	// Metrics is told how posting goes; nil means nobody.
 	Metrics Metrics
+	// MuteEnded records the end of a mute, in its transaction; nil records nothing.
+	MuteEnded func(ctx context.Context, tx durable.Tx, t tenant.ID, v cards.MuteView) error
 }
 
 // Metrics counts. Its methods must not block.
@@ -92,6 +94,8 @@ type Notifier struct {
 	now      func() time.Time
 	log      *slog.Logger
 	metrics  Metrics
+
+	muteEnded func(ctx context.Context, tx durable.Tx, t tenant.ID, v cards.MuteView) error
 }
 
 // New returns a Notifier. Give its Deliver to the job runner, and call Sweep
@@ -102,7 +106,7 @@ func New(cfg Config) (*Notifier, error) {
 	}
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
-		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, pager: cfg.Pager, now: cfg.Now, log: cfg.Logger,
+		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, pager: cfg.Pager, now: cfg.Now, log: cfg.Logger, muteEnded: cfg.MuteEnded,
 	}
 	if n.metrics = cfg.Metrics; n.metrics == nil {
 		n.metrics = noMetrics{}

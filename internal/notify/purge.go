@@ -45,7 +45,7 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 				return err
 			}
 		}
-		return nil
+		return forgetMutes(ctx, tx, t, n.now().Add(-keep))
 	})
 	if err != nil {
 		return fmt.Errorf("forget old notices: %w", err)

@@ -28,6 +28,11 @@ func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approval
 	if err := errors.Join(n.redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID), n.pageForRequest(ctx, tx, r, c)); err != nil {
 		return err
 	}
+	if r.Action == approvals.Mute && c == approvals.ChangeResolved && r.State == approvals.Succeeded {
+		if err := n.muteApproved(ctx, tx, r); err != nil {
+			return err
+		}
+	}
 	if c == approvals.ChangeTarget || c == approvals.ChangeResolved {
 		// Cards of alerts on those machines say whether they are cut off.
 		if err := n.lookAgain(ctx, tx, r.Tenant); err != nil {

@@ -8,14 +8,15 @@ import (
 	"github.com/mdebot/mdebot/internal/seal"
 )
 
-// The columns that hold what alerts and notices say.
+// The columns that hold what alerts, notices and mutes say.
 var (
 	alertBody  = seal.Column{Table: "alerts", Name: "body", Row: "id"}
 	noticeBody = seal.Column{Table: "notices", Name: "body", Row: "id"}
+	muteBody   = seal.Column{Table: "mutes", Name: "body", Row: "id"}
 )
 
 // SealedColumns are those that [Config.Keys] encrypts.
-func SealedColumns() []seal.Column { return []seal.Column{alertBody, noticeBody} }
+func SealedColumns() []seal.Column { return []seal.Column{alertBody, noticeBody, muteBody} }
 
 // sealJSON is v as stored in a column of a row.
 func (n *Notifier) sealJSON(c seal.Column, t tenantID, id string, v any) (string, error) {
