@@ -152,6 +152,9 @@ func (c *customer) watched() notify.Watched {
 		Off:        func() string { return c.permissions.without(defender.PermissionAlertRead) },
 		MayUpdate:  func() bool { return c.permissions.has(defender.PermissionAlertWrite) },
 		MayIsolate: func() bool { return c.permissions.has(defender.PermissionIsolate) },
+		MayHunt: func() bool {
+			return c.permissions.has(defender.PermissionHuntGraph) || c.permissions.has(defender.PermissionHuntDefender)
+		},
 	}
 }
 

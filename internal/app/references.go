@@ -26,7 +26,7 @@ var (
 
 // sealedColumns are all that the data key encrypts.
 func sealedColumns() []seal.Column {
-	return append(notify.SealedColumns(), referenceConversation, referenceServiceURL)
+	return append(notify.SealedColumns(), referenceConversation, referenceServiceURL, huntQuery)
 }
 
 var _ teamsbot.References = references{}

@@ -287,6 +287,34 @@ func TestStory_hunts(t *testing.T) {
 	})
 }
 
+func TestStory_savedHunts(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		s.watching()
+		s.ask(on, sandbox.Riley, "hunt run logons machine=ws-014 --span 30d", "Hunt: ", "Saved hunt", "logons", "DeviceLogonEvents", "of your 10 hunts")
+		s.ask(on, sandbox.Avery, "hunt run failed-logons machine=ws-014", "Hunt: ")
+		s.ask(on, sandbox.Avery, "hunt run rare-parents", "needs the role hunter")
+		s.ask(on, sandbox.Riley, "hunt list", "lateral-movement", "Your last hunts", "Run 1 again")
+
+		s.world.Tenant.AddTable("DeviceNetworkEvents", defendersim.Table{
+			Columns: []defendersim.Column{{Name: "RemoteIP", Type: "String"}, {Name: "Connections", Type: "Int64"}},
+			Rows: func(yield func([]any) bool) {
+				_ = yield([]any{"203.0.113.66", int64(500)}) && yield([]any{"198.51.100.7", int64(20)})
+			},
+		})
+		s.ask(on, sandbox.Riley, "hunt DeviceNetworkEvents | take 5", "Hunt: 2 rows", "Bar chart of Connections by RemoteIP: 203.0.113.66 500, 198.51.100.7 20")
+		s.ask(on, sandbox.Riley, "hunt DeviceNetworkEvents | where RemoteIP == == 1", "Defender refused the query.", "Line 1, character ", "-^")
+
+		a := s.raise("ws-014", "High", "Something to hunt around")
+		card := s.sees(on, sandbox.Riley, on.soc(), a.Title)
+		f := on.open(sandbox.Riley, card, "Hunt around it")
+		if !containsAll(f.text, []string{"ws-014", "logons", "persistence-registry"}) {
+			t.Errorf("the form is not filled from the alert: %s", f.text)
+		}
+		on.fill(sandbox.Riley, f, map[string]string{"hunt": "logons", "span": "7d"})
+		s.told(on, sandbox.Riley, on.soc(), "Saved hunt", "logons", s.machine("ws-014").ID)
+	})
+}
+
 func TestStory_aboutTheBotAndThePerson(t *testing.T) {
 	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
 		s.ask(on, sandbox.Riley, "whoami", "You are Riley Chen", "responder", sandbox.Riley.Object)

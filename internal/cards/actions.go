@@ -50,6 +50,14 @@ const (
 	// ActionMachineSearch suggests machines for a search field.
 	ActionMachineSearch = "machine.search"
 
+	ActionHuntSubmit = "hunt.submit" // of the form that takes a query or the name of a hunt
+	ActionHuntPick   = "hunt.pick"   // its value is the name of a saved hunt
+	ActionHuntRun    = "hunt.run"    // of the form for a saved hunt's parameters; its value is the name
+	ActionHuntAround = "hunt.around" // opens a form; its value is an alert ID
+	ActionHuntFrom   = "hunt.from"   // of that form; its value is a machine ID
+	ActionHuntAgain  = "hunt.again"  // its value is the ID of one of the asker's hunts
+	ActionHuntCancel = "hunt.cancel" // its value is the key of a running hunt
+
 	// Values of these are Slack accounts, as in mdebot.yaml.
 	ActionLinkAccept  = "link.accept"
 	ActionLinkDecline = "link.decline"
@@ -67,6 +75,9 @@ const (
 	FieldScope          = "scope"
 	FieldPerson         = "person"
 	FieldWhat           = "what"
+	FieldHunt           = "hunt"
+	FieldQuery          = "query"
+	FieldSpan           = "span"
 	FieldFor            = "for"
 	FieldTitle          = "title"
 	FieldOther          = "other"

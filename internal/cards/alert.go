@@ -240,6 +240,9 @@ func alertButtons(v AlertView) []chat.Button {
 	}
 	if a.MachineID != "" {
 		buttons = append(buttons, chat.Button{Label: "Show machine", Action: ActionShowMachine, Value: a.MachineID})
+		if v.MayHunt {
+			buttons = append(buttons, chat.Button{Label: "Hunt around it", Action: ActionHuntAround, Value: a.ID, OpensForm: true})
+		}
 		if v.MayIsolate {
 			buttons = append(buttons, chat.Button{
 				Label: "Request isolation", Action: ActionRequestIsolation,

@@ -157,6 +157,7 @@ func (r *Router) alertView(ctx context.Context, id string) (cards.AlertView, err
 	granted, err := r.Defender.Permissions(ctx)
 	if err == nil {
 		v.MayUpdate, v.MayIsolate = granted.Has(defender.PermissionAlertWrite), granted.Has(defender.PermissionIsolate)
+		v.MayHunt = granted.Has(defender.PermissionHuntGraph) || granted.Has(defender.PermissionHuntDefender)
 	}
 	return v, nil
 }

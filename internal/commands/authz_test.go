@@ -15,7 +15,7 @@ var callable = map[string]string{
 	"alert": "alert " + alert1, "alerts": "alerts", "ack": "ack " + alert1, "assign": "assign " + alert1 + " me",
 	"resolve": "resolve " + alert1 + " fp", "comment": "comment " + alert1 + " hello", "machine": "machine ws-042",
 	"machines": "machines", "action": "action " + action1, "isolated": "isolated", "isolate": "isolate ws-042 because",
-	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "requests": "requests", "approve": "approve 1",
+	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "run": "hunt run quiet-machines", "hunts": "hunt list", "requests": "requests", "approve": "approve 1",
 	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "freeze": "freeze because", "mute": "mute --title x --reason y", "mutes": "mutes", "unmute": "unmute 1", "unfreeze": "unfreeze because", "whoami": "whoami", "status": "status", "help": "help",
 	"lookup": "lookup 203.0.113.9", "incident": "incident 7", "incidents": "incidents", "user": "user sam", "cve": "cve CVE-2021-44228",
 	"tenant": "tenant", "score": "score", "software": "software log4j", "tag": "tag ws-042 +reimaged",
@@ -27,7 +27,7 @@ var callable = map[string]string{
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "isolated": "vraAc", "requests": "vraAc", "mutes": "vraAc",
 	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "user": "vraA", "tenant": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
-	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r", "mute": "r", "unmute": "r",
+	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r", "run": "r", "hunts": "vraA", "mute": "r", "unmute": "r",
 	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "link": "vraAuc", "unlink": "vraAuc", "confirm-link": "a", "whoami": "vraAucg",
 }
 

@@ -46,6 +46,14 @@ var doors = map[string]door{
 	cards.ActionChooseIsolate:    {spec: approvals.Isolate, run: (*Router).chooseContain},
 	cards.ActionChooseRelease:    {spec: approvals.Release, run: (*Router).chooseContain},
 
+	cards.ActionHuntSubmit: {spec: "run", form: (*Router).huntSubmitted, run: (*Router).submitHunt},
+	cards.ActionHuntPick:   {spec: "run", form: (*Router).clickHuntPick, run: (*Router).runPicked},
+	cards.ActionHuntRun:    {spec: "run", run: (*Router).submitHuntRun},
+	cards.ActionHuntAround: {spec: "run", form: (*Router).clickHuntAround},
+	cards.ActionHuntFrom:   {spec: "run", run: (*Router).submitHuntAround, required: []string{cards.FieldHunt}},
+	cards.ActionHuntAgain:  {spec: "run", run: (*Router).huntAgain},
+	cards.ActionHuntCancel: {spec: "hunts", run: (*Router).cancelHunt},
+
 	cards.ActionLinkAccept:  {spec: "link", run: (*Router).acceptLink},
 	cards.ActionLinkDecline: {spec: "link", run: (*Router).declineLink},
 	cards.ActionLinkConfirm: {spec: "confirm-link"},
@@ -130,8 +138,8 @@ func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, erro
 // suggestions is how many machines a search field offers.
 const suggestions = 20
 
-// suggest offers machines for a search field. People who may not ask for an
-// isolation, and whatever goes wrong, get an empty list.
+// suggest offers machines for a search field. People who may not look at machines,
+// and whatever goes wrong, get an empty list.
 func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option {
 	typed := strings.TrimSpace(inv.Text)
 	if inv.Action != cards.ActionMachineSearch || len(typed) < 2 {
@@ -139,7 +147,7 @@ func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option
 	}
 	ctx, cancel := context.WithTimeout(ctx, nowBudget)
 	defer cancel()
-	c := &call{spec: r.byName[approvals.Isolate], inv: inv, flags: map[string]string{}}
+	c := &call{spec: r.byName["machine"], inv: inv, flags: map[string]string{}}
 	if err := r.authorise(ctx, c); err != nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -313,9 +314,33 @@ type world struct {
 	recordErr error
 	changed   []string
 	muted     fakeMutes
+	past      fakeHistory
 	log       bytes.Buffer
 	clock     time.Time
 	mu        sync.Mutex
+}
+
+// fakeHistory keeps hunts by person.
+type fakeHistory struct {
+	mu sync.Mutex
+	of map[identity.PersonID][]PastHunt
+}
+
+func (f *fakeHistory) KeepHunt(_ context.Context, _ tenant.ID, p identity.PersonID, h PastHunt) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil {
+		f.of = map[identity.PersonID][]PastHunt{}
+	}
+	h.ID = fmt.Sprintf("h%d", len(f.of[p])+1)
+	f.of[p] = append([]PastHunt{h}, f.of[p]...)
+	return nil
+}
+
+func (f *fakeHistory) Hunts(_ context.Context, _ tenant.ID, p identity.PersonID) ([]PastHunt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.of[p], nil
 }
 
 // fakeMutes keeps mutes in force.
@@ -389,7 +414,7 @@ func newWorld(t *testing.T) *world {
 	})
 	w.Router = New(Config{
 		Tenant: thisTenant, Defender: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
-		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, Subjects: w, Status: w, Now: now, Logger: logger,
+		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, History: &w.past, Subjects: w, Status: w, Now: now, Logger: logger,
 	})
 	return w
 }

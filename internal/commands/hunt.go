@@ -6,17 +6,21 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/csv"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
 )
 
 const (
@@ -26,33 +30,76 @@ const (
 	huntBytes = 10 << 20
 	// huntLimit is a little more than Defender itself allows a query.
 	huntLimit = 4 * time.Minute
+	// huntsPerHour is how many hunts a person has.
+	huntsPerHour = 10
 	// huntSign is how often a running hunt shows that it runs.
 	huntSign = 3 * time.Second
 )
 
 func huntSpecs() []Spec {
-	return []Spec{{
-		Name: "hunt", Usage: "hunt <KQL>", Summary: "Run an advanced-hunting query; the result comes to you alone.",
-		Role: identity.Hunter, Permissions: [][]string{hunting}, Audience: chat.Personal,
-		Examples: []string{"hunt DeviceNetworkEvents | where RemoteIP == \"203.0.113.9\" | take 20"},
-		verbatim: true, limit: huntLimit,
-		busy: func(*call) chat.Text { return chat.Plain("Hunting …") },
-		run:  (*Router).hunt,
-	}}
+	hunting := func(s Spec) Spec {
+		s.Permissions, s.Audience, s.limit = [][]string{hunting}, chat.Personal, huntLimit
+		s.busy = func(*call) chat.Text { return chat.Plain("Hunting …") }
+		return s
+	}
+	return []Spec{
+		hunting(Spec{
+			Name: "hunt", Usage: "hunt <KQL>", Summary: "Run an advanced-hunting query; the result comes to you alone.",
+			Role:     identity.Hunter,
+			Examples: []string{"hunt DeviceNetworkEvents | where RemoteIP == \"203.0.113.9\" | take 20"},
+			verbatim: true, asks: func(c *call) bool { return c.text == "" }, form: (*Router).huntForm,
+			run: (*Router).hunt,
+		}),
+		hunting(Spec{
+			Name: "run", Usage: "hunt run <saved> [name=value…] [--span 7d]", Summary: "Run a saved hunt; the result comes to you alone.",
+			Role:     identity.Viewer, // and that of the hunt
+			Flags:    []Flag{{Name: "span", Value: "7d", Summary: "how far back, at most 30d"}},
+			Examples: []string{"hunt run logons machine=ws-042", "hunt run contacted-address ip=203.0.113.9 --span 30d"},
+			asks:     lacksSavedHunt, form: (*Router).savedForm, run: (*Router).runSaved,
+		}),
+		{
+			Name: "hunts", Usage: "hunt list", Summary: "List the saved hunts, and your last ones to run again.",
+			Role: identity.Viewer, Audience: chat.Personal, Examples: []string{"hunt list"},
+			run: (*Router).listHunts,
+		},
+	}
+}
+
+// huntVerb turns "hunt run …" into the saved hunt that it names, and "hunt list"
+// into the list. No query begins like either.
+func (r *Router) huntVerb(hunt *Spec, text string) (*Spec, string) {
+	word, rest := firstWord(text)
+	switch strings.ToLower(word) {
+	case "run":
+		return r.byName["run"], rest
+	case "list":
+		if strings.TrimSpace(rest) == "" {
+			return r.byName["hunts"], ""
+		}
+	}
+	return hunt, text
 }
 
 func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 	if c.text == "" {
 		return chat.Message{}, usageError(c, "The query is missing.")
 	}
+	return r.runQuery(ctx, c, c.text, "", func(ctx context.Context) (policy.HuntTables, error) {
+		return r.Policy.Current().HuntTables(ctx, r.Groups, c.who.Person)
+	})
+}
+
+// runQuery runs typed KQL, or that of the saved hunt of a name, as far as the
+// tables it reads are granted.
+func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, grant func(context.Context) (policy.HuntTables, error)) (chat.Message, error) {
 	if _, scoped := r.Hunter.(nobodyHunts); scoped {
 		return chat.Message{}, errScopedHunt
 	}
-	query, limit, err := boundKQL(c.text)
+	query, limit, err := boundKQL(typed)
 	if err != nil {
 		return chat.Message{}, err
 	}
-	tables, err := r.mayRead(ctx, c, query)
+	tables, err := r.mayRead(ctx, c, query, grant)
 	if err != nil {
 		return chat.Message{}, err
 	}
@@ -60,22 +107,33 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 		return chat.Message{}, say("Your hunts for this hour are used up: ten per person, so that quota is left for others.", again(wait))
 	}
 	sum := sha256.Sum256([]byte(query))
-	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{"query": query, "query_sha256": hex.EncodeToString(sum[:]), "tables": strings.Join(tables, " ")}); err != nil {
+	if err := r.record(ctx, c, "hunt.run", "ok", map[string]string{
+		"query": query, "query_sha256": hex.EncodeToString(sum[:]), "tables": strings.Join(tables, " "), "saved": saved,
+	}); err != nil {
 		return chat.Message{}, err
+	}
+	if err := r.History.KeepHunt(ctx, r.Tenant, c.who.Person.ID, PastHunt{Query: typed, Saved: saved, At: r.Now()}); err != nil {
+		r.Logger.WarnContext(ctx, "hunt not kept to be run again", "error", err)
 	}
 	sink := &huntSink{}
 	sink.csv.W = &sink.file
-	stop := r.showRunning(ctx, c, sink)
-	stats, err := r.Hunter.Hunt(ctx, defender.HuntQuery{KQL: query, MaxRows: huntRows, MaxBytes: huntBytes}, sink)
+	running, cancelled, ended := r.running.begin(ctx, c.who.key())
+	defer ended()
+	stop := r.showRunning(running, c, sink, cancelled.key)
+	stats, err := r.Hunter.Hunt(running, defender.HuntQuery{KQL: query, MaxRows: huntRows, MaxBytes: huntBytes}, sink)
 	stop()
 	full := errors.Is(err, errFileFull)
-	if err != nil && !full {
-		return chat.Message{}, huntSorry(c, err)
+	switch {
+	case err != nil && cancelled.yes():
+		return chat.Message{}, say("The hunt was cancelled.", "What Defender has begun counts against the quota all the same.")
+	case err != nil && !full:
+		return chat.Message{}, huntSorry(typed, err)
 	}
 	r.recordHunt(ctx, c, stats)
 	v := cards.HuntView{
-		Query: c.text, Columns: sink.columns, Rows: sink.first, Total: int(sink.rows.Load()), Took: stats.Duration,
-		Limit: limit, Retires: stats.RetiresAt,
+		Query: typed, Saved: saved, Columns: sink.columns, Rows: sink.first, Total: int(sink.rows.Load()), Took: stats.Duration,
+		Limit: limit, Retires: stats.RetiresAt, Left: r.hunts.left(c.who.key()), PerHour: huntsPerHour,
+		Picture: cards.ChartOf(sink.columns, sink.kinds, sink.plotted()),
 	}
 	switch {
 	case full || stats.Truncated == defender.TruncatedByBytes:
@@ -91,10 +149,10 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 
 // mayRead resolves the tables of a query and refuses those that the asker has no
 // right to. The refusal is recorded with the query.
-func (r *Router) mayRead(ctx context.Context, c *call, query string) ([]string, error) {
+func (r *Router) mayRead(ctx context.Context, c *call, query string, grant func(context.Context) (policy.HuntTables, error)) ([]string, error) {
 	tables, err := tablesOf(kqlWords(query))
 	if err == nil {
-		err = r.granted(ctx, c, tables)
+		err = r.granted(ctx, tables, grant)
 	}
 	if err == nil {
 		return tables, nil
@@ -108,8 +166,8 @@ func (r *Router) mayRead(ctx context.Context, c *call, query string) ([]string, 
 	}), err)
 }
 
-func (r *Router) granted(ctx context.Context, c *call, tables []string) error {
-	may, fault := r.Policy.Current().HuntTables(ctx, r.Groups, c.who.Person)
+func (r *Router) granted(ctx context.Context, tables []string, grant func(context.Context) (policy.HuntTables, error)) error {
+	may, fault := grant(ctx)
 	for _, t := range tables {
 		if may.Allows(t) {
 			continue
@@ -131,7 +189,7 @@ func (r *Router) recordHunt(ctx context.Context, c *call, stats defender.HuntSta
 }
 
 // showRunning shows signs of life until the returned function is called.
-func (r *Router) showRunning(ctx context.Context, c *call, sink *huntSink) (stop func()) {
+func (r *Router) showRunning(ctx context.Context, c *call, sink *huntSink, key string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	started := time.Now()
@@ -144,7 +202,7 @@ func (r *Router) showRunning(ctx context.Context, c *call, sink *huntSink) (stop
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				c.out.Progress(ctx, cards.HuntRunning(int(sink.rows.Load()), time.Since(started)))
+				c.out.Progress(ctx, cards.HuntRunning(int(sink.rows.Load()), time.Since(started), key))
 			}
 		}
 	}()
@@ -160,7 +218,9 @@ var errFileFull = errors.New("the file is full")
 // huntSink keeps the first rows and writes all of them into the file.
 type huntSink struct {
 	columns []string
+	kinds   []string
 	first   [][]string
+	plot    [][]string // as many as a picture may be drawn from, and one more
 	rows    atomic.Int64
 	file    bytes.Buffer
 	csv     csv.Writer
@@ -168,7 +228,7 @@ type huntSink struct {
 
 func (s *huntSink) Columns(columns []defender.Column) error {
 	for _, c := range columns {
-		s.columns = append(s.columns, c.Name)
+		s.columns, s.kinds = append(s.columns, c.Name), append(s.kinds, c.Type)
 	}
 	return s.csv.Write(s.columns)
 }
@@ -180,12 +240,23 @@ func (s *huntSink) Row(cells []string) error {
 	if len(s.first) < rowsShown {
 		s.first = append(s.first, slices.Clone(cells))
 	}
+	if len(s.columns) <= 5 && len(s.plot) <= cards.ChartRows {
+		s.plot = append(s.plot, slices.Clone(cells))
+	}
 	s.rows.Add(1)
 	return s.csv.Write(cells)
 }
 
+// plotted are the rows of a picture: all there are, or none.
+func (s *huntSink) plotted() [][]string {
+	if int(s.rows.Load()) != len(s.plot) {
+		return nil
+	}
+	return s.plot
+}
+
 // huntSorry has one sentence for each way a query can fail.
-func huntSorry(c *call, err error) error {
+func huntSorry(query string, err error) error {
 	var api *defender.APIError
 	message := ""
 	if errors.As(err, &api) {
@@ -198,7 +269,8 @@ func huntSorry(c *call, err error) error {
 		if message != "" {
 			s.next = chat.Join(chat.Plain("It says: "), chat.Untrusted(message))
 		}
-		if strings.ContainsAny(c.text, "“”‘’") {
+		s.lines = faultLines(query, message)
+		if strings.ContainsAny(query, "“”‘’") {
 			s.next = chat.Join(chat.Plain("It holds curly quotation marks; KQL needs straight ones. "), s.next)
 		}
 		return s
@@ -214,4 +286,45 @@ func huntSorry(c *call, err error) error {
 		return say("The tenant's hunting quota is used up.", next)
 	}
 	return err
+}
+
+// faultAt finds where Defender says the fault is: "on line [2,15]", or "Line: 2,
+// Position: 15".
+var faultAt = regexp.MustCompile(`(?i)line:?\s*\[?(\d{1,4})(?:,|\s)+(?:position:?\s*)?(\d{1,5})`)
+
+// faultWidth is how much of a line is shown before the fault, and after it.
+const faultWidth = 60
+
+// faultLines are the line of a query with the fault and a mark below its place;
+// nothing when the message names none. The mark is led to by dashes, because
+// clients drop spaces at the beginning of a line.
+func faultLines(query, message string) []chat.Text {
+	m := faultAt.FindStringSubmatch(message)
+	if m == nil {
+		return nil
+	}
+	number, _ := strconv.Atoi(m[1]) // digits
+	column, _ := strconv.Atoi(m[2])
+	lines := strings.Split(query, "\n")
+	if number < 1 || number > len(lines) {
+		return nil
+	}
+	line := []rune(strings.TrimRight(lines[number-1], "\r"))
+	if column < 1 || column > len(line)+1 {
+		return nil
+	}
+	from := max(0, column-1-faultWidth)
+	shown := string(line[from:min(len(line), column-1+faultWidth)])
+	// Every character takes one place, as in the mark below.
+	shown = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, shown)
+	return []chat.Text{
+		chat.Plain(fmt.Sprintf("Line %d, character %d:", number, column)),
+		chat.Code(shown),
+		chat.Code(strings.Repeat("-", column-1-from) + "^"),
+	}
 }

@@ -211,9 +211,12 @@ func TestIsolate_withoutAnythingOpensASearch(t *testing.T) {
 	m, _ := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldMachine: options[0].Value, cards.FieldReason: "because"})
 	mustSay(t, "the search", m, ws042)
 
-	suggest.By = viewer
-	if options := w.Handle(t.Context(), suggest).Options; len(options) != 0 {
-		t.Errorf("a viewer is offered %v", options)
+	// Whoever may list machines may search them; nobody else.
+	for _, by := range []identity.Principal{stranger, guest} {
+		suggest.By = by
+		if options := w.Handle(t.Context(), suggest).Options; len(options) != 0 {
+			t.Errorf("%s is offered %v", by.Account, options)
+		}
 	}
 }
 

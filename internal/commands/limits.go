@@ -42,6 +42,16 @@ func (l *limiter) allow(key string) (wait time.Duration, ok bool) {
 	return time.Duration(missing/float64(l.per)*float64(time.Second)).Truncate(time.Second) + time.Second, false
 }
 
+// left is how many calls key has at the moment.
+func (l *limiter) left(key string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.people[key]; one != nil {
+		return int(one.TokensAt(l.now()))
+	}
+	return l.burst
+}
+
 func (l *limiter) forget(now time.Time) {
 	if len(l.people) < maxLimited {
 		return

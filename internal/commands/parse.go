@@ -77,9 +77,15 @@ func (r *Router) parse(inv chat.Invocation) (*call, error) {
 	if !ok {
 		return nil, r.unknownCommand(inv, name)
 	}
+	if spec.Name == "hunt" {
+		spec, rest = r.huntVerb(spec, rest)
+	}
 	c := &call{spec: spec, inv: inv, text: rest, flags: map[string]string{}, run: spec.run}
 	if spec.verbatim {
 		c.text = unfenced(strings.TrimSpace(r.leadingTenant(c, rest)))
+		if c.spec.asks != nil && c.spec.asks(c) {
+			c.form = c.spec.form
+		}
 		return c, nil
 	}
 	tokens, err := split(rest)

@@ -103,6 +103,21 @@ type Watcher interface {
 	AlertChanged(ctx context.Context, a defender.Alert) error
 }
 
+// PastHunt is a hunt that somebody ran.
+type PastHunt struct {
+	ID    string
+	Query string
+	Saved string // the name of a saved hunt, or ""
+	At    time.Time
+}
+
+// History keeps the last hunts of each person.
+type History interface {
+	KeepHunt(ctx context.Context, t tenant.ID, p identity.PersonID, h PastHunt) error
+	// Hunts are the person's last ones, the newest first.
+	Hunts(ctx context.Context, t tenant.ID, p identity.PersonID) ([]PastHunt, error)
+}
+
 // Mutes keeps alerts out of chat for a while.
 type Mutes interface {
 	PreviewMute(ctx context.Context, t tenant.ID, m policy.Mute) (policy.MutePreview, error)

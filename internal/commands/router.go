@@ -48,6 +48,7 @@ type Config struct {
 	Recorder  Recorder
 	Watcher   Watcher
 	Mutes     Mutes
+	History   History
 	Subjects  Subjects
 	Status    StatusSource
 	Portal    cards.Portal
@@ -72,6 +73,8 @@ type Router struct {
 	changes *limiter
 	drafts  *drafts
 	offers  *offers
+	// running are the hunts under way in this process.
+	running *runningHunts
 }
 
 // New returns a Router over all [Specs].
@@ -81,11 +84,12 @@ func New(c Config) *Router {
 		specs:   Specs(),
 		byName:  map[string]*Spec{},
 		reads:   newLimiter(60, time.Minute, c.Now),
-		hunts:   newLimiter(10, time.Hour, c.Now),
+		hunts:   newLimiter(huntsPerHour, time.Hour, c.Now),
 		changes: newLimiter(30, time.Minute, c.Now),
 		drafts:  newDrafts(c.Now),
 		choices: newChoices(c.Now),
 		offers:  newOffers(c.Now),
+		running: newRunningHunts(),
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]

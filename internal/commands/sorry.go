@@ -20,6 +20,7 @@ import (
 type sorry struct {
 	sentence chat.Text
 	next     chat.Text
+	lines    []chat.Text // between the two
 	// full replaces both when the answer is a whole card.
 	full *chat.Message
 }
@@ -30,7 +31,11 @@ func (s *sorry) message() chat.Message {
 	if s.full != nil {
 		return *s.full
 	}
-	return chat.Message{Title: s.sentence, Tone: chat.Warning, Note: s.next}
+	m := chat.Message{Title: s.sentence, Tone: chat.Warning, Note: s.next}
+	if len(s.lines) > 0 {
+		m.Sections = []chat.Section{{Lines: s.lines}}
+	}
+	return m
 }
 
 // say is a *sorry in our own words.

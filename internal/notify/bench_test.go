@@ -30,7 +30,7 @@ func BenchmarkTakeIn(b *testing.B) {
 		yes := func() bool { return true }
 		n, err := New(Config{
 			DB: db, Posters: map[identity.Platform]chat.Poster{identity.Slack: &fakeChat{}}, Requests: &fakeRequests{}, Policy: policy.NewSource(pol),
-			Tenants: []Watched{{Tenant: contoso, Source: source, MayUpdate: yes, MayIsolate: yes}}, Now: c.now, Logger: slog.New(slog.DiscardHandler),
+			Tenants: []Watched{{Tenant: contoso, Source: source, MayUpdate: yes, MayIsolate: yes, MayHunt: yes}}, Now: c.now, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			b.Fatal(err)

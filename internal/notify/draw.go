@@ -140,7 +140,7 @@ func (n *Notifier) drawAlert(ctx context.Context, c card) (drawing, error) {
 		v.EvidenceUnread = "not read yet"
 	}
 	if w := n.tenants[c.tenant]; w != nil {
-		v.MayUpdate, v.MayIsolate = w.MayUpdate(), w.MayIsolate()
+		v.MayUpdate, v.MayIsolate, v.MayHunt = w.MayUpdate(), w.MayIsolate(), w.MayHunt()
 	}
 	isolation, known, err := n.isolation(ctx, c.tenant, a.MachineID)
 	if err != nil {

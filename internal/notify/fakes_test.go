@@ -344,7 +344,7 @@ func (f *fixture) replica() *Notifier {
 	yes := func() bool { return true }
 	n, err := New(Config{
 		DB: f.db, Posters: map[identity.Platform]chat.Poster{identity.Slack: f.chat}, Requests: f.requests, Policy: policy.NewSource(pol),
-		Tenants: []Watched{{Tenant: contoso, Source: f.defender, MayUpdate: yes, MayIsolate: yes}},
+		Tenants: []Watched{{Tenant: contoso, Source: f.defender, MayUpdate: yes, MayIsolate: yes, MayHunt: yes}},
 		Now:     f.clock.now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

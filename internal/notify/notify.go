@@ -37,9 +37,9 @@ type Watched struct {
 	// Off says why the tenant's alerts cannot be read at all, or ""; nil means that
 	// they can. Such a tenant is not polled and not announced as blind.
 	Off func() string
-	// MayUpdate and MayIsolate say what the tenant's token permits now: a button
-	// that must fail is not shown.
-	MayUpdate, MayIsolate func() bool
+	// MayUpdate, MayIsolate and MayHunt say what the tenant's token permits now: a
+	// button that must fail is not shown.
+	MayUpdate, MayIsolate, MayHunt func() bool
 }
 
 // Config is what a Notifier needs.

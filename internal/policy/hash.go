@@ -50,6 +50,7 @@ func (p *Policy) digest() string {
 		Routes                     []route
 		Storm                      Storm
 		Hunting                    []HuntGrant
+		Hunts                      []Hunt `json:",omitempty"`
 		Retention                  Retention
 		Scopes                     []scope         `json:",omitempty"`
 		Tenants                    []tenantContent `json:",omitempty"`
@@ -71,6 +72,7 @@ func (p *Policy) digest() string {
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,
 		Hunting:       p.hunting,
+		Hunts:         p.hunts,
 		Retention:     p.retention,
 		AllTenants:    p.allTenants,
 	}

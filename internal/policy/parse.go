@@ -97,6 +97,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"notify":    f.notify,
 			"hunting":   func(n ast.Node) { f.list(n, "hunting", f.huntGrant) },
 			"scopes":    func(n ast.Node) { f.list(n, "scopes", f.scope) },
+			"hunts":     func(n ast.Node) { f.list(n, "hunts", f.hunt) },
 			"retention": f.retention,
 			"tenants":   func(n ast.Node) { f.list(n, "tenants", f.tenant) },
 			"all_tenants": func(n ast.Node) {

@@ -40,6 +40,7 @@ type Policy struct {
 	blindAfter time.Duration
 	routes     []Route
 	storm      Storm
+	hunts      []Hunt
 	hunting    []HuntGrant
 	scopes     []scopeGrant
 	retention  Retention
