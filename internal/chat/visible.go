@@ -12,7 +12,11 @@ import (
 const maxMarks = 3
 
 func visible(s string, max int) string {
+	if plain(s) && (max <= 0 || len(s) <= max) {
+		return s
+	}
 	var b strings.Builder
+	b.Grow(len(s))
 	n, marks := 0, 0
 	alike, word := false, 0 // whether the letters up to word are of scripts that look alike
 	for i := 0; i < len(s); {
@@ -67,6 +71,17 @@ func looksAlike(s string, i int) (mixed bool, end int) {
 		end += size
 	}
 	return latin && other, end
+}
+
+// plain reports text of printable ASCII alone, which is most of what there is and
+// shows as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // hidden reports runes that a reader cannot see or that move what is around

@@ -1,9 +1,7 @@
 package teamsbot
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -92,17 +90,6 @@ func weight(c object) int {
 		}
 	}
 	return n
-}
-
-// encode writes JSON without escaping < and >, which would cost six bytes each.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		panic(err) // only values built here
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // summary is the line of the notification.
