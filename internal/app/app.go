@@ -224,7 +224,7 @@ func (a *App) assemble() error {
 	if a.notify, err = notify.New(notify.Config{
 		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
 		MuteEnded: a.muteEnded,
-		Tenants: watched,
+		Tenants:   watched,
 	}); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"cards":                   {"chat", "approvals", "defender", "policy", "identity", "tenant"},
 	"commands":                {"cards", "chat", "csv", "approvals", "links", "defender", "policy", "audit", "identity", "tenant"},
 	"pager":                   {"chat"},
-	"notify":                  {"failpoint", "pager", "cards", "chat", "approvals", "defender", "policy", "seal", "durable", "identity", "tenant"},
+	"notify":                  {"failpoint", "pager", "cards", "chat", "csv", "approvals", "defender", "policy", "seal", "durable", "identity", "tenant"},
 	"slackbot":                {"chat", "identity", "wire"},
 	"teamsbot":                {"chat", "entra", "identity", "wire"},
 	"store":                   {"durable", "failpoint", "tenant"},

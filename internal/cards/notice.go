@@ -3,6 +3,7 @@ package cards
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -148,7 +149,7 @@ type StormView struct {
 	Alerts      []defender.Alert // held back so far
 }
 
-// stormMachines is how many machines a storm's head names.
+// stormMachines is how many machines and techniques a storm's head names.
 const stormMachines = 10
 
 // Storm is the one live message that counts a flood of alerts.
@@ -167,26 +168,41 @@ func Storm(v StormView) chat.Message {
 		},
 		Note: chat.Plain("Every one of them is named in the thread of this message."),
 	}
-	counts := map[string]int{}
+	machines, techniques := map[string]int{}, map[string]int{}
 	for _, a := range v.Alerts {
-		counts[a.MachineName]++
+		machines[a.MachineName]++
+		for _, t := range a.Techniques {
+			techniques[t]++
+		}
 	}
-	names := make([]string, 0, len(counts))
-	for name := range counts {
-		names = append(names, name)
+	m.Sections = append(m.Sections, mostOf("Machines with most alerts", "machine", machines))
+	if len(techniques) > 0 {
+		m.Sections = append(m.Sections, mostOf("Techniques", "technique", techniques))
 	}
-	slices.SortFunc(names, func(a, b string) int {
+	return m
+}
+
+// mostOf lists what occurs most often.
+func mostOf(heading, what string, counts map[string]int) chat.Section {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
-	s := chat.Section{Heading: "Machines with most alerts"}
+	s := chat.Section{Heading: heading}
 	for _, name := range names[:min(len(names), stormMachines)] {
 		s.Lines = append(s.Lines, chat.Join(outside(name), chat.Plain(fmt.Sprintf(": %d", counts[name]))))
 	}
 	if more := len(names) - len(s.Lines); more > 0 {
-		s.Lines = append(s.Lines, chat.Plain("and "+plural(more, "more machine", "more machines")))
+		s.Lines = append(s.Lines, chat.Plain("and "+plural(more, "more "+what, "more "+what+"s")))
 	}
-	m.Sections = append(m.Sections, s)
-	return m
+	return s
+}
+
+// StormFile ends a storm's thread with everything in a file.
+func StormFile(n int, file chat.File) chat.Message {
+	return chat.Message{
+		Title: chat.Plain("All " + plural(n, "alert", "alerts") + " of this storm in a file"),
+		Note:  chat.Plain("Where files cannot be posted, alerts --since lists them."), Files: []chat.File{file},
+	}
 }
 
 // StormPageSize is how many alerts a StormPage names: so few that every platform

@@ -127,7 +127,19 @@ func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wa
 		if mine, err := n.extend(ctx, tx, c.destination, l); err != nil || !mine {
 			return errors.Join(err, errLeaseLost)
 		}
-		w, err := reserve(ctx, tx, limits(c.destination, !c.ref.IsZero()), now)
+		page := c.subject == subjectPage && c.ref.IsZero()
+		ls := limits(c.destination, !c.ref.IsZero())
+		if page {
+			ls = append(ls, pageLimit(c.destination))
+		}
+		w, err := reserve(ctx, tx, ls, now)
+		if err == nil && w > 0 && page {
+			// Nothing else waits for the pages of a storm.
+			until := now.Add(w).UnixMicro()
+			_, err = tx.Exec(ctx, `UPDATE cards SET next_at = $1 WHERE destination = $2 AND subject = 'page' AND message = '' AND wanted > shown AND next_at < $1`,
+				until, string(c.destination))
+			return err
+		}
 		if err != nil || w > 0 {
 			wait = w
 			return err

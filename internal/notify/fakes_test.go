@@ -365,9 +365,9 @@ func (f *fixture) poll() {
 // or a back-off asks to wait.
 func (f *fixture) deliver() {
 	f.Helper()
-	for range 500 {
+	for range 2_000 {
 		var waiting []card
-		waiting, err := queryCards(f.Context(), f.db.Read(), `SELECT `+cardColumns+` FROM cards WHERE wanted > shown AND held = '' AND next_at <= $1`, f.clock.now().UnixMicro())
+		waiting, err := queryCards(f.Context(), f.db.Read(), `SELECT `+cardColumns+` FROM cards WHERE wanted > shown AND held = '' AND (next_at <= $1 OR subject = 'page' AND message = '')`, f.clock.now().UnixMicro())
 		if err != nil {
 			f.Fatalf("read cards: %v", err)
 		}
@@ -381,7 +381,7 @@ func (f *fixture) deliver() {
 		}
 		f.clock.add(time.Second)
 	}
-	f.Fatal("messages are still waiting after 500 rounds")
+	f.Fatal("messages are still waiting after 2,000 rounds")
 }
 
 // step makes at most one send, without waiting for the pace.

@@ -500,6 +500,73 @@ func TestOrder_newRequestDoesNotWaitForEditsOfOthers(t *testing.T) {
 	}
 }
 
+// minutes lets time pass in steps of a second, with the sweep every other one, and
+// returns when each post to a place was made, in seconds from now.
+func (f *fixture) minutes(n int, to chat.Destination) []float64 {
+	f.Helper()
+	began := f.clock.now()
+	var at []float64
+	before := len(f.chat.at(to))
+	for i := 0; f.clock.now().Sub(began) < time.Duration(n)*time.Minute; i++ {
+		if i%2 == 0 {
+			if err := f.n.Sweep(f.Context()); err != nil {
+				f.Fatal(err)
+			}
+		}
+		for range 3 {
+			if _, err := f.n.step(f.Context(), to); err != nil {
+				f.Fatal(err)
+			}
+		}
+		for ; before < len(f.chat.at(to)); before++ {
+			at = append(at, f.clock.now().Sub(began).Seconds())
+		}
+		f.clock.add(time.Second)
+	}
+	return at
+}
+
+// The worst minute: 2,000 alerts are at most thirty posts in it, and all are named
+// within ten, and in a file.
+func TestStorm_ofTwoThousandAlertsInAMinute(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	for i := range 2_000 {
+		f.alert(fmt.Sprintf("s%04d", i), func(a *defender.Alert) { a.Techniques = []string{"T1486"} })
+	}
+	f.clock.add(16 * time.Second)
+	f.poll()
+	first := 0
+	at := f.minutes(10, soc)
+	for _, s := range at {
+		if s < 60 {
+			first++
+		}
+	}
+	// Fifteen more alerts would have come one by one under the limit of the sample
+	// configuration.
+	if first+15 > 30 {
+		t.Errorf("%d posts in the first minute, and fifteen more with a usual limit; want at most 30", first)
+	}
+	posts := f.chat.at(soc)
+	text := fmt.Sprint(posts)
+	for i := range 2_000 {
+		if id := fmt.Sprintf("s%04d", i); !strings.Contains(text, id) {
+			t.Fatalf("alert %s is named nowhere after ten minutes and %d posts", id, len(at))
+		}
+	}
+	if !strings.Contains(text, "{Techniques [[{0 T1486") && !strings.Contains(text, "T1486") {
+		t.Error("the head does not count by technique")
+	}
+	f.minutes(1, soc)
+	posts = f.chat.at(soc)
+	file := posts[len(posts)-1].message.Files
+	if len(file) != 1 || strings.Count(string(file[0].Content), "\n") != 1_996 || !strings.Contains(string(file[0].Content), "s1999") {
+		t.Errorf("the storm ends with %q and %d files, want one with all 1,995 alerts", posts[len(posts)-1].message.Title, len(file))
+	}
+}
+
 func TestStorm_isCountedInOneMessageAndNamedInPages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -520,7 +587,7 @@ func TestStorm_isCountedInOneMessageAndNamedInPages(t *testing.T) {
 	f.deliver()
 
 	got := f.chat.at(soc)
-	wantPosts(t, got, 5+1+8) // single ones, the head, pages of 25 and one of 20
+	wantPosts(t, got, 5+1+8+1) // single ones, the head, pages of 25 and one of 20, the file
 	text := fmt.Sprint(got)
 	for i := range 200 {
 		if id := fmt.Sprintf("s%03d", i); !strings.Contains(text, id) {

@@ -36,6 +36,14 @@ func limits(d chat.Destination, edit bool) []limit {
 	return []limit{{key, time.Second, 3}, {"slack posts", 200 * time.Millisecond, 20}}
 }
 
+// pageEvery spaces the pages of a storm: beside the alerts that came before it and
+// its head, a place has at most thirty posts in the worst minute, and 2,000 alerts
+// are named within ten.
+const pageEvery = 7 * time.Second
+
+// pageLimit is the pace of pages in one place.
+func pageLimit(d chat.Destination) limit { return limit{string(d) + " pages", pageEvery, 1} }
+
 // reserve takes a place in every limit, or none and says how long to wait. The
 // rows are shared, so all replicas together keep the pace.
 func reserve(ctx context.Context, tx durable.Tx, ls []limit, now time.Time) (wait time.Duration, err error) {

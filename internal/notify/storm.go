@@ -1,18 +1,28 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/csv"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
+)
+
+// allPages names the last message of a storm, which has the list as a file. It
+// comes after every page.
+const (
+	allPages      = "csv"
+	classAllPages = classAlert + 5
 )
 
 // storm decides about one more alert for a destination. It returns the storm
@@ -151,6 +161,13 @@ func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bo
 	if err != nil || !ok {
 		return err
 	}
+	if over {
+		if err := n.want(ctx, tx, want{
+			tenant: s.tenant, subject: subjectPage, subjectID: s.id + "/" + allPages, destination: s.destination, class: classAllPages, parent: head.id,
+		}); err != nil {
+			return err
+		}
+	}
 	// A page holds alerts of one severity, so that the most severe ones are named first.
 	for class := alertClass(defender.High); class <= alertClass(defender.UnSpecified); class++ {
 		if err := n.pagesOf(ctx, tx, s, class, over, head.id); err != nil {
@@ -205,6 +222,9 @@ func (n *Notifier) drawStorm(ctx context.Context, c card) (drawing, error) {
 
 func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 	id, number, _ := strings.Cut(c.subjectID, "/")
+	if number == allPages {
+		return n.drawAllPages(ctx, c, id)
+	}
 	class := int64(-1) // of a page from before pages had one
 	if kind, rest, ok := strings.Cut(number, "/"); ok {
 		var err error
@@ -222,6 +242,33 @@ func (n *Notifier) drawPage(ctx context.Context, c card) (drawing, error) {
 		return drawing{}, err
 	}
 	return drawing{message: cards.StormPage(alerts, page*cards.StormPageSize+1, n.portal(c.tenant)), editOnly: true}, nil
+}
+
+// drawAllPages has every alert of a storm in a file.
+func (n *Notifier) drawAllPages(ctx context.Context, c card, storm string) (drawing, error) {
+	alerts, err := n.heldAlerts(ctx, c.tenant, storm, -1, 100_000, 0)
+	if err != nil {
+		return drawing{}, err
+	}
+	var file bytes.Buffer
+	w := csv.Writer{W: &file}
+	for i, row := range append([][]string{{"alert", "severity", "status", "title", "machine", "machine_id", "category", "techniques", "created"}}, stormRows(alerts)...) {
+		if err := w.Write(row); err != nil {
+			return drawing{}, fmt.Errorf("line %d of a storm's file: %w", i, err)
+		}
+	}
+	name := "storm-" + storm + ".csv"
+	return drawing{message: cards.StormFile(len(alerts), chat.File{Name: name, Type: "text/csv", Content: file.Bytes()}), editOnly: true}, nil
+}
+
+func stormRows(alerts []defender.Alert) [][]string {
+	rows := make([][]string, len(alerts))
+	for i, a := range alerts {
+		rows[i] = []string{
+			a.ID, string(a.Severity), a.Status, a.Title, a.MachineName, a.MachineID, a.Category, strings.Join(a.Techniques, " "), a.Created.UTC().Format(time.RFC3339),
+		}
+	}
+	return rows
 }
 
 // heldAlerts are the alerts a storm holds of a class, or of all for -1, in the
