@@ -92,7 +92,7 @@ func (r *Router) hunt(ctx context.Context, c *call) (chat.Message, error) {
 // runQuery runs typed KQL, or that of the saved hunt of a name, as far as the
 // tables it reads are granted.
 func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, grant func(context.Context) (policy.HuntTables, error)) (chat.Message, error) {
-	if _, scoped := r.Hunter.(nobodyHunts); scoped {
+	if r.scoped() {
 		return chat.Message{}, errScopedHunt
 	}
 	query, limit, err := boundKQL(typed)

@@ -3,7 +3,9 @@ package commands
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -234,6 +236,9 @@ func (r *Router) muteOrder(ctx context.Context, c *call, m policy.Mute, length, 
 	if m.Check() != nil {
 		return policy.MuteOrder{}, say("A mute names the title of an alert, a machine, or both.", "Nothing was muted. What keeps everything back does not exist.")
 	}
+	if r.scoped() && m.Machine == "" {
+		return policy.MuteOrder{}, say("Your rights cover some machines only, so nothing was muted.", "Name one of them: mute --machine <machine>.")
+	}
 	d, ok := muteTime(length)
 	switch {
 	case !ok, d < policy.MuteLeast:
@@ -309,11 +314,32 @@ func (r *Router) mutes(ctx context.Context, c *call) (chat.Message, error) {
 	if len(c.args) > 0 {
 		return chat.Message{}, usageError(c, "mutes lists them; unmute <number> ends one.")
 	}
-	all, err := r.Mutes.Mutes(ctx, r.Tenant)
+	all, err := r.seenMutes(ctx)
 	if err != nil {
 		return chat.Message{}, err
 	}
 	return cards.MuteList(all), nil
+}
+
+// seenMutes are the mutes in force that the caller may know of.
+func (r *Router) seenMutes(ctx context.Context) ([]cards.MuteView, error) {
+	all, err := r.Mutes.Mutes(ctx, r.Tenant)
+	if err != nil || !r.scoped() {
+		return all, err
+	}
+	var seen []cards.MuteView
+	for _, v := range all {
+		if v.Mute.Machine == "" {
+			continue
+		}
+		switch _, err := r.Defender.Machine(ctx, v.Mute.Machine); {
+		case err == nil:
+			seen = append(seen, v)
+		case !errors.Is(err, defender.ErrNotFound):
+			return nil, err
+		}
+	}
+	return seen, nil
 }
 
 // unmute ends the mute of a number, typed or chosen.
@@ -322,7 +348,15 @@ func (r *Router) unmute(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil || len(c.args) != 1 {
 		return chat.Message{}, usageError(c, "Which mute? Give its number.")
 	}
-	v, ok, err := r.Mutes.EndMute(ctx, r.Tenant, number, c.who.name())
+	seen, err := r.seenMutes(ctx)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	var v cards.MuteView
+	ok := slices.ContainsFunc(seen, func(v cards.MuteView) bool { return v.Number == number })
+	if ok {
+		v, ok, err = r.Mutes.EndMute(ctx, r.Tenant, number, c.who.name())
+	}
 	if err != nil {
 		return chat.Message{}, err
 	}

@@ -34,6 +34,12 @@ func (r *Router) within(ctx context.Context, c *call) (*Router, error) {
 	return &kept, nil
 }
 
+// scoped reports whether r is the router of somebody who may see some machines only.
+func (r *Router) scoped() bool {
+	_, yes := r.Hunter.(nobodyHunts)
+	return yes
+}
+
 // nobodyHunts refuses people with a scope: a query reads all machines.
 type nobodyHunts struct{}
 

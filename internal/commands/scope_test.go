@@ -41,13 +41,15 @@ func TestScope_nothingOutsideIsShown(t *testing.T) {
 		"action": {"action " + action1}, "isolated": {"isolated"},
 		"isolate": {"isolate ws-042 beaconing", "isolate " + ws042 + " beaconing", "isolate twin beaconing", "isolate ws-043,ws-042 beaconing"},
 		"release": {"release ws-099 clean", "release " + cutOff + " clean"},
-		"hunt":    {"hunt DeviceInfo | take 1"},
-		"lookup":  {"lookup 203.0.113.9", "lookup evil.example", "lookup " + strings.Repeat("a", 40)},
-		"user":    {"user sam"}, "cve": {"cve CVE-2026-0001"}, "software": {"software openssl"}, "score": {"score"},
+		"hunt":    {"hunt DeviceInfo | take 1"}, "run": {"hunt run logons machine=ws-042", "hunt run quiet-machines"},
+		"mute":  {"mute --machine ws-042 --reason noise", "mute --title Suspicious --reason noise", "mute " + alert1 + " --reason noise"},
+		"mutes": {"mutes"}, "unmute": {"unmute 1"},
+		"lookup": {"lookup 203.0.113.9", "lookup evil.example", "lookup " + strings.Repeat("a", 40)},
+		"user":   {"user sam"}, "cve": {"cve CVE-2026-0001"}, "software": {"software openssl"}, "score": {"score"},
 		"incident": {"incident 7"}, "incidents": {"incidents"}, "tag": {"tag ws-042 +seen"}, "requests": {"requests"},
 	}
 	// These are about people, requests and the bot itself.
-	others := setOf("whoami status tenant help freeze unfreeze link unlink confirm-link approve deny withdraw settle")
+	others := setOf("whoami status tenant help freeze unfreeze link unlink confirm-link approve deny withdraw settle hunts")
 	for _, s := range Specs() {
 		if asked[s.Name] == nil && !others[s.Name] {
 			t.Errorf("%s is not asked", s.Name)
@@ -73,6 +75,26 @@ func TestScope_nothingOutsideIsShown(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Who may see one machine neither silences the others nor reads who did.
+func TestScope_mutesStayInside(t *testing.T) {
+	t.Parallel()
+	w := newScopedWorld(t)
+	w.muted.all = []cards.MuteView{
+		{Number: 1, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: "Everywhere"}, By: "Avery"}},
+		{Number: 2, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Machine: ws042, MachineName: "ws-042"}, By: "Avery"}},
+		{Number: 3, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Machine: ws043, MachineName: "ws-043"}, By: "Avery"}},
+	}
+	told := textOf(w.says(t, riley, "mutes"))
+	if !strings.Contains(told, "ws-043") || strings.Contains(told, "ws-042") || strings.Contains(told, "Everywhere") {
+		t.Errorf("mutes = %s, want the one of the machine inside", told)
+	}
+	mustSay(t, "outside", w.says(t, riley, "unmute 2"), "There is no mute 2 in force")
+	mustSay(t, "a title on every machine", w.says(t, riley, "mute --title Noise --reason x"), "some machines only", "Name one of them")
+	mustSay(t, "inside", w.says(t, riley, "mute --machine ws-043 --reason x"), "Mute these alerts?")
+	mustSay(t, "inside", w.says(t, riley, "unmute 3"), "Mute 3 is ended")
+	mustSay(t, "without a scope", w.says(t, admin, "mutes"), "Everywhere", "ws-042")
 }
 
 func TestScope_whatIsInsideWorks(t *testing.T) {
