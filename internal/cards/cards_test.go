@@ -227,7 +227,7 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	missing.Users, missing.Alerts, missing.Actions = nil, nil, nil
 	missing.Unread = Unread{Users: "not permitted: User.Read.All", Alerts: "not permitted: Alert.Read.All", Actions: "unavailable"}
 	isolated := sampleMachine()
-	isolated.Actions = []defender.MachineAction{{ID: "a2", Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", Created: noon, Updated: noon}}
+	isolated.Actions = []defender.MachineAction{{Comment: "[mdebot:019a0000-0000-7000-8000-000000000001] #142 asked by Riley Chen, approved by Avery. Reason: beaconing", Requestor: "mdebot", ID: "a2", Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", Created: noon, Updated: noon}}
 	failed := defender.MachineAction{
 		ID: "5382f7ea-7557-4ab7-9782-d50480024a4e", Type: defender.Isolate, Status: defender.ActionTimeOut, Scope: "Full", MachineID: machineID,
 		MachineName: "ws-042", Requestor: "mdebot", Comment: "#142", Source: "PublicApi", Created: noon, Updated: noon, HResult: -2145844840,
@@ -267,8 +267,8 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"machine_chooser_prefix": MachineChooser(ChooserView{Typed: "ws-04", Prefix: true, Candidates: []Candidate{{Machine: mv.Machine}}, Next: "Type the command again with an ID."}),
 		"request_list":           RequestList([]approvals.Request{pending}),
 		"request_list_empty":     RequestList(nil),
-		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false),
-		"isolated_list_empty":    IsolatedList(nil, true),
+		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false, noon.Add(76*time.Hour)),
+		"isolated_list_empty":    IsolatedList(nil, true, noon),
 		"action_timed_out":       Action(failed, portal{}),
 		"hunt":                   Hunt(HuntView{Query: "DeviceInfo", Columns: []string{"A"}, Rows: [][]string{{"1"}}, Total: 10000, Limit: 10000, Took: 1234 * time.Millisecond, Retires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n1\r\n")}}),
 		"hunt_nothing":           Hunt(HuntView{Query: "DeviceInfo", Took: time.Second}),

@@ -1,6 +1,8 @@
 package cards
 
 import (
+	"fmt"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -146,15 +148,39 @@ func RequestList(requests []approvals.Request) chat.Message {
 	return m
 }
 
+// age is how long something lasts, in its two largest units.
+func age(d time.Duration) string {
+	switch d = d.Truncate(time.Minute); {
+	case d < time.Hour:
+		return plural(int(d.Minutes()), "minute", "minutes")
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d d %d h", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// askedBy is how the comment of an action that mdebot started names who asked.
+var askedBy = regexp.MustCompile(`^\s*\[mdebot:[0-9a-f-]{36}\] #[0-9]+ asked by ([^,\[\]]{1,80}),`)
+
+// ownerOf is who asked for an action, as far as its comment says so; the requestor
+// of what mdebot started is an application.
+func ownerOf(a defender.MachineAction) string {
+	if m := askedBy.FindStringSubmatch(a.Comment); m != nil {
+		return m[1]
+	}
+	return a.Requestor
+}
+
 // IsolatedMachine is a machine that is, or may be, cut off.
 type IsolatedMachine struct {
 	MachineID, Name string
 	Isolation       defender.Isolation
 }
 
-// IsolatedList says who is cut off, since when and by whom, as last known.
+// IsolatedList says who is cut off, for how long and by whom, as last known; the one
+// that has been the longest comes first.
 // Complete is false when older actions were not read.
-func IsolatedList(machines []IsolatedMachine, complete bool) chat.Message {
+func IsolatedList(machines []IsolatedMachine, complete bool, now time.Time) chat.Message {
 	m := chat.Message{Note: chat.Plain("Worked out from Defender's machine actions: the last known state.")}
 	if !complete {
 		m.Note = chat.Join(m.Note, chat.Plain(" Not all actions could be read, so machines may be missing here."))
@@ -166,14 +192,14 @@ func IsolatedList(machines []IsolatedMachine, complete bool) chat.Message {
 	}
 	m.Title = chat.Plain(plural(len(machines), "machine is", "machines are") + " isolated or changing")
 	m.Tone = chat.Notice
-	m.Table = &chat.Table{Caption: "Isolated machines", Columns: []string{"Machine", "State", "Since", "By", "Comment", "ID"}, Total: len(machines)}
+	m.Table = &chat.Table{Caption: "Isolated machines", Columns: []string{"Machine", "State", "For", "By", "Since", "Comment", "ID"}, Total: len(machines)}
 	m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
 	for i, d := range machines {
 		state := string(d.Isolation.State)
 		if d.Isolation.Scope != "" {
 			state += " (" + d.Isolation.Scope + ")"
 		}
-		m.Table.Rows = append(m.Table.Rows, []string{d.Name, state, tableTime(d.Isolation.Since), d.Isolation.Action.Requestor, d.Isolation.Action.Comment, d.MachineID})
+		m.Table.Rows = append(m.Table.Rows, []string{d.Name, state, age(now.Sub(d.Isolation.Since)), ownerOf(d.Isolation.Action), tableTime(d.Isolation.Since), d.Isolation.Action.Comment, d.MachineID})
 		if i < menuOptions {
 			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.MachineID, Value: d.MachineID})
 		}

@@ -200,16 +200,37 @@ func (r *Router) formFor(ctx context.Context, kind, scope, machineID, alert stri
 			}
 		}
 	}
-	if name == "" {
-		if m, err := r.Defender.Machine(ctx, machineID); err == nil {
-			name = m.Name
-		}
+	var beware chat.Text
+	if m, err := r.Defender.Machine(ctx, machineID); err == nil {
+		name = m.Name
+		beware = r.beforehand(ctx, kind, scope, m)
 	}
-	f.Intro = chat.Join(chat.Untrusted(name), chat.Plain(" "), chat.Code(machineID), chat.Plain(". "), f.Intro)
+	f.Intro = chat.Join(chat.Untrusted(name), chat.Plain(" "), chat.Code(machineID), chat.Plain(". "), beware, f.Intro)
 	if kind == approvals.Isolate {
 		f.Fields = append(f.Fields, scopeField(scope))
 	}
 	return f
+}
+
+// beforehand is what a form says against the action before anybody sends it:
+// that it makes no sense now, or what its documentation and the machine's state
+// make doubtful. What cannot be read in time is left out; the request reads it again.
+func (r *Router) beforehand(ctx context.Context, kind, scope string, m defender.Machine) chat.Text {
+	v := r.machineView(ctx, m)
+	var no *sorry
+	if errors.As(inTheWay(kind, v), &no) {
+		return chat.Join(chat.Bold("Beware: "), no.sentence, chat.Plain(" "))
+	}
+	facts, err := json.Marshal(cards.FactsOf(v, r.Now()))
+	if err != nil {
+		return nil
+	}
+	t := approvals.Target{Kind: approvals.TargetMachine, ID: m.ID, Name: m.Name, Facts: facts}
+	doubts := cards.Doubts(approvals.Request{Action: kind, Params: map[string]string{"scope": scope}, Targets: []approvals.Target{t}}, t)
+	if len(doubts) == 0 {
+		return nil
+	}
+	return chat.Join(doubts, chat.Plain(" "))
 }
 
 func scopeField(scope string) chat.Field {
@@ -253,7 +274,7 @@ func (r *Router) request(ctx context.Context, c *call, o order) (chat.Message, e
 	for i, m := range machines {
 		group.Go(func() error {
 			v := r.machineView(ctx, m)
-			if err := inTheWay(c, v); err != nil {
+			if err := inTheWay(c.spec.Name, v); err != nil {
 				return err
 			}
 			facts, err := json.Marshal(cards.FactsOf(v, r.Now()))
@@ -333,20 +354,20 @@ func (r *Router) uncertain(c *call, o order, err error) error {
 
 // inTheWay says why the action makes no sense for the machine as it is, as far
 // as that is known.
-func inTheWay(c *call, v cards.MachineView) error {
+func inTheWay(kind string, v cards.MachineView) error {
 	if v.Unread.Actions != "" {
 		return nil // the card says that the state is not known
 	}
 	now := defender.IsolationOf(v.Actions)
 	var state string
 	switch {
-	case c.spec.Name == approvals.Isolate && now.State == defender.Isolated:
+	case kind == approvals.Isolate && now.State == defender.Isolated:
 		state = " is isolated already, as last known."
-	case c.spec.Name == approvals.Isolate && now.State == defender.Isolating:
+	case kind == approvals.Isolate && now.State == defender.Isolating:
 		state = " is being isolated at the moment."
-	case c.spec.Name == approvals.Release && now.State == defender.Releasing:
+	case kind == approvals.Release && now.State == defender.Releasing:
 		state = " is being released at the moment."
-	case c.spec.Name == approvals.Release && now.State == defender.NotIsolated && now.Action.ID != "":
+	case kind == approvals.Release && now.State == defender.NotIsolated && now.Action.ID != "":
 		state = " is released already, as last known."
 	default:
 		return nil

@@ -410,3 +410,31 @@ func TestSettle_faults(t *testing.T) {
 		t.Errorf("settling what is not unclear answers %s", textOf(m))
 	}
 }
+
+// What speaks against an action is said before anybody sends the form.
+func TestIsolate_formSaysWhatSpeaksAgainstIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range w.estate.machines {
+		if w.estate.machines[i].ID == ws043 {
+			w.estate.machines[i].LastSeen = noon.Add(-72 * time.Hour)
+		}
+	}
+	intro := func(machine string) string {
+		t.Helper()
+		_, resp := w.clicks(t, riley, cards.ActionRequestIsolation, machine)
+		if resp.Form == nil {
+			t.Fatalf("no form for %s", machine)
+		}
+		return resp.Form.Intro.String()
+	}
+	if got := intro(cutOff); !strings.Contains(got, "is isolated already") {
+		t.Errorf("an isolated machine: %s", got)
+	}
+	if got := intro(ws043); !strings.Contains(got, "Beware: ") || !strings.Contains(got, "offline") {
+		t.Errorf("an offline machine: %s", got)
+	}
+	if got := intro(ws042); strings.Contains(got, "Beware") {
+		t.Errorf("a machine that nothing speaks against: %s", got)
+	}
+}

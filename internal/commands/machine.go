@@ -281,7 +281,8 @@ func (r *Router) isolated(ctx context.Context, c *call) (chat.Message, error) {
 			all = append(all, cards.IsolatedMachine{MachineID: id, Name: of[id][0].MachineName, Isolation: state})
 		}
 	}
-	return cards.IsolatedList(all, bad == 0 && len(actions) < isolationActionsRead), nil
+	slices.SortStableFunc(all, func(a, b cards.IsolatedMachine) int { return a.Isolation.Since.Compare(b.Isolation.Since) })
+	return cards.IsolatedList(all, bad == 0 && len(actions) < isolationActionsRead, r.Now()), nil
 }
 
 // collect reads a list to its end. Records that cannot be read are counted.
