@@ -71,7 +71,7 @@ func (b *Bot) placeOf(from origin, inv chat.Invocation) place {
 
 // answer sends what the handler said.
 func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
-	out := &replier{b: b, at: d.at, everyone: resp.Audience == chat.Everyone}
+	out := &replier{b: b, at: d.at, everyone: resp.Audience == chat.Everyone, private: resp.Audience}
 	if d.at.replaceable {
 		out.takeOver()
 	}
@@ -151,6 +151,7 @@ type replier struct {
 	b        *Bot
 	at       place
 	everyone bool
+	private  chat.Audience
 
 	mu       sync.Mutex
 	uses     int       // of the response address
@@ -200,7 +201,7 @@ func (r *replier) Answer(ctx context.Context, m chat.Message) error {
 		return errors.New("this was answered before")
 	}
 	r.answered = true
-	return r.send(ctx, m)
+	return r.send(ctx, r.withShare(m))
 }
 
 // say sends a first answer.

@@ -55,6 +55,7 @@ type Bot struct {
 	standing *cache[identity.Principal, identity.Standing]
 	places   *cache[string, error]
 	directs  *cache[string, string]
+	shares   *cache[string, shared]
 	flat     atomic.Bool // Slack refused blocks that collapse
 
 	queue chan func(context.Context)
@@ -115,6 +116,7 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		standing: newCache[identity.Principal, identity.Standing](cfg.Now, 4*time.Minute),
 		places:   newCache[string, error](cfg.Now, 5*time.Minute),
 		directs:  newCache[string, string](cfg.Now, time.Hour),
+		shares:   newCache[string, shared](cfg.Now, responseLife),
 		queue:    make(chan func(context.Context), maxQueued),
 		later:    make(chan struct{}, maxLater),
 		rotated:  make(chan struct{}, 1),

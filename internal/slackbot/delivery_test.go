@@ -578,3 +578,47 @@ func TestSocketMode_reconnects(t *testing.T) {
 		t.Errorf("the HTTP route answers %d in Socket Mode, want 404", status)
 	}
 }
+
+// An answer that only the asker sees is shown to everyone by one click of theirs,
+// and of nobody else's.
+func TestAnswer_isShownToEveryoneByOneClick(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		audience chat.Audience
+		button   chat.Button
+		want     bool
+	}{
+		"a read":                       {chat.Asker, chat.Button{Label: "Show machine", Action: "machine.show", Value: "m"}, true},
+		"for the asker alone":          {chat.Personal, chat.Button{}, false},
+		"a card with a decision on it": {chat.Asker, chat.Button{Label: "Approve", Action: "request.approve", Value: "r.d", Whole: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := *say("web-01 is healthy")
+			m.Facts = []chat.Fact{{Label: "Health", Value: chat.Plain("Active")}}
+			if c.button.Label != "" {
+				m.Buttons = []chat.Button{c.button}
+			}
+			w := newWorld(t, worldOptions{respond: func(chat.Invocation) chat.Response {
+				return chat.Response{Audience: c.audience, Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, m) }}
+			}})
+			if err := w.sim.Slash(t.Context(), "U0RILEY", "C0SOC", "machine web-01"); err != nil {
+				t.Fatal(err)
+			}
+			only := w.message(t, "C0SOC", "U0RILEY", 1)
+			if got := strings.Contains(string(only.Blocks), "Show to everyone"); got != c.want {
+				t.Fatalf("the button is there: %t, want %t: %s", got, c.want, only.Blocks)
+			}
+			if !c.want {
+				return
+			}
+			if err := w.sim.Click(t.Context(), "U0RILEY", "C0SOC", only.TS, slacksim.Press{Label: "Show to everyone"}); err != nil {
+				t.Fatal(err)
+			}
+			all := w.message(t, "C0SOC", "U0AVERY", 1)
+			if all.OnlyFor != "" || !strings.Contains(string(all.Blocks)+string(all.Attachments), "U0RILEY") || strings.Contains(string(all.Blocks), "Show to everyone") {
+				t.Errorf("everyone sees (only for %q) %s, want the answer and who showed it", all.OnlyFor, all.Blocks)
+			}
+		})
+	}
+}
