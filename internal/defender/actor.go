@@ -1,6 +1,7 @@
 package defender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,8 +199,36 @@ type (
 	}
 )
 
+// CancelAction cancels a machine action that has not ended, with the permission of
+// its type.
+func (a *Actor) CancelAction(ctx context.Context, id string, kind MachineActionType, comment string) (MachineAction, error) {
+	const op = "cancel machine action"
+	permission, ok := PermissionFor(kind)
+	if !ok {
+		return MachineAction{}, fmt.Errorf("%s: %w: %s is left to the portal", op, ErrInvalid, cut(string(kind), maxCode))
+	}
+	if err := checkActionID(op, id); err != nil {
+		return MachineAction{}, err
+	}
+	return a.act(ctx, action{op: op, actionID: id, kind: kind, permission: permission, comment: comment, body: commentBody{Comment: comment}})
+}
+
+// PermissionFor is what starting and cancelling a machine action of a type needs.
+// ok is false for those that are left to the portal.
+func PermissionFor(kind MachineActionType) (permission string, ok bool) {
+	permission, ok = permissionFor[kind]
+	return permission, ok
+}
+
+var permissionFor = map[MachineActionType]string{
+	Isolate: PermissionIsolate, Unisolate: PermissionIsolate, Restrict: PermissionRestrict, Unrestrict: PermissionRestrict,
+	Scan: PermissionScan, Quarantine: PermissionQuarantine, CollectPackage: PermissionPackage,
+}
+
+// action is one order: a new one for a machine, or the end of one that is there.
 type action struct {
 	op, machineID, verb string
+	actionID            string // "" for a new one
 	kind                MachineActionType
 	permission          string
 	scope, file         string
@@ -208,8 +237,12 @@ type action struct {
 }
 
 func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
-	if err := checkMachineID(in.op, in.machineID); err != nil {
-		return MachineAction{}, err
+	path := "/api/machineactions/" + in.actionID + "/cancel"
+	if in.actionID == "" {
+		if err := checkMachineID(in.op, in.machineID); err != nil {
+			return MachineAction{}, err
+		}
+		path = "/api/machines/" + in.machineID + "/" + in.verb
 	}
 	if strings.TrimSpace(in.comment) == "" || utf8.RuneCountInString(in.comment) > maxComment {
 		return MachineAction{}, fmt.Errorf("%s: %w: a comment of at most %d characters is required", in.op, ErrInvalid, maxComment)
@@ -222,7 +255,7 @@ func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
 		a.tokens.age(token)
 		return MachineAction{}, missingPermission(in.op, in.permission)
 	}
-	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: "/api/machines/" + in.machineID + "/" + in.verb, body: in.body}
+	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: path, body: in.body}
 	req, err := c.request(ctx, a.client.base)
 	if err != nil {
 		return MachineAction{}, err
@@ -306,8 +339,8 @@ func (in action) check(got MachineAction) error {
 		name, want, got string
 		optional        bool
 	}{
-		{name: "machine action ID", want: got.ID, got: got.ID},
-		{name: "machine ID", want: in.machineID, got: got.MachineID},
+		{name: "machine action ID", want: cmp.Or(in.actionID, got.ID), got: got.ID},
+		{name: "machine ID", want: in.machineID, got: got.MachineID, optional: in.actionID != ""},
 		{name: "type", want: string(in.kind), got: string(got.Type)},
 		{name: "scope", want: in.scope, got: got.Scope, optional: got.Scope == "" || in.scope == ""},
 		{name: "file", want: in.file, got: got.File, optional: got.File == "" || in.file == ""},

@@ -375,3 +375,36 @@ func TestActor_answerAboutAnotherFileIsUnclear(t *testing.T) {
 		t.Errorf("with a SHA-256: %v, want ErrInvalid", err)
 	}
 }
+
+func TestActor_CancelAction(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.grant(PermissionScan)
+	f.mux.Handle("POST /api/machineactions/{id}/cancel", answer(http.StatusOK, `{"id":"`+testAction+`","type":"RunAntiVirusScan","status":"Cancelled","machineId":"`+testMachine+`"}`))
+	c, _ := f.client(t)
+	a := f.actor(t, c)
+	got, err := a.CancelAction(t.Context(), testAction, Scan, "mistake")
+	if err != nil || got.Status != ActionCancelled {
+		t.Fatalf("CancelAction() = %+v, %v", got, err)
+	}
+	if r := f.seen()[0]; r.Path != "/api/machineactions/"+testAction+"/cancel" || string(r.Body) != `{"Comment":"mistake"}` {
+		t.Errorf("request = %s %s", r.Path, r.Body)
+	}
+	if _, err := a.CancelAction(t.Context(), "44444444-7557-4ab7-9782-d50480024a4e", Scan, "x"); !errors.Is(err, ErrUnclear) {
+		t.Errorf("an answer about another action = %v, want ErrUnclear", err)
+	}
+	if _, err := a.CancelAction(t.Context(), testAction, Isolate, "x"); !errors.Is(err, ErrForbidden) {
+		t.Errorf("without the permission of its type = %v", err)
+	}
+	for _, bad := range []struct {
+		id   string
+		kind MachineActionType
+	}{{"../../x", Scan}, {"", Scan}, {testAction, Offboard}, {testAction, "Invented"}} {
+		if _, err := a.CancelAction(t.Context(), bad.id, bad.kind, "x"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("CancelAction(%q, %s) = %v, want ErrInvalid", bad.id, bad.kind, err)
+		}
+	}
+	if n := len(f.seen()); n != 2 {
+		t.Errorf("%d calls, want none for refused input", n)
+	}
+}

@@ -16,12 +16,13 @@ const (
 	familyMachines       family = "machines"
 	familyUsers          family = "users"
 	familyMachineActions family = "machine actions"
-	familyActions        family = "isolate and release"
+	familyActions        family = "response actions"
 	familyHunting        family = "hunting"
 	familyEnrichment     family = "enrichment"
 	familyPosture        family = "vulnerabilities and scores"
 	familyIncidents      family = "incidents"
-	familyDirectory      family = "directory" // of Graph
+	familyPackages       family = "package links" // 2 a minute, 120 an hour
+	familyDirectory      family = "directory"     // of Graph
 )
 
 // Defender's documented limits per tenant. Hunting is counted apart.
