@@ -200,7 +200,9 @@ func (w *World) populate() {
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,
-		Roles: map[string][]string{entrasim.Defender: {"Machine.Isolate"}},
+		Roles: map[string][]string{entrasim.Defender: {
+			"Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics",
+		}},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,

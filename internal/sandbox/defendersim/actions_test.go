@@ -3,6 +3,7 @@ package defendersim_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,4 +237,144 @@ func TestIsolate_atOnceByMany(t *testing.T) {
 	if effects := b.tenant.Effects(defendersim.OnMachine(id)); accepted != 1 || len(effects) != 1 {
 		t.Errorf("%d of %d callers were accepted with %d effects, want one of each", accepted, callers, len(effects))
 	}
+}
+
+// aFileOf is a file that Defender has seen on a machine.
+func aFileOf(b *bench, machineID string) string {
+	for _, e := range b.estate.Events {
+		if sha1, ok := e.Values["SHA1"].(string); ok && e.MachineID == machineID {
+			return sha1
+		}
+	}
+	b.t.Fatal("no file was ever seen on that machine")
+	return ""
+}
+
+// Every action has its own address, permission and effect, and comes to its end.
+func TestMachineActions_runToTheirEnd(t *testing.T) {
+	t.Parallel()
+	for verb, want := range map[string]struct {
+		body, detail string
+		kind         defendersim.EffectKind
+	}{
+		"restrictCodeExecution":       {`{"Comment":"x"}`, "", defendersim.EffectRestrict},
+		"unrestrictCodeExecution":     {`{"Comment":"x"}`, "", defendersim.EffectUnrestrict},
+		"runAntiVirusScan":            {`{"Comment":"x","ScanType":"Full"}`, "Full", defendersim.EffectScan},
+		"collectInvestigationPackage": {`{"Comment":"x"}`, "", defendersim.EffectPackage},
+		"StopAndQuarantineFile":       {`{"Comment":"x","Sha1":"FILE"}`, "FILE", defendersim.EffectQuarantine},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			m := b.machine("ws-001")
+			file := aFileOf(b, m.ID)
+			body := strings.ReplaceAll(want.body, "FILE", file)
+			var created defendersim.Action
+			b.do(http.MethodPost, "/api/machines/"+m.ID+"/"+verb, body, http.StatusCreated).decode(t, &created)
+			if created.Type != string(want.kind) || created.Status != "Pending" {
+				t.Errorf("answer = %+v", created)
+			}
+			if again := b.do(http.MethodPost, "/api/machines/"+m.ID+"/"+verb, body, http.StatusBadRequest); again.code(t) != "ActiveRequestAlreadyExists" {
+				t.Errorf("a second one is answered %s", again.body)
+			}
+			b.clock.advance(10 * time.Second)
+			var done defendersim.Action
+			b.do(http.MethodGet, "/api/machineactions/"+created.ID, "", http.StatusOK).decode(t, &done)
+			if done.Status != "Succeeded" {
+				t.Errorf("it ends as %s", done.Status)
+			}
+			effects := b.tenant.Effects(defendersim.OfKind(want.kind))
+			if len(effects) != 1 || effects[0].Detail != strings.ReplaceAll(want.detail, "FILE", file) {
+				t.Errorf("ledger = %+v", effects)
+			}
+			b.roles("Machine.Read.All", "Machine.Isolate")
+			b.do(http.MethodPost, "/api/machines/"+m.ID+"/"+verb, body, http.StatusForbidden)
+		})
+	}
+}
+
+func TestMachineActions_refuse(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	const file = `{"Comment":"x","Sha1":"87662bc3d60e4200ceaf7aae249d1c343f4b83c9"}`
+	for name, c := range map[string]struct{ machine, verb, body, code string }{
+		"restriction of Linux":         {"web-01", "restrictCodeExecution", `{"Comment":"x"}`, "OsPlatformNotSupported"},
+		"unrestriction of a Mac":       {"mac-001", "unrestrictCodeExecution", `{"Comment":"x"}`, "OsPlatformNotSupported"},
+		"scan of a phone":              {"phone-01", "runAntiVirusScan", `{"Comment":"x"}`, "OsPlatformNotSupported"},
+		"scan of no known type":        {"ws-001", "runAntiVirusScan", `{"Comment":"x","ScanType":"Deep"}`, "InvalidInput"},
+		"scan without a comment":       {"ws-001", "runAntiVirusScan", `{}`, "MissingRequiredParameter"},
+		"package of a printer":         {"printer-01", "collectInvestigationPackage", `{"Comment":"x"}`, "BadRequest"},
+		"quarantine on Linux":          {"web-01", "StopAndQuarantineFile", file, "OsPlatformNotSupported"},
+		"quarantine without a file":    {"ws-001", "StopAndQuarantineFile", `{"Comment":"x"}`, "MissingRequiredParameter"},
+		"quarantine by SHA-256":        {"ws-001", "StopAndQuarantineFile", `{"Comment":"x","Sha1":"413c58c8267d2c8648d8f6384bacc2ae9c929b2b96578b6860b5087cd1bd6462"}`, "InvalidHashValue"},
+		"quarantine in another casing": {"ws-001", "StopAndQuarantineFile", `{"Comment":"x","SHA1":"87662bc3d60e4200ceaf7aae249d1c343f4b83c9"}`, "InvalidRequestBody"},
+	} {
+		r := b.do(http.MethodPost, "/api/machines/"+b.machine(c.machine).ID+"/"+c.verb, c.body, http.StatusBadRequest)
+		if got := r.code(t); got != c.code {
+			t.Errorf("%s: %s, want %s", name, got, c.code)
+		}
+	}
+	if effects := b.tenant.Effects(); len(effects) != 0 {
+		t.Errorf("refusals left %+v", effects)
+	}
+}
+
+func TestQuarantine_ofAFileThatIsNotThereFailsOnTheMachine(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := b.machine("ws-001")
+	var created, done defendersim.Action
+	b.do(http.MethodPost, "/api/machines/"+m.ID+"/StopAndQuarantineFile",
+		`{"Comment":"x","Sha1":"87662bc3d60e4200ceaf7aae249d1c343f4b83c9"}`, http.StatusCreated).decode(t, &created)
+	b.clock.advance(10 * time.Second)
+	b.do(http.MethodGet, "/api/machineactions/"+created.ID, "", http.StatusOK).decode(t, &done)
+	if done.Status != "Failed" || uint32(done.ErrorHResult) != 0x80070002 {
+		t.Errorf("it ends as %s (0x%08x)", done.Status, uint32(done.ErrorHResult))
+	}
+}
+
+// Cancelling needs the permission of what is cancelled.
+func TestCancel_needsThePermissionOfTheKind(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	a, err := b.tenant.PortalAction(b.machine("ws-001").ID, "RunAntiVirusScan", "dana@contoso.com", "routine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Scope == nil || *a.Scope != "Quick" {
+		t.Errorf("a scan from the portal is %v", a.Scope)
+	}
+	b.roles("Machine.Isolate")
+	b.do(http.MethodPost, "/api/machineactions/"+a.ID+"/cancel", `{"Comment":"x"}`, http.StatusForbidden)
+	b.roles("Machine.Scan")
+	b.do(http.MethodPost, "/api/machineactions/"+a.ID+"/cancel", `{"Comment":"x"}`, http.StatusOK)
+}
+
+func TestPackageURI(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	m := b.machine("ws-001")
+	var created defendersim.Action
+	b.do(http.MethodPost, "/api/machines/"+m.ID+"/collectInvestigationPackage", `{"Comment":"x"}`, http.StatusCreated).decode(t, &created)
+	path := "/api/machineactions/" + created.ID + "/getPackageUri"
+	b.do(http.MethodGet, path, "", http.StatusNotFound)
+	b.clock.advance(time.Minute)
+	addresses := map[string]bool{}
+	for range 2 {
+		var a struct{ Value string }
+		b.do(http.MethodGet, path, "", http.StatusOK).decode(t, &a)
+		if !strings.HasPrefix(a.Value, `"https://userrequests-eu.securitycenter.windows.com:443/`) {
+			t.Errorf("value = %s", a.Value)
+		}
+		addresses[a.Value] = true
+	}
+	if len(addresses) != 2 {
+		t.Error("the same address twice")
+	}
+	if r := b.do(http.MethodGet, path, "", http.StatusTooManyRequests); r.header.Get("Retry-After") == "" {
+		t.Error("a third one within a minute is not told when to come back")
+	}
+	b.clock.advance(time.Minute)
+	b.tenant.DropPackage(created.ID)
+	b.do(http.MethodGet, path, "", http.StatusNotFound)
 }

@@ -20,8 +20,13 @@
 //	GET   /api/machines/{id}/alerts                    Alert.Read.All or Alert.ReadWrite.All
 //	GET   /api/machines/{id}/logonusers                User.Read.All
 //	POST  /api/machines/{id}/isolate, …/unisolate      Machine.Isolate
+//	POST  …/restrictCodeExecution, …/unrestrictCodeExecution  Machine.RestrictExecution
+//	POST  …/runAntiVirusScan                           Machine.Scan
+//	POST  …/StopAndQuarantineFile                      Machine.StopAndQuarantine
+//	POST  …/collectInvestigationPackage                Machine.CollectForensics
 //	GET   /api/machineactions, /api/machineactions/{id}  Machine.Read.All or Machine.ReadWrite.All
-//	POST  /api/machineactions/{id}/cancel              Machine.Isolate
+//	GET   /api/machineactions/{id}/getPackageUri       Machine.Read.All or Machine.ReadWrite.All
+//	POST  /api/machineactions/{id}/cancel              that of the action's kind
 //	POST  /api/machines/{id}/tags                      Machine.ReadWrite.All
 //	GET   /api/files/{hash}, …/stats                   File.Read.All
 //	GET   /api/ips/{ip}/stats                          Ip.Read.All

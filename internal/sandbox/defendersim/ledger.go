@@ -13,6 +13,11 @@ type EffectKind string
 const (
 	EffectIsolate     EffectKind = "Isolate"
 	EffectUnisolate   EffectKind = "Unisolate"
+	EffectRestrict    EffectKind = "RestrictCodeExecution"
+	EffectUnrestrict  EffectKind = "UnrestrictCodeExecution"
+	EffectScan        EffectKind = "RunAntiVirusScan"
+	EffectQuarantine  EffectKind = "StopAndQuarantineFile"
+	EffectPackage     EffectKind = "CollectInvestigationPackage"
 	EffectCancel      EffectKind = "Cancel"
 	EffectAlertUpdate EffectKind = "UpdateAlert"
 	EffectTag         EffectKind = "Tag"
@@ -30,7 +35,7 @@ type Effect struct {
 	AlertID   string
 	ActionID  string
 	Comment   string
-	Detail    string // scope, or the fields that were set
+	Detail    string // scope, file, or the fields that were set
 }
 
 // Effects returns the ledger, oldest first. Filters are ANDed; none returns all.

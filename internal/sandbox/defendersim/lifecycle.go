@@ -12,8 +12,13 @@ import (
 )
 
 const (
-	typeIsolate   = "Isolate"
-	typeUnisolate = "Unisolate"
+	typeIsolate    = "Isolate"
+	typeUnisolate  = "Unisolate"
+	typeRestrict   = "RestrictCodeExecution"
+	typeUnrestrict = "UnrestrictCodeExecution"
+	typeScan       = "RunAntiVirusScan"
+	typeQuarantine = "StopAndQuarantineFile"
+	typePackage    = "CollectInvestigationPackage"
 
 	statusPending    = "Pending"
 	statusInProgress = "InProgress"
@@ -25,6 +30,7 @@ const (
 	// The results that real records carry.
 	resultTimeOut   = -2145844840 // 0x80190198
 	resultCancelled = -2147467260 // 0x80004004
+	resultNoFile    = -2147024894 // 0x80070002
 )
 
 // Timing is how fast machine actions go. Zero fields take the defaults.
@@ -100,9 +106,15 @@ type Action struct {
 	CancellationDateTimeUTC estate.Time `json:"cancellationDateTimeUtc"`
 	ErrorHResult            int32       `json:"errorHResult"`
 	ExternalID              *string     `json:"externalId"`
-	RelatedFileInfo         *struct{}   `json:"relatedFileInfo"`
+	RelatedFileInfo         *FileInfo   `json:"relatedFileInfo"`
 	Commands                []struct{}  `json:"commands"`
 	TroubleshootInfo        *string     `json:"troubleshootInfo"`
+}
+
+// FileInfo is the file that an action is about.
+type FileInfo struct {
+	FileIdentifier     string `json:"fileIdentifier"`
+	FileIdentifierType string `json:"fileIdentifierType"`
 }
 
 // Final reports whether the action has ended.
@@ -121,10 +133,14 @@ type action struct {
 	result    int32 // not zero: it will fail
 }
 
-func newAction(m estate.Machine, kind string, scope *string, requestor, comment, source string, now time.Time) *action {
+func newAction(m estate.Machine, kind string, o *order, requestor, comment, source string, now time.Time) *action {
 	name := m.ComputerDNSName
+	var file *FileInfo
+	if o.sha1 != nil {
+		file = &FileInfo{FileIdentifier: *o.sha1, FileIdentifierType: "Sha1"}
+	}
 	return &action{Action: Action{
-		ID: uuid.NewString(), Type: kind, Scope: scope, Requestor: requestor, RequestorComment: comment,
+		ID: uuid.NewString(), Type: kind, Scope: o.scope, RelatedFileInfo: file, Requestor: requestor, RequestorComment: comment,
 		RequestSource: source, Status: statusPending, MachineID: m.ID, ComputerDNSName: &name,
 		CreationDateTimeUTC: estate.At(now), LastUpdateDateTimeUTC: estate.At(now), Commands: []struct{}{},
 	}}
@@ -166,7 +182,7 @@ func (a *action) end(status string, result int32, at time.Time) {
 
 // act accepts an action through the API. The fault may hide the action for a
 // while or show it twice.
-func (t *Tenant) act(machineID, kind string, scope *string, app, comment string, f fault.Fault) (Action, error) {
+func (t *Tenant) act(machineID, kind string, o *order, app, comment string, f fault.Fault) (Action, error) {
 	now, unlock := t.lock()
 	defer unlock()
 	for _, a := range t.actions {
@@ -178,7 +194,7 @@ func (t *Tenant) act(machineID, kind string, scope *string, app, comment string,
 		}
 		return Action{}, badRequest("ActiveRequestAlreadyExists", "Action is already in progress")
 	}
-	a := t.start(machineID, kind, scope, app, comment, "PublicApi", now)
+	a := t.start(machineID, kind, o, app, comment, "PublicApi", now)
 	switch f.Kind {
 	case ListedLate:
 		a.visibleAt = now.Add(f.Wait)
@@ -188,29 +204,34 @@ func (t *Tenant) act(machineID, kind string, scope *string, app, comment string,
 	return a.Action, nil
 }
 
-// PortalAction starts an action as if a person did so in the portal: kind is
-// Isolate or Unisolate. Nothing is refused but an unknown machine.
+// PortalAction starts an action as if a person did so in the portal. Nothing is
+// refused but an unknown machine.
 func (t *Tenant) PortalAction(machineID, kind, person, comment string) (Action, error) {
 	now, unlock := t.lock()
 	defer unlock()
 	if t.machines[machineID] == nil {
 		return Action{}, notFound("Machine", machineID)
 	}
-	var scope *string
-	if kind == typeIsolate {
-		full := "Full"
-		scope = &full
+	o := bare()
+	for _, c := range machineCalls {
+		if c.kind == kind {
+			o = c.takes()
+			_ = o.check() // fills in what people leave at its default
+		}
 	}
-	return t.start(machineID, kind, scope, person, comment, "Portal", now).Action, nil
+	return t.start(machineID, kind, o, person, comment, "Portal", now).Action, nil
 }
 
 // start records an action that was accepted.
-func (t *Tenant) start(machineID, kind string, scope *string, requestor, comment, source string, now time.Time) *action {
+func (t *Tenant) start(machineID, kind string, o *order, requestor, comment, source string, now time.Time) *action {
 	m := *t.machines[machineID]
-	a := newAction(m, kind, scope, requestor, comment, source, now)
+	a := newAction(m, kind, o, requestor, comment, source, now)
 	a.visibleAt = now.Add(t.timing.Hidden)
 	a.result = t.failNext[machineID]
 	delete(t.failNext, machineID)
+	if o.sha1 != nil && a.result == 0 && !t.hasFile(m, *o.sha1) {
+		a.result = resultNoFile
+	}
 	// A second isolation of an isolated machine has been seen to stay pending,
 	// also after a release.
 	a.stuck = kind == typeIsolate && t.state(m).Isolated
@@ -218,7 +239,7 @@ func (t *Tenant) start(machineID, kind string, scope *string, requestor, comment
 	t.actions = append(t.actions, a)
 	t.effects = append(t.effects, Effect{
 		At: now, Kind: EffectKind(kind), App: requestor, Portal: source == "Portal",
-		MachineID: machineID, ActionID: a.ID, Comment: comment, Detail: deref(scope),
+		MachineID: machineID, ActionID: a.ID, Comment: comment, Detail: deref(o.scope) + deref(o.sha1),
 	})
 	return a
 }

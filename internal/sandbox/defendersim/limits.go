@@ -16,6 +16,7 @@ const (
 	FamilyMachines    Family = "machines"
 	FamilyActions     Family = "machine actions"
 	FamilyHunting     Family = "hunting"
+	FamilyPackages    Family = "package links"
 )
 
 // Limit is how many calls of a family one application may make.
@@ -29,6 +30,7 @@ func DefaultLimits() map[Family]Limit {
 		FamilyMachines:    {100, 1500},
 		FamilyActions:     {100, 1500},
 		FamilyHunting:     {45, 1500},
+		FamilyPackages:    {2, 120},
 		FamilyEnrichment:  {100, 1500},
 		FamilyPosture:     {50, 1500},
 		FamilyIncidents:   {50, 1500},

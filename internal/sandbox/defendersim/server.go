@@ -173,11 +173,13 @@ func (s *Server) routes() *http.ServeMux {
 	route("GET /api/machines/{id}/alerts", FamilyMachines, machineAlerts, readAlerts...)
 	route("GET /api/machines/{id}/logonusers", FamilyMachines, machineUsers, "User.Read.All")
 
-	route("POST /api/machines/{id}/isolate", FamilyActions, isolate, "Machine.Isolate")
-	route("POST /api/machines/{id}/unisolate", FamilyActions, unisolate, "Machine.Isolate")
+	for _, m := range machineCalls {
+		route("POST /api/machines/{id}/"+m.verb, FamilyActions, m.serve, m.role)
+	}
 	route("GET /api/machineactions", FamilyActions, listActions, readMachines...)
 	route("GET /api/machineactions/{id}", FamilyActions, getAction, readMachines...)
-	route("POST /api/machineactions/{id}/cancel", FamilyActions, cancelAction, "Machine.Isolate")
+	route("GET /api/machineactions/{id}/getPackageUri", FamilyPackages, packageURI, readMachines...)
+	route("POST /api/machineactions/{id}/cancel", FamilyActions, cancelAction, cancelRoles()...)
 
 	route("POST /api/advancedqueries/run", FamilyHunting, huntDefender, "AdvancedQuery.Read.All")
 	route("POST /v1.0/security/runHuntingQuery", FamilyHunting, huntGraph, "ThreatHunting.Read.All")

@@ -28,7 +28,8 @@ const (
 )
 
 var allRoles = []string{
-	"Alert.ReadWrite.All", "Machine.Read.All", "Machine.Isolate", "User.Read.All", "AdvancedQuery.Read.All",
+	"Alert.ReadWrite.All", "Machine.Read.All", "Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan",
+	"Machine.StopAndQuarantine", "Machine.CollectForensics", "User.Read.All", "AdvancedQuery.Read.All",
 }
 
 // clock is a hand-moved clock.
@@ -59,6 +60,7 @@ type bench struct {
 	url    string
 	client *http.Client
 	token  string
+	estate *estate.Estate
 }
 
 func newBench(t *testing.T, change ...func(*defendersim.Options)) *bench {
@@ -74,7 +76,8 @@ func newBench(t *testing.T, change ...func(*defendersim.Options)) *bench {
 	}
 	sim := defendersim.New(o)
 	b := &bench{t: t, clock: c, entra: entra, sim: sim}
-	b.tenant = sim.AddTenant(estate.Generate(estate.Options{Seed: 1, Now: c.now, Tenant: tenantID}))
+	b.estate = estate.Generate(estate.Options{Seed: 1, Now: c.now, Tenant: tenantID})
+	b.tenant = sim.AddTenant(b.estate)
 	srv := httptest.NewServer(sim)
 	b.url, b.client = srv.URL, srv.Client()
 	t.Cleanup(func() {
@@ -90,6 +93,13 @@ func (b *bench) in(t *testing.T) *bench {
 	c := *b
 	c.t = t
 	return &c
+}
+
+// roles is what the caller's token carries from now on.
+func (b *bench) roles(roles ...string) {
+	b.t.Helper()
+	b.entra.Register(tenantID, entrasim.App{ID: clientID, Secret: secret, Roles: map[string][]string{entrasim.Defender: roles}})
+	b.token = b.tokenFor(entrasim.Defender)
 }
 
 func (b *bench) tokenFor(audience string) string {

@@ -27,6 +27,7 @@ type Tenant struct {
 	tables   map[string]Table
 	timing   Timing
 	repeat   Repeat
+	gone     map[string]bool  // packages that were deleted
 	failNext map[string]int32 // machine ID: error of its next action
 	serial   int32
 	incident int64 // the last one used
@@ -43,7 +44,7 @@ func newTenant(s *Server, e *estate.Estate) *Tenant {
 	t := &Tenant{
 		server: s, id: e.Tenant, estate: e, timing: s.timing,
 		machines: map[string]*estate.Machine{}, alerts: map[string]*alertRecord{},
-		events: slices.Clone(e.Events), tables: map[string]Table{}, failNext: map[string]int32{},
+		events: slices.Clone(e.Events), tables: map[string]Table{}, failNext: map[string]int32{}, gone: map[string]bool{},
 	}
 	for _, m := range e.Machines {
 		t.putMachine(m)
@@ -154,6 +155,40 @@ func (t *Tenant) Named(name string) []MachineState {
 		}
 	}
 	return found
+}
+
+// DropPackage deletes the package of a machine action, as Defender does in time.
+func (t *Tenant) DropPackage(actionID string) {
+	_, unlock := t.lock()
+	defer unlock()
+	t.gone[actionID] = true
+}
+
+func (t *Tenant) packageGone(actionID string) bool {
+	_, unlock := t.lock()
+	defer unlock()
+	return t.gone[actionID]
+}
+
+// hasFile reports whether anything that Defender shows about a machine names the
+// file. Quarantining any other fails on the machine.
+func (t *Tenant) hasFile(m estate.Machine, sha1 string) bool {
+	for _, e := range t.events {
+		if named, ok := e.Values["SHA1"].(string); ok && e.MachineID == m.ID && strings.EqualFold(named, sha1) {
+			return true
+		}
+	}
+	for _, r := range t.alerts {
+		if deref(r.alert.MachineID) != m.ID {
+			continue
+		}
+		for _, e := range r.alert.Evidence {
+			if strings.EqualFold(deref(e.SHA1), sha1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (t *Tenant) state(m estate.Machine) MachineState {
