@@ -400,6 +400,7 @@ func TestStory_tagTakenOffJustBeforeStillCounts(t *testing.T) {
 		s.ask(on, sandbox.Riley, "isolate ws-026 its tag is gone", "cannot be changed from chat", "within a day")
 		s.later(25 * time.Hour)
 		looked(0)
+		s.sees(on, sandbox.Riley, on.soc(), "isolate ws-025", "expired")
 		card = s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-025", "a day later")
 		s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
 		s.sees(on, sandbox.Riley, on.soc(), "isolate ws-025.corp.contoso.com – isolated")
