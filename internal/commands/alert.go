@@ -225,18 +225,20 @@ func severityOf(word string) (defender.Severity, bool) {
 	return "", false
 }
 
-// parseAge reads 90m, 24h or 7d, up to 180 days.
+// longestAge is how far back Defender keeps what is asked for.
+const longestAge = 180 * 24 * time.Hour
+
+// parseAge reads 90m, 24h or 7d, up to [longestAge].
 func parseAge(s string) (time.Duration, bool) {
 	if len(s) < 2 {
 		return 0, false
 	}
 	unit, ok := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[s[len(s)-1]|0x20]
 	n, err := strconv.Atoi(s[:len(s)-1])
-	if !ok || err != nil || n < 1 || n > 180*24*60 {
+	if !ok || err != nil || n < 1 || n > int(longestAge/unit) {
 		return 0, false
 	}
-	d := time.Duration(n) * unit
-	return d, d <= 180*24*time.Hour
+	return time.Duration(n) * unit, true
 }
 
 func (r *Router) ack(ctx context.Context, c *call) (chat.Message, error) {

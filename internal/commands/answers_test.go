@@ -46,6 +46,7 @@ func TestAlerts(t *testing.T) {
 	mustSay(t, "no severity", w.says(t, viewer, "alerts scary"), "scary is not a severity.")
 	mustSay(t, "no time", w.says(t, viewer, "alerts --since ages"), "--since takes a time")
 	mustSay(t, "too far back", w.says(t, viewer, "alerts --since 999d"), "--since takes a time")
+	mustSay(t, "further back than can be counted", w.says(t, viewer, "alerts --since 107000d"), "--since takes a time")
 	mustSay(t, "two severities", w.says(t, viewer, "alerts low high"), "one severity at most")
 }
 
