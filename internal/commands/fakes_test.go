@@ -391,7 +391,7 @@ func (nobodyTold) FreezeChanged(context.Context, durable.Tx, approvals.Freeze, *
 	return nil
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	p, err := policy.Parse("mdebot.yaml", []byte(testPolicy), policy.Options{HomeTenant: home})
 	if err != nil {

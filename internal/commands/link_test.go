@@ -43,6 +43,10 @@ func (fileLinks) Offer(context.Context, links.Asked) (links.Offer, error) {
 	return links.Offer{}, nothingOpen
 }
 
+func (fileLinks) Complete(context.Context, links.Asked, string) (links.Stored, error) {
+	return links.Stored{}, nothingOpen
+}
+
 func (fileLinks) Accept(context.Context, links.Asked, string) (links.Stored, error) {
 	return links.Stored{}, nothingOpen
 }
