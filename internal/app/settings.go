@@ -37,7 +37,7 @@ func Settings() []Setting {
 		{Name: "MDE_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDE_CLIENT_CERTIFICATE_FILE", Meaning: "Its certificate with the private key, PEM or PFX, instead of a secret. A renewed file is used without a restart."},
 		{Name: "MDE_CLIENT_CERTIFICATE_PASSWORD", Meaning: "Password of the PFX file.", Secret: true},
-		{Name: "MDE_ACTION_CLIENT_ID", Meaning: "Application (client) ID of an app registration that only isolates and releases; the other one then does not need `Machine.Isolate`."},
+		{Name: "MDE_ACTION_CLIENT_ID", Meaning: "Application (client) ID of an app registration that only acts: isolates, restricts, scans, and so on. The other one then needs none of those permissions."},
 		{Name: "MDE_ACTION_AUTH", Meaning: "How that one signs in, as `MDE_AUTH`."},
 		{Name: "MDE_ACTION_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDE_ACTION_CLIENT_CERTIFICATE_FILE", Meaning: "Its certificate."},

@@ -125,4 +125,4 @@ func (a *App) tellSignIn(ctx context.Context, t tenant.ID, l cards.StatusLine) {
 
 const withoutSignIn = "whoever takes over the chat account of an approver can approve tier 0 requests with it; set MDEBOT_PUBLIC_URL and the MDEBOT_OIDC settings, and those votes need a fresh sign-in"
 
-const actsTogether = "the application that reads Defender also isolates machines; set MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET to keep the two apart"
+const actsTogether = "the application that reads Defender also acts on machines; set MDE_ACTION_CLIENT_ID and MDE_ACTION_CLIENT_SECRET to keep the two apart"

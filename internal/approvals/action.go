@@ -117,9 +117,16 @@ func (s *Service) Local(kind string) bool { return s.actions[kind].Local() }
 
 // The kinds of action.
 const (
-	Isolate = "isolate"
-	Release = "release"
-	Settle  = "settle"
+	Isolate    = "isolate"
+	Release    = "release"
+	Contain    = "contain"
+	Restrict   = "restrict"
+	Unrestrict = "unrestrict"
+	Scan       = "scan"
+	Quarantine = "quarantine"
+	Package    = "package"
+	Cancel     = "cancel"
+	Settle     = "settle"
 	// Unfreeze ends a freeze; its target is the tenant.
 	Unfreeze = "unfreeze"
 	// Mute keeps alerts out of chat for a while; its target is the mute.
@@ -150,6 +157,52 @@ func Actions() Registry {
 			Undo: true, Verb: "release", Done: "released",
 		},
 		Action{
+			// It has no opposite: the API does not say how a containment ends.
+			Kind: Contain, Family: "isolation",
+			Role: identity.Responder, Permission: "Machine.Isolate", Target: TargetMachine,
+			Verb: "contain", Done: "contained",
+		},
+		Action{
+			Kind: Restrict, Family: "restriction", Opposite: Unrestrict,
+			Role: identity.Responder, Permission: "Machine.RestrictExecution", Target: TargetMachine,
+			Verb: "restrict", Done: "restricted", doubts: restrictionDoubts,
+		},
+		Action{
+			Kind: Unrestrict, Family: "restriction", Opposite: Restrict,
+			Role: identity.Responder, Permission: "Machine.RestrictExecution", Target: TargetMachine,
+			Undo: true, Verb: "unrestrict", Done: "unrestricted", doubts: restrictionDoubts,
+		},
+		Action{
+			Kind: Scan, Family: "scan",
+			Role: identity.Responder, Permission: "Machine.Scan", Target: TargetMachine,
+			Params: map[string]Param{"scope": {Values: []string{"quick", "full"}}},
+			Verb:   "scan", Done: "scanned", doubts: scanDoubts,
+			alone: func(map[string]string) bool { return true },
+		},
+		Action{
+			Kind: Quarantine, Family: "quarantine",
+			Role: identity.Responder, Permission: "Machine.StopAndQuarantine", Target: TargetMachine,
+			Params: map[string]Param{"file": {
+				Form: sha1Form, Example: "87662bc3d60e4200ceaf7aae249d1c343f4b83c9", Says: "Give the file's SHA-1, 40 hexadecimal digits.",
+			}},
+			Verb: "quarantine a file on", Done: "quarantined", doubts: quarantineDoubts,
+		},
+		Action{
+			Kind: Package, Family: "package",
+			Role: identity.Responder, Permission: "Machine.CollectForensics", Target: TargetMachine,
+			Verb: "collect the investigation package of", Done: "collected", doubts: packageDoubts,
+		},
+		Action{
+			// What it takes depends on what is cancelled, and so does who decides: as
+			// many as the action itself needs.
+			Kind: Cancel, Family: "cancellation",
+			Role: identity.Responder, Target: TargetMachineAction,
+			Params: map[string]Param{"type": {Values: cancellable}},
+			Repeat: RepeatWhenAbsent,
+			Verb:   "cancel", Done: "cancelled",
+			alone: func(params map[string]string) bool { return params["type"] == "RunAntiVirusScan" },
+		},
+		Action{
 			Kind: Settle, Family: "settlement", Role: identity.Responder, Target: TargetRequest,
 			Params: map[string]Param{"outcome": {Values: []string{SettleNotDone, SettleDone}}},
 			Verb:   "settle", Done: "settled", apply: applySettlement,
@@ -165,6 +218,16 @@ func Actions() Registry {
 	)
 }
 
+var sha1Form = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// cancellable are the types of machine action that can be cancelled from chat, as
+// Defender writes them. The first stands for a type that was not given: it needs a
+// second person.
+var cancellable = []string{
+	"Isolate", "Unisolate", "RestrictCodeExecution", "UnrestrictCodeExecution", "StopAndQuarantineFile",
+	"CollectInvestigationPackage", "RunAntiVirusScan",
+}
+
 func registry(actions ...Action) Registry {
 	r := make(Registry, len(actions))
 	for _, a := range actions {
@@ -173,13 +236,23 @@ func registry(actions ...Action) Registry {
 	return r
 }
 
-// canonical returns params with every parameter of a present, or the name of one
-// that a does not have or whose value it does not allow.
-func (a Action) canonical(params map[string]string) (all map[string]string, bad string) {
-	all = make(map[string]string, len(a.Params))
+// Defaults are the parameters of a request that gives none.
+func (a Action) Defaults() map[string]string { return a.With(nil) }
+
+// With is params with the defaults of those that are missing. It checks nothing.
+func (a Action) With(params map[string]string) map[string]string {
+	all := make(map[string]string, len(a.Params))
 	for name, p := range a.Params {
 		all[name] = p.Default()
 	}
+	maps.Copy(all, params)
+	return all
+}
+
+// canonical returns params with every parameter of a present, or the name of one
+// that a does not have or whose value it does not allow.
+func (a Action) canonical(params map[string]string) (all map[string]string, bad string) {
+	all = a.Defaults()
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		if _, known := a.Params[name]; !known {
 			return nil, name

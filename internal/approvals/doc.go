@@ -37,8 +37,10 @@
 //   - executing → submitted, failed, unknown, approved: the holder of the
 //     [Attempt], while its lease lasts. When the lease ends first, the sweep moves
 //     the target to unknown: the call may have left.
-//   - unknown → submitted: the look that finds the action at Defender. Otherwise
-//     two people, by a request of the action settle.
+//   - unknown → submitted: the look that finds the action at Defender.
+//     unknown → approved, failed: the look that shows it is not there, for actions
+//     of which that can be known. Otherwise two people, by a request of the action
+//     settle.
 //
 // [Service.Freeze] is one approver's stop of everything that calls Defender: what
 // is approved becomes void, and nothing is opened, approved or claimed until a

@@ -3,6 +3,7 @@ package approvals
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/failpoint"
@@ -109,6 +110,34 @@ func (e *edit) unclear(ctx context.Context, ref Ref, why string, detail json.Raw
 		return err
 	}
 	return e.record(ctx, "action.unclear", "unknown", actor{}, outcomeDetail{Target: t.ID, MachineAction: t.MachineAction, Why: why, At: detail})
+}
+
+// maxAttempts is how often a call that had no effect is made for one target.
+const maxAttempts = 3
+
+// Absent records that what an unknown target was to bring about is known not to be
+// there. Where the action may be repeated then, it is approved for one more attempt
+// as long as it is in time; otherwise it has failed.
+func (s *Service) Absent(ctx context.Context, ref Ref, why string) error {
+	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
+		t, err := e.target(ref, Unknown)
+		if err != nil {
+			return err
+		}
+		again := s.actions[e.r.Action].Repeat == RepeatWhenAbsent && e.at.Before(e.r.ExecuteBy) && t.Attempts < maxAttempts &&
+			!slices.ContainsFunc(e.r.Votes, func(v Vote) bool { return v.Deny })
+		if !again {
+			e.move(ref.Index, Failed, why)
+			return e.record(ctx, "action.absent", "failed", actor{}, outcomeDetail{Target: t.ID, Why: why})
+		}
+		next := e.move(ref.Index, Approved, why)
+		next.Generation++
+		next.Due = e.at
+		if err := e.enqueue(ctx, KindExecute, *next, time.Time{}); err != nil {
+			return err
+		}
+		return e.record(ctx, "action.absent", "ok", actor{}, outcomeDetail{Target: t.ID, Why: why})
+	})
 }
 
 // Noted shows what a look has found out about a target that stays unknown. With

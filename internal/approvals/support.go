@@ -41,3 +41,42 @@ func isolationDoubts(params map[string]string, system string) []Doubt {
 	}
 	return nil
 }
+
+// Programs are restricted by a code integrity policy that older Windows lacks.
+var withoutRestriction = append([]string{"windowsserver2012r2", "windowsserver2016"}, unlisted...)
+
+func restrictionDoubts(_ map[string]string, system string) []Doubt {
+	switch {
+	case isLinux(system), strings.EqualFold(system, "macOS"):
+		return []Doubt{{
+			Short: "no restriction there", Long: "Defender restricts programs on Windows alone. Isolating it works.", Never: true,
+		}}
+	case slices.Contains(withoutRestriction, strings.ToLower(system)):
+		return []Doubt{{Short: "OS without restriction", Long: "Defender does not list its OS for restricting programs, and will probably refuse."}}
+	}
+	return nil
+}
+
+func scanDoubts(_ map[string]string, system string) []Doubt {
+	return unlistedDoubts(system, "OS without scans", "scans")
+}
+
+func packageDoubts(_ map[string]string, system string) []Doubt {
+	return unlistedDoubts(system, "OS without packages", "investigation packages")
+}
+
+func quarantineDoubts(_ map[string]string, system string) []Doubt {
+	if isLinux(system) || strings.EqualFold(system, "macOS") {
+		return []Doubt{{
+			Short: "no quarantine there", Long: "Defender quarantines files on Windows alone. Isolating it works, and so does a block of the file.", Never: true,
+		}}
+	}
+	return unlistedDoubts(system, "OS without quarantine", "quarantining files")
+}
+
+func unlistedDoubts(system, short, what string) []Doubt {
+	if !isUnlisted(system) {
+		return nil
+	}
+	return []Doubt{{Short: short, Long: "Defender does not list its OS for " + what + ", and will probably refuse."}}
+}

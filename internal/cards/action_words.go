@@ -1,6 +1,9 @@
 package cards
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 )
@@ -9,36 +12,94 @@ import (
 // shown, by its kind.
 type actionWords struct {
 	verb, done string // of the registry: "isolate", "isolated"
-	// ask is the label of the button that asks for the opposite, or "", and
-	// opposite is its action.
-	ask, opposite string
+	// ask is the label of the button that asks for the opposite, or "".
+	ask string
+	// manner is what the parameters add to the verb in a title, or nil.
+	manner func(params map[string]string) chat.Text
 	// runs says exactly what Defender will be told, per parameter set.
 	runs func(params map[string]string) chat.Text
 	// means says what that does to people and how it ends.
 	means func(params map[string]string) string
 }
 
+const (
+	oncePerMachine = ", once per machine listed here, in this order. The comment names this request and its requester."
+	waitsForThem   = " Offline machines: Defender waits up to three days."
+)
+
+func saying(s string) func(map[string]string) chat.Text {
+	return func(map[string]string) chat.Text { return chat.Plain(s) }
+}
+
+func meaning(s string) func(map[string]string) string {
+	return func(map[string]string) string { return s }
+}
+
 // actionTable has an entry for each action of the registry.
 var actionTable = map[string]actionWords{
 	approvals.Isolate: {
-		ask: "Request release", opposite: ActionRequestRelease,
+		ask:    "Request release",
+		manner: unlessDefault(approvals.Isolate, "scope"),
 		runs: func(params map[string]string) chat.Text {
-			return chat.Plain("Defender's isolate, type " + isolationType(params) + ", once per machine listed here, in this order. The comment names this request and its requester.")
+			return chat.Plain("Defender's isolate, type " + isolationType(params) + oncePerMachine)
 		},
 		means: func(params map[string]string) string {
 			loses := "The machine loses all network but Defender."
 			if params["scope"] == "selective" {
 				loses = "The machine loses all network but Defender, Outlook, Teams, Skype for Business and configured exclusions."
 			}
-			return loses + " Release needs two people. Offline machines: Defender waits up to three days."
+			return loses + " Release needs two people." + waitsForThem
 		},
 	},
 	approvals.Release: {
-		runs: func(map[string]string) chat.Text {
-			return chat.Plain("Defender's release from isolation (unisolate), once per machine listed here, in this order. The comment names this request and its requester.")
+		runs:  saying("Defender's release from isolation (unisolate)" + oncePerMachine),
+		means: meaning("The machine gets its network back; whatever is on it can reach others again." + waitsForThem),
+	},
+	approvals.Contain: {
+		runs:  saying("Defender's isolate, type UnManagedDevice, once per device listed here, in this order. The comment names this request and its requester."),
+		means: meaning("Onboarded machines refuse to talk to the device, within about five minutes. It keeps its own network. The API does not say how that ends: it is ended in the Defender portal."),
+	},
+	approvals.Restrict: {
+		ask:   "Request unrestriction",
+		runs:  saying("Defender's restriction of app execution" + oncePerMachine),
+		means: meaning("The machine runs only programs that Microsoft signed; others are stopped from starting. Unrestricting needs two people." + waitsForThem),
+	},
+	approvals.Unrestrict: {
+		runs:  saying("Defender's removal of the app restriction" + oncePerMachine),
+		means: meaning("The machine runs all programs again, also those that the restriction kept out." + waitsForThem),
+	},
+	approvals.Scan: {
+		manner: unlessDefault(approvals.Scan, "scope"),
+		runs: func(params map[string]string) chat.Text {
+			return chat.Plain("Defender's antivirus scan, type " + capital(params["scope"]) + oncePerMachine)
 		},
-		means: func(map[string]string) string {
-			return "The machine gets its network back; whatever is on it can reach others again. Offline machines: Defender waits up to three days."
+		means: func(params map[string]string) string {
+			if params["scope"] == "full" {
+				return "Defender Antivirus reads every file; that may take hours and slows the machine down. What it finds becomes an alert." + waitsForThem
+			}
+			return "Defender Antivirus reads the places where malware usually is. What it finds becomes an alert." + waitsForThem
+		},
+	},
+	approvals.Quarantine: {
+		runs: func(params map[string]string) chat.Text {
+			return chat.Join(chat.Plain("Defender's stop and quarantine of the file with SHA-1 "), chat.Code(params["file"]), chat.Plain(oncePerMachine))
+		},
+		means: meaning("The machine stops every process of the file and puts it into quarantine, from where the portal can restore it. A machine that does not have the file reports a failure." + waitsForThem),
+	},
+	approvals.Package: {
+		runs:  saying("Defender's collection of an investigation package" + oncePerMachine),
+		means: meaning("The machine packs logs, processes, connections and other traces. Only the requester gets the address to download it. It holds personal data." + waitsForThem),
+	},
+	approvals.Cancel: {
+		runs: func(params map[string]string) chat.Text {
+			return chat.Join(chat.Plain("Defender's cancellation of the machine action listed here, of type "), chat.Untrusted(params["type"]), chat.Plain(". The comment names this request and its requester."))
+		},
+		means: func(params map[string]string) string {
+			switch params["type"] {
+			case "Isolate", "RestrictCodeExecution", "StopAndQuarantineFile":
+				return "The action does not happen if it has not ended by then. Whatever it was to stop goes on."
+			}
+			return "The action does not happen if it has not ended by then."
 		},
 	},
 	approvals.Settle: {
@@ -74,6 +135,27 @@ func isolationType(params map[string]string) string {
 	return "Full"
 }
 
+// unlessDefault is a parameter's value where it is not the usual one.
+func unlessDefault(kind, param string) func(map[string]string) chat.Text {
+	return func(params map[string]string) chat.Text {
+		values := registry[kind].Params[param].Values
+		switch i := slices.Index(values, params[param]); {
+		case i == 0:
+			return nil
+		case i > 0:
+			return chat.Plain("(" + values[i] + ")")
+		}
+		return chat.Untrusted(params[param])
+	}
+}
+
+func capital(word string) string {
+	if word == "" {
+		return ""
+	}
+	return strings.ToUpper(word[:1]) + word[1:]
+}
+
 var registry = approvals.Actions()
 
 func wordsOf(action string) actionWords {
@@ -83,6 +165,9 @@ func wordsOf(action string) actionWords {
 			runs:  func(map[string]string) chat.Text { return chat.Untrusted(action) },
 			means: func(map[string]string) string { return "See the Defender documentation of this action." },
 		}
+	}
+	if w.manner == nil {
+		w.manner = func(map[string]string) chat.Text { return nil }
 	}
 	w.verb, w.done = action, "done"
 	if a, ok := registry[action]; ok {

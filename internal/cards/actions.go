@@ -1,6 +1,9 @@
 package cards
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // The actions of buttons, menus and forms. A button's value is an opaque key:
 // whoever answers the click reads every fact again.
@@ -15,6 +18,7 @@ const (
 	ActionAskAgain    = "request.again" // opens a form
 	ActionAgainSubmit = "request.again.submit"
 	ActionShowReq     = "request.show"
+	ActionDownload    = "request.download"
 
 	// Values of these are alert IDs.
 	ActionAlertShow          = "alert.show"
@@ -34,18 +38,11 @@ const (
 	ActionMuteEnd    = "mute.end"   // its value is the number of a mute
 
 	// Values of these are machine IDs.
-	ActionShowMachine    = "machine.show"
-	ActionRequestRelease = "release.form" // opens a form
-	ActionReleaseSubmit  = "release.submit"
+	ActionShowMachine = "machine.show"
 
-	// ActionChooseIsolate and ActionChooseRelease answer a chooser that a command
-	// opened because a name matched several machines.
-	ActionChooseIsolate = "isolate.choose"
-	ActionChooseRelease = "release.choose"
-
-	// Values of these are made by [IsolationValue].
+	// Values of these are made by [AskValue].
 	ActionRequestIsolation = "isolate.form" // opens a form
-	ActionIsolateSubmit    = "isolate.submit"
+	ActionRequestRelease   = "release.form" // opens a form
 
 	// ActionMachineSearch suggests machines for a search field.
 	ActionMachineSearch = "machine.search"
@@ -95,17 +92,59 @@ func ParseRequestValue(value string) (id, digest string, ok bool) {
 	return id, digest, ok && id != "" && digest != ""
 }
 
-// IsolationValue is the value of a button that opens the isolation form: the
-// machine, and the alert that led there or "".
-func IsolationValue(machineID, alertID string) string {
-	if alertID == "" {
-		return machineID
-	}
-	return machineID + "." + alertID
+// ActionForm opens the form that asks for an action of the registry, and
+// ActionSubmit is that form's. Their values are made by [AskValue].
+func ActionForm(kind string) string   { return kind + ".form" }
+func ActionSubmit(kind string) string { return kind + ".submit" }
+
+// ActionChoose answers a chooser that a command opened because a name matched
+// several machines.
+func ActionChoose(kind string) string { return kind + ".choose" }
+
+// AskValue is the value of a button that opens the form for an action, and of the
+// form.
+type AskValue struct {
+	Machine string // "" when it is typed into the form
+	Alert   string // the alert that led there, or ""
+	// Params are those that the form does not ask for.
+	Params map[string]string
 }
 
-// ParseIsolationValue is the inverse of [IsolationValue].
-func ParseIsolationValue(value string) (machineID, alertID string) {
-	machineID, alertID, _ = strings.Cut(value, ".")
-	return machineID, alertID
+// String is "<machine>.<alert>?<parameters>", without what is empty.
+func (v AskValue) String() string {
+	s := v.Machine
+	if v.Alert != "" {
+		s += "." + v.Alert
+	}
+	if len(v.Params) == 0 {
+		return s
+	}
+	q := url.Values{}
+	for name, value := range v.Params {
+		q.Set(name, value)
+	}
+	return s + "?" + q.Encode()
+}
+
+// IsolationValue is the value of a button that asks for the isolation of a machine,
+// with the alert that led there or "".
+func IsolationValue(machineID, alertID string) string {
+	return AskValue{Machine: machineID, Alert: alertID}.String()
+}
+
+// ParseAskValue is the inverse of [AskValue.String]. What is not one of its values
+// has no parameters.
+func ParseAskValue(value string) AskValue {
+	subject, query, _ := strings.Cut(value, "?")
+	var v AskValue
+	v.Machine, v.Alert, _ = strings.Cut(subject, ".")
+	q, err := url.ParseQuery(query)
+	if err != nil || len(q) == 0 {
+		return v
+	}
+	v.Params = make(map[string]string, len(q))
+	for name := range q {
+		v.Params[name] = q.Get(name)
+	}
+	return v
 }

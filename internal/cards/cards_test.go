@@ -3,6 +3,7 @@ package cards
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -269,7 +270,7 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"request_list_empty":     RequestList(nil),
 		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false, noon.Add(76*time.Hour)),
 		"isolated_list_empty":    IsolatedList(nil, true, noon),
-		"action_timed_out":       Action(failed, portal{}),
+		"action_timed_out":       Action(ActionOrigin{Action: failed}, portal{}),
 		"hunt":                   Hunt(HuntView{Query: "DeviceInfo", Columns: []string{"A"}, Rows: [][]string{{"1"}}, Total: 10000, Limit: 10000, Took: 1234 * time.Millisecond, Retires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n1\r\n")}}),
 		"hunt_nothing":           Hunt(HuntView{Query: "DeviceInfo", Took: time.Second}),
 		"hunt_running":           HuntRunning(120, 12*time.Second, "key"),
@@ -334,7 +335,7 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		"mutes":   MuteList([]MuteView{{MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile, Reason: hostile}}}),
 		"unmuted": MuteEnded(MuteView{EndedBy: hostile, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile}}, []defender.Alert{a}, portal{}),
 		"alert":   Alert(AlertView{Alert: a, Machine: &mv.Machine, MayUpdate: true, MayIsolate: true, EvidenceUnread: hostile}),
-		"machine": Machine(mv), "action": Action(act, nil),
+		"machine": Machine(mv), "action": Action(ActionOrigin{Action: act}, nil),
 		"chooser": MachineChooser(ChooserView{Typed: hostile, Candidates: []Candidate{{Machine: mv.Machine, Users: mv.Users, UsersUnread: hostile}}}),
 		"request": Request(RequestView{Request: r}), "reply": RequestReply(r),
 		"hunt":   Hunt(HuntView{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}, Total: 1}),
@@ -522,11 +523,15 @@ func TestValues_roundTrip(t *testing.T) {
 			t.Errorf("ParseRequestValue(%q) accepted", bad)
 		}
 	}
-	if m, a := ParseIsolationValue(IsolationValue(machineID, alertID)); m != machineID || a != alertID {
-		t.Errorf("ParseIsolationValue() = %q, %q", m, a)
-	}
-	if m, a := ParseIsolationValue(IsolationValue(machineID, "")); m != machineID || a != "" {
-		t.Errorf("ParseIsolationValue() without alert = %q, %q", m, a)
+	for _, v := range []AskValue{
+		{Machine: machineID, Alert: alertID},
+		{Machine: machineID},
+		{Params: map[string]string{"scope": "selective"}},
+		{Machine: machineID, Alert: alertID, Params: map[string]string{"file": "a=b&c?d.e", "scope": "full"}},
+	} {
+		if got := ParseAskValue(v.String()); !reflect.DeepEqual(got, v) {
+			t.Errorf("ParseAskValue(%q) = %+v, want %+v", v.String(), got, v)
+		}
 	}
 }
 

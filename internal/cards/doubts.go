@@ -16,6 +16,9 @@ func doubtsOf(r approvals.Request, t approvals.Target) []approvals.Doubt {
 		return nil
 	}
 	all := registry[r.Action].Doubts(r.Params, f.OS)
+	if f.File != nil && f.File.Here == "no" {
+		all = append(all, approvals.Doubt{Short: "file not seen there", Long: "Defender has not seen the file on this machine within thirty days."})
+	}
 	if f.LastSeen.IsZero() || f.ReadAt.Sub(f.LastSeen) > offlineAfter {
 		all = append(all, approvals.Doubt{Short: "offline", Long: "It is probably offline; Defender waits up to three days for it."})
 	}

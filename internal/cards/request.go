@@ -51,10 +51,8 @@ func frozenFacts(v RequestView) []chat.Fact {
 
 // requestSubject is "isolate ws-042" or "isolate (selective) 3 machines".
 func requestSubject(r approvals.Request) chat.Text {
-	verb := chat.Untrusted(wordsOf(r.Action).verb)
-	if r.Params["scope"] == "selective" {
-		verb = chat.Join(verb, chat.Plain(" (selective)"))
-	}
+	w := wordsOf(r.Action)
+	verb := sentence(chat.Untrusted(w.verb), w.manner(r.Params))
 	if len(r.Targets) == 1 {
 		return sentence(verb, outside(within(r.Targets[0].Name, roomForTitle)))
 	}
@@ -187,6 +185,9 @@ func approvalCount(r approvals.Request) chat.Text {
 			given++
 		}
 	}
+	if r.Rule.Alone {
+		return chat.Plain("none needed")
+	}
 	t := chat.Plain(fmt.Sprintf("%d of %d, besides the requester", given, r.Rule.Approvers))
 	for i, d := range r.Rule.Each {
 		words := ", and %d "
@@ -304,8 +305,11 @@ func requestButtons(r approvals.Request) []chat.Button {
 		}
 		return []chat.Button{{Label: "Ask again", Action: ActionAskAgain, Value: value, OpensForm: true}}
 	case approvals.Succeeded:
+		if r.Action == approvals.Package {
+			return []chat.Button{{Label: "Get the download link", Action: ActionDownload, Value: value}}
+		}
 		if w := wordsOf(r.Action); w.ask != "" && len(r.Targets) == 1 {
-			return []chat.Button{{Label: w.ask, Action: w.opposite, Value: r.Targets[0].ID, OpensForm: true}}
+			return []chat.Button{{Label: w.ask, Action: ActionForm(registry[r.Action].Opposite), Value: r.Targets[0].ID, OpensForm: true}}
 		}
 		return nil
 	default:

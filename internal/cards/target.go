@@ -54,6 +54,97 @@ type TargetFacts struct {
 	// its name.
 	FirstSeen   time.Time `json:"first_seen,omitzero"`
 	EntraDevice string    `json:"entra_device,omitempty"`
+	// File is the one that the action is about, if any.
+	File *FileFacts `json:"file,omitempty"`
+}
+
+// FileFacts is what an approver is told about a file.
+type FileFacts struct {
+	SHA1   string   `json:"sha1,omitempty"`
+	SHA256 string   `json:"sha256,omitempty"`
+	Names  []string `json:"names,omitempty"`
+	// Signer is who signed it, and Valid whether that counts.
+	Signer        string `json:"signer,omitempty"`
+	Valid         bool   `json:"valid,omitempty"`
+	Publisher     string `json:"publisher,omitempty"`
+	Determination string `json:"determination,omitempty"`
+	// Machines is how many of ours it was seen on within thirty days, Global how
+	// many anywhere.
+	Machines int64     `json:"machines"`
+	Global   int64     `json:"global"`
+	First    time.Time `json:"first,omitzero"`
+	Last     time.Time `json:"last,omitzero"`
+	// Here tells whether it was seen on the target machine: "yes", "no" or "".
+	Here string `json:"here,omitempty"`
+	// Unread says why the rest could not be read, or is empty.
+	Unread string `json:"unread,omitempty"`
+}
+
+// fileFactLines are what is known about a file, one labelled line per value.
+func fileFactLines(f FileFacts, room int) []chat.Text {
+	lines := []chat.Text{labelled("File", code(f.SHA1))}
+	if f.SHA1 == "" {
+		lines[0] = labelled("File", code(f.SHA256))
+	}
+	if f.Here == "yes" {
+		lines = append(lines, labelled("On this machine", chat.Plain("seen within thirty days")))
+	}
+	if f.Unread != "" {
+		return append(lines, labelled("About the file", notRead(f.Unread)))
+	}
+	signed := chat.Plain("not signed")
+	switch {
+	case f.Signer != "" && f.Valid:
+		signed = chat.Join(chat.Plain("signed by "), chat.Untrusted(within(f.Signer, room)))
+	case f.Signer != "":
+		signed = chat.Join(chat.Plain("signed by "), chat.Untrusted(within(f.Signer, room)), chat.Plain(", not validly"))
+	}
+	return append(lines,
+		labelled("File names", listWithin(f.Names, room)),
+		labelled("Signature", signed),
+		labelled("Publisher", outside(within(f.Publisher, room))),
+		labelled("Defender holds it for", outside(within(f.Determination, room))),
+		labelled("Prevalence", chat.Plain(fmt.Sprintf("%s here within thirty days, %s anywhere", plural(int(f.Machines), "machine", "machines"), plural(int(f.Global), "machine", "machines")))),
+	)
+}
+
+// ActionFacts is what an approver is told about a machine action that is to be
+// cancelled, and about its machine.
+type ActionFacts struct {
+	TargetFacts
+	Type        string    `json:"type"`
+	Scope       string    `json:"scope,omitempty"`
+	Status      string    `json:"status"`
+	By          string    `json:"by,omitempty"`
+	Source      string    `json:"source,omitempty"`
+	Comment     string    `json:"comment,omitempty"`
+	Started     time.Time `json:"started,omitzero"`
+	MachineID   string    `json:"machine_id"`
+	MachineName string    `json:"machine_name,omitempty"`
+}
+
+// ActionFactsOf condenses what was read about a machine action and its machine.
+func ActionFactsOf(a defender.MachineAction, v MachineView, readAt time.Time) ActionFacts {
+	return ActionFacts{
+		TargetFacts: FactsOf(v, readAt), Type: string(a.Type), Scope: a.Scope, Status: string(a.Status), By: a.Requestor, Source: a.Source,
+		Comment: a.Comment, Started: a.Created, MachineID: a.MachineID, MachineName: v.Machine.Name,
+	}
+}
+
+func actionFactLines(r approvals.Request, t approvals.Target, p Portal) []chat.Text {
+	var f ActionFacts
+	if err := json.Unmarshal(t.Facts, &f); err != nil || f.ReadAt.IsZero() {
+		return []chat.Text{chat.Bold("Facts about this machine action could not be read. Look at it in the Defender portal before you decide.")}
+	}
+	room := roomForFew / len(r.Targets)
+	lines := []chat.Text{
+		labelled("Action", dotted(outside(within(f.Type, room)), optional(within(f.Scope, room)))),
+		labelled("Status at request", outside(within(f.Status, room))),
+		labelled("Started", dotted(when(f.Started), sentence(chat.Plain("by"), outside(within(f.By, room))), optional(within(f.Source, room)))),
+		labelled("Its comment", outside(within(f.Comment, room))),
+		labelled("Machine", sentence(outside(within(f.MachineName, room)), code(f.MachineID))),
+	}
+	return append(lines, factLinesOf(r, f.TargetFacts, f.MachineID, p)...)
 }
 
 // FactsOf condenses what was read about a machine into what an approver sees.
@@ -171,11 +262,11 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 		labelled("Name", outside(within(t.Name, roomForFew))),
 		labelled("ID", code(t.ID)),
 	)
-	if t.Kind == approvals.TargetMachine {
-		if beware := Doubts(r, t); len(beware) > 0 && !r.State.Resolved() {
-			s.Lines = append(s.Lines, beware)
-		}
-		s.Lines = append(s.Lines, machineFactLines(r, t, p)...)
+	if beware := Doubts(r, t); len(beware) > 0 && !r.State.Resolved() {
+		s.Lines = append(s.Lines, beware)
+	}
+	if lines, ok := factLines[t.Kind]; ok {
+		s.Lines = append(s.Lines, lines(r, t, p)...)
 	}
 	if t.Kind == approvals.TargetMute {
 		s.Lines = append(s.Lines, muteFactLines(t)...)
@@ -184,6 +275,12 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 		s.Lines = append(s.Lines, labelled("Now", outcome))
 	}
 	return s
+}
+
+// factLines are the lines about targets of the kinds that have facts.
+var factLines = map[approvals.TargetKind]func(approvals.Request, approvals.Target, Portal) []chat.Text{
+	approvals.TargetMachine:       machineFactLines,
+	approvals.TargetMachineAction: actionFactLines,
 }
 
 func targetHeading(r approvals.Request, t approvals.Target) string {
@@ -216,6 +313,14 @@ func machineFactLines(r approvals.Request, t approvals.Target, p Portal) []chat.
 	if !ok {
 		return []chat.Text{chat.Bold("Facts about this machine could not be read. Look at it in the Defender portal before you decide.")}
 	}
+	var lines []chat.Text
+	if f.File != nil {
+		lines = fileFactLines(*f.File, roomForFew/len(r.Targets))
+	}
+	return append(lines, factLinesOf(r, f, t.ID, p)...)
+}
+
+func factLinesOf(r approvals.Request, f TargetFacts, machineID string, p Portal) []chat.Text {
 	tier := "not tier 0"
 	if r.Rule.TierZero {
 		tier = "this request counts as tier 0"
@@ -232,7 +337,7 @@ func machineFactLines(r approvals.Request, t approvals.Target, p Portal) []chat.
 		labelled("Group", outside(within(f.Group, room))),
 		labelled("Tags", listWithin(f.Tags, room)),
 		labelled("Tier", dotted(chat.Plain(tier), deviceValue(within(f.Value, room)))),
-		labelled("Facts read", dotted(chat.At(f.ReadAt), machineLink(p, t.ID))),
+		labelled("Facts read", dotted(chat.At(f.ReadAt), machineLink(p, machineID))),
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 )
@@ -22,7 +21,7 @@ type door struct {
 
 // doors maps the actions of package cards. An action that is not here is
 // answered as unknown.
-var doors = map[string]door{
+var doors = withMachineActions(map[string]door{
 	cards.ActionAlertShow:          {spec: "alert", run: (*Router).clickAlert},
 	cards.ActionAlertAck:           {spec: "ack", run: (*Router).clickAck},
 	cards.ActionAlertResolve:       {spec: "resolve", form: (*Router).clickResolve},
@@ -38,13 +37,7 @@ var doors = map[string]door{
 	cards.ActionMuteEnd:            {spec: "unmute"},
 	cards.ActionShowMachine:        {spec: "machine"},
 	cards.ActionShowAction:         {spec: "action"},
-
-	cards.ActionRequestIsolation: {spec: approvals.Isolate, form: (*Router).clickContain},
-	cards.ActionRequestRelease:   {spec: approvals.Release, form: (*Router).clickContain},
-	cards.ActionIsolateSubmit:    {spec: approvals.Isolate, run: (*Router).submitContain, required: []string{cards.FieldReason}},
-	cards.ActionReleaseSubmit:    {spec: approvals.Release, run: (*Router).submitContain, required: []string{cards.FieldReason}},
-	cards.ActionChooseIsolate:    {spec: approvals.Isolate, run: (*Router).chooseContain},
-	cards.ActionChooseRelease:    {spec: approvals.Release, run: (*Router).chooseContain},
+	cards.ActionDownload:           {spec: "download", run: (*Router).clickDownload},
 
 	cards.ActionHuntSubmit: {spec: "run", form: (*Router).huntSubmitted, run: (*Router).submitHunt},
 	cards.ActionHuntPick:   {spec: "run", form: (*Router).clickHuntPick, run: (*Router).runPicked},
@@ -65,10 +58,19 @@ var doors = map[string]door{
 	cards.ActionDenyForm:   {spec: "deny", form: (*Router).clickDenyForm},
 	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote, required: []string{cards.FieldReason}},
 	cards.ActionWithdraw:   {spec: "withdraw", run: (*Router).clickWithdraw},
-	cards.ActionAskAgain:   {spec: approvals.Isolate, form: (*Router).clickAgain},
-	cards.ActionAgainSubmit: {
-		spec: approvals.Isolate, run: (*Router).submitAgain, required: []string{cards.FieldReason},
-	},
+	// Anybody linked may click; the command that asks again is authorised by itself.
+	cards.ActionAskAgain:    {spec: "withdraw", form: (*Router).clickAgain},
+	cards.ActionAgainSubmit: {spec: "withdraw", run: (*Router).submitAgain, required: []string{cards.FieldReason}},
+})
+
+// withMachineActions adds the doors of every action on machines.
+func withMachineActions(doors map[string]door) map[string]door {
+	for _, a := range machineActions() {
+		doors[cards.ActionForm(a.kind)] = door{spec: a.kind, form: (*Router).clickAsk}
+		doors[cards.ActionSubmit(a.kind)] = door{spec: a.kind, run: (*Router).submitAsk, required: []string{cards.FieldReason}}
+		doors[cards.ActionChoose(a.kind)] = door{spec: a.kind, run: (*Router).chooseMachine}
+	}
+	return doors
 }
 
 // fieldErrors are the required fields of a form that were left empty.
@@ -97,34 +99,32 @@ func (r *Router) clickAck(ctx context.Context, c *call) (chat.Message, error) {
 	return r.ackAlert(ctx, c, c.inv.Value)
 }
 
-func (r *Router) clickContain(ctx context.Context, c *call) (*chat.Form, error) {
-	machine, alert := cards.ParseIsolationValue(c.inv.Value)
-	return r.formFor(ctx, c.spec.Name, "full", machine, alert), nil
+func (r *Router) clickAsk(ctx context.Context, c *call) (*chat.Form, error) {
+	return r.formFor(ctx, c.spec.Name, cards.ParseAskValue(c.inv.Value)), nil
 }
 
-// submitContain opens the request that a form describes: for the machine it is
-// bound to, or for those typed into it.
-func (r *Router) submitContain(ctx context.Context, c *call) (chat.Message, error) {
-	o := order{reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason])}
-	scope, typed := strings.CutPrefix(c.inv.Value, scopeValue(""))
-	if typed {
+// submitAsk opens the request that a form describes: for the machine it is bound
+// to, or for those typed into it.
+func (r *Router) submitAsk(ctx context.Context, c *call) (chat.Message, error) {
+	v := cards.ParseAskValue(c.inv.Value)
+	o := order{reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]), params: v.Params}
+	switch {
+	case v.Machine != "":
+		o.machines = []string{v.Machine}
+	default:
 		o.machines = strings.FieldsFunc(c.inv.Fields[cards.FieldMachine], func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })
-	} else {
-		machine, _ := cards.ParseIsolationValue(c.inv.Value)
-		o.machines = []string{machine}
-		scope = c.inv.Fields[cards.FieldScope]
+	}
+	if scope := c.inv.Fields[cards.FieldScope]; scope != "" && v.Machine != "" {
+		o.params = map[string]string{"scope": scope}
 	}
 	if len(o.machines) == 0 {
 		return chat.Message{}, say("No machine was named, so nothing was asked for.", "Open the form again and choose one.")
 	}
-	if c.spec.Name == approvals.Isolate {
-		o.scope = scope
-	}
 	return r.request(ctx, c, o)
 }
 
-// chooseContain goes on with the words of the command that opened the chooser.
-func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, error) {
+// chooseMachine goes on with the words of the command that opened the chooser.
+func (r *Router) chooseMachine(ctx context.Context, c *call) (chat.Message, error) {
 	d, ok := r.drafts.take(string(r.Tenant) + " " + c.who.key() + " " + c.spec.Name)
 	if !ok || !slices.Contains(d.among, c.inv.Value) || d.reason == "" {
 		return chat.Message{}, &sorry{
@@ -132,7 +132,7 @@ func (r *Router) chooseContain(ctx context.Context, c *call) (chat.Message, erro
 			next:     chat.Join(chat.Plain("Type: "), chat.Code(withPrefix(prefix(c.inv), c.spec.Name+" "+c.inv.Value+" <reason>"))),
 		}
 	}
-	return r.request(ctx, c, order{machines: []string{c.inv.Value}, reason: d.reason, scope: d.scope})
+	return r.request(ctx, c, order{machines: []string{c.inv.Value}, reason: d.reason, params: d.params})
 }
 
 // suggestions is how many machines a search field offers.

@@ -35,6 +35,8 @@ const (
 	twinA      = "333e6dd8c833c8a052ea231ec1b19adaf497b625"
 	twinB      = "444e6dd8c833c8a052ea231ec1b19adaf497b625"
 	cutOff     = "555e6dd8c833c8a052ea231ec1b19adaf497b625"
+	linux1     = "777e6dd8c833c8a052ea231ec1b19adaf497b625"
+	printer3   = "888e6dd8c833c8a052ea231ec1b19adaf497b625"
 	guarded    = "666e6dd8c833c8a052ea231ec1b19adaf497b625"
 	alert1     = "da637472900382838869_1364969609"
 	action1    = "5382f7ea-7557-4ab7-9782-d50480024a4e"
@@ -96,17 +98,24 @@ type estate struct {
 	hunt    [][]string
 	stats   defender.HuntStats
 	queries []string
+	// packages are the actions whose package was asked for.
+	packages []string
 }
 
 func newEstate() *estate {
 	machine := func(id, name string, tags ...string) defender.Machine {
 		return defender.Machine{ID: id, Name: name, OS: "Windows11", Health: "Active", LastSeen: noon.Add(-time.Hour), Group: "Workstations", Tags: tags, InternalIP: "10.0.0." + id[:1]}
 	}
+	penguin := machine(linux1, "web-01")
+	penguin.OS, penguin.Onboarding = "Ubuntu", "Onboarded"
+	printer := machine(printer3, "printer-3")
+	printer.OS, printer.Onboarding = "Other", "CanBeOnboarded"
 	return &estate{
 		machines: []defender.Machine{
 			machine(ws042, "ws-042.corp.example"), machine(ws043, "ws-043.corp.example"),
 			machine(twinA, "twin"), machine(twinB, "TWIN"),
 			machine(cutOff, "ws-099"), machine(guarded, "dc-01", "never-isolate"),
+			penguin, printer,
 		},
 		users: map[string][]defender.User{ws042: {{Name: "sam", Domain: "CORP"}}},
 		alerts: []defender.Alert{
@@ -117,7 +126,7 @@ func newEstate() *estate {
 		actions: []defender.MachineAction{
 			{ID: action1, Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", MachineID: cutOff, MachineName: "ws-099", Requestor: "mdebot", Created: noon.Add(-24 * time.Hour), Updated: noon.Add(-23 * time.Hour)},
 		},
-		granted: defender.PermissionsOf([]string{"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "AdvancedQuery.Read.All"}, []string{"ThreatHunting.Read.All"}),
+		granted: defender.PermissionsOf([]string{"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "AdvancedQuery.Read.All"}, []string{"ThreatHunting.Read.All"}),
 		faults:  map[string]error{},
 	}
 }
@@ -267,7 +276,9 @@ func (e *estate) MachineActions(_ context.Context, f defender.ActionFilter) iter
 	if err := e.fault("actions"); err != nil {
 		return failing[defender.MachineAction](err)
 	}
-	return each(e.actions, func(a defender.MachineAction) bool { return f.MachineID == "" || a.MachineID == f.MachineID }, f.Limit)
+	return each(e.actions, func(a defender.MachineAction) bool {
+		return (f.MachineID == "" || a.MachineID == f.MachineID) && !a.Created.Before(f.CreatedSince)
+	}, f.Limit)
 }
 
 func (e *estate) MachineAction(_ context.Context, id string) (defender.MachineAction, error) {
@@ -596,5 +607,37 @@ func mustSay(t *testing.T, what string, m chat.Message, wants ...string) {
 		if text := textOf(m); !strings.Contains(text, strings.Trim(string(quoted), `"`)) {
 			t.Errorf("%s answers %s, want %q in it", what, text, want)
 		}
+	}
+}
+
+const packageAddress = "https://userrequests-us.securitycenter.windows.com:443/safedownload/p.zip?token=CANARY"
+
+func (e *estate) PackageLink(_ context.Context, actionID string) (defender.PackageLink, error) {
+	if err := e.fault("package"); err != nil {
+		return defender.PackageLink{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.packages = append(e.packages, actionID)
+	return defender.ParsePackageLink(packageAddress)
+}
+
+// finish carries a request out as Defender would, up to its end.
+func (w *world) finish(t testing.TB, r approvals.Request, action string) {
+	t.Helper()
+	if _, err := w.service.Vote(t.Context(), approvals.VoteInput{Asked: approvals.Asked{By: avery}, Tenant: thisTenant, Request: r.ID, Digest: r.Digest}); err != nil {
+		t.Fatal(err)
+	}
+	id := r.Targets[0].ID
+	ref := approvals.Ref{Tenant: thisTenant, Request: r.ID, Generation: 1}
+	a, err := w.service.Claim(t.Context(), ref, approvals.Facts{At: w.clock, Machine: &policy.Machine{ID: id, Name: r.Targets[0].Name, OS: "Windows11"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.service.Submitted(t.Context(), a, approvals.Started{ID: action, Status: "Pending"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.service.Finished(t.Context(), ref, true, "Succeeded", ""); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -71,10 +71,10 @@ const draftAge = 10 * time.Minute
 // reason again.
 const maxDrafts = 1_000
 
-// draft is an isolation or release that waits for the choice of a machine.
+// draft is an action that waits for the choice of a machine.
 type draft struct {
 	reason string
-	scope  string
+	params map[string]string
 	// among are the IDs that were offered; no other choice is taken.
 	among []string
 	at    time.Time

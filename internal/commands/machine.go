@@ -50,12 +50,6 @@ func machineSpecs() []Spec {
 			run:      (*Router).machines,
 		},
 		{
-			Name: "action", Usage: "action <id>", Summary: "Show one of Defender's machine actions.",
-			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readMachines},
-			Flags: []Flag{publicFlag}, Examples: []string{"action 5382f7ea-7557-4ab7-9782-d50480024a4e"},
-			busy: lookingUp, run: (*Router).action,
-		},
-		{
 			Name: "isolated", Usage: "isolated", Summary: "List who is cut off, since when and by whom.",
 			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readMachines},
 			Flags: []Flag{publicFlag}, Examples: []string{"isolated"},
@@ -244,17 +238,6 @@ func (r *Router) machines(ctx context.Context, c *call) (chat.Message, error) {
 		return chat.Message{}, err
 	}
 	return cards.MachineList(all[:min(len(all), listed)], nil, len(all) > listed), nil
-}
-
-func (r *Router) action(ctx context.Context, c *call) (chat.Message, error) {
-	if len(c.args) != 1 {
-		return chat.Message{}, usageError(c, "Give the ID of one machine action; cards of machines and requests show it.")
-	}
-	a, err := r.Defender.MachineAction(ctx, c.arg(0))
-	if err != nil {
-		return chat.Message{}, err
-	}
-	return cards.Action(a, r.Portal), nil
 }
 
 func (r *Router) isolated(ctx context.Context, c *call) (chat.Message, error) {

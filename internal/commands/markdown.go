@@ -21,13 +21,16 @@ func Markdown() string {
 		if s.SecondPerson {
 			summary += " **→2**"
 		}
+		if s.SecondByRule {
+			summary += " **→2 by rule**"
+		}
 		needs := "–"
 		if len(s.Permissions) > 0 {
 			needs = permissionNames(s.Permissions)
 		}
 		fmt.Fprintf(&b, "| `/mde %s` | %s | %s | %s |\n", cell(s.Usage), cell(summary), role, needs)
 	}
-	b.WriteString("\n**→2**: a second person decides. Every command also works after a mention of the bot and as plain text in a direct chat.\n")
+	b.WriteString("\n**→2**: a second person decides; **by rule**: only where a rule of `mdebot.yaml` about the action asks for one. Every command also works after a mention of the bot and as plain text in a direct chat.\n")
 	return b.String()
 }
 

@@ -56,12 +56,13 @@ func (c *call) words(i int) string {
 	if i >= len(c.args) {
 		return ""
 	}
-	if i == len(c.args)-1 {
-		return c.args[i].text
-	}
-	parts := make([]string, 0, len(c.args)-i)
-	for _, a := range c.args[i:] {
-		parts = append(parts, a.text)
+	return wordsOf(c.args[i:])
+}
+
+func wordsOf(tokens []token) string {
+	parts := make([]string, len(tokens))
+	for i, t := range tokens {
+		parts[i] = t.text
 	}
 	return strings.Join(parts, " ")
 }

@@ -133,7 +133,7 @@ func TestOrderOf(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o := orderOf(c); !slices.Equal(o.machines, tc.machines) || o.reason != tc.reason {
+			if o, err := orderOf(c); err != nil || !slices.Equal(o.machines, tc.machines) || o.reason != tc.reason {
 				t.Errorf("orderOf(%q) = %q because %q, want %q because %q", tc.text, o.machines, o.reason, tc.machines, tc.reason)
 			}
 		})
@@ -151,7 +151,11 @@ func FuzzOrderOf(f *testing.F) {
 		if err != nil || c.spec.Name != "isolate" {
 			return
 		}
-		for _, m := range orderOf(c).machines {
+		o, err := orderOf(c)
+		if err != nil {
+			return
+		}
+		for _, m := range o.machines {
 			if m == "" || !strings.Contains(s, m) {
 				t.Errorf("isolate %q aims at %q, which was not typed", s, m)
 			}

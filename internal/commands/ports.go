@@ -30,6 +30,7 @@ type Defender interface {
 	MachineAlerts(ctx context.Context, machineID string) ([]defender.Alert, error)
 	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
 	MachineAction(ctx context.Context, id string) (defender.MachineAction, error)
+	PackageLink(ctx context.Context, actionID string) (defender.PackageLink, error)
 	File(ctx context.Context, hash string) (defender.File, error)
 	FileSightings(ctx context.Context, hash string) (defender.Sightings, error)
 	IPSightings(ctx context.Context, ip string) (defender.Sightings, error)
@@ -66,6 +67,8 @@ type Approvals interface {
 	Frozen(ctx context.Context, t tenant.ID) (approvals.Freeze, error)
 	Mute(ctx context.Context, in approvals.MuteInput) (approvals.Opened, error)
 	AskAgain(ctx context.Context, t tenant.ID, id string) (approvals.Prefill, error)
+	// Started finds the requests that machine actions came from, by the actions' IDs.
+	Started(ctx context.Context, t tenant.ID, machineActions []string) (map[string]approvals.Request, error)
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
 	ByNumber(ctx context.Context, t tenant.ID, number int64) (approvals.Request, error)
 	Live(ctx context.Context, t tenant.ID) ([]approvals.Request, error)

@@ -258,11 +258,11 @@ func (r *Router) clickAgain(ctx context.Context, c *call) (*chat.Form, error) {
 	if !ok {
 		return nil, errOldButton
 	}
-	p, err := r.Approvals.AskAgain(ctx, r.Tenant, id)
+	p, err := r.askedAgain(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	f := containForm(p.Action, p.Reason)
+	f := askForm(p.Action, p.Reason)
 	f.Action, f.Value, f.Title = cards.ActionAgainSubmit, c.inv.Value, "Ask again"
 	var names chat.Text
 	for i, t := range p.Targets[:min(len(p.Targets), namesShown)] {
@@ -278,27 +278,51 @@ func (r *Router) clickAgain(ctx context.Context, c *call) (*chat.Form, error) {
 	return f, nil
 }
 
-// submitAgain opens a new request for the same machines, by their IDs, with
-// facts read afresh.
+// askedAgain is what is asked again, for people who may use its command.
+func (r *Router) askedAgain(ctx context.Context, c *call, id string) (approvals.Prefill, error) {
+	p, err := r.Approvals.AskAgain(ctx, r.Tenant, id)
+	if err != nil {
+		return p, err
+	}
+	spec, ok := r.byName[p.Action]
+	if !ok {
+		return p, errOldButton
+	}
+	c.spec = spec
+	return p, r.authorise(ctx, c)
+}
+
+// submitAgain opens a new request for the same targets, by their IDs, with facts
+// read afresh.
 func (r *Router) submitAgain(ctx context.Context, c *call) (chat.Message, error) {
 	id, _, ok := cards.ParseRequestValue(c.inv.Value)
 	if !ok {
 		return chat.Message{}, errOldButton
 	}
-	p, err := r.Approvals.AskAgain(ctx, r.Tenant, id)
+	p, err := r.askedAgain(ctx, c, id)
 	if err != nil {
 		return chat.Message{}, err
 	}
-	spec, ok := r.byName[p.Action]
+	entry := registry[p.Action]
+	ask, ok := repeats[entry.Target]
 	if !ok {
 		return chat.Message{}, errOldButton
 	}
-	c.spec = spec
-	o := order{reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]), scope: p.Params["scope"]}
-	for _, t := range p.Targets {
-		o.machines = append(o.machines, t.ID)
-	}
-	return r.request(ctx, c, o)
+	return ask(r, ctx, c, p, strings.TrimSpace(c.inv.Fields[cards.FieldReason]))
+}
+
+// repeats asks again for what a request was about, by the kind of its targets.
+var repeats = map[approvals.TargetKind]func(r *Router, ctx context.Context, c *call, p approvals.Prefill, reason string) (chat.Message, error){
+	approvals.TargetMachine: func(r *Router, ctx context.Context, c *call, p approvals.Prefill, reason string) (chat.Message, error) {
+		o := order{reason: reason, params: p.Params}
+		for _, t := range p.Targets {
+			o.machines = append(o.machines, t.ID)
+		}
+		return r.request(ctx, c, o)
+	},
+	approvals.TargetMachineAction: func(r *Router, ctx context.Context, c *call, p approvals.Prefill, reason string) (chat.Message, error) {
+		return r.requestCancel(ctx, c, p.Targets[0].ID, reason)
+	},
 }
 
 // approvalsWord is "1 approval" or "2 approvals".

@@ -207,3 +207,5 @@ func whyUnread(err error, permission string) string {
 	}
 	return "Defender did not answer"
 }
+
+func isNotFound(err error) bool { return errors.Is(err, defender.ErrNotFound) }

@@ -47,8 +47,9 @@ type Spec struct {
 	// Changes marks commands that change something: they are recorded and a
 	// repeated delivery of one does nothing.
 	Changes bool
-	// SecondPerson marks commands that only ask; another person decides.
-	SecondPerson bool
+	// SecondPerson marks commands that only ask; another person decides. With
+	// SecondByRule that is so only where a rule says it.
+	SecondPerson, SecondByRule bool
 
 	// verbatim hands the text after the name to the handler untouched.
 	verbatim bool
@@ -80,7 +81,6 @@ var (
 	readAlerts   = []string{defender.PermissionAlertRead}
 	writeAlerts  = []string{defender.PermissionAlertWrite}
 	readMachines = []string{defender.PermissionMachineRead}
-	isolation    = []string{defender.PermissionIsolate}
 	hunting      = []string{defender.PermissionHuntGraph, defender.PermissionHuntDefender}
 
 	readIncidents = []string{defender.PermissionIncidentRead}
@@ -90,7 +90,7 @@ var publicFlag = Flag{Name: "public", Summary: "show the answer to everyone here
 
 // Specs returns all commands, in the order of help.
 func Specs() []Spec {
-	return slices.Concat(alertSpecs(), machineSpecs(), isolationSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), tenantSpecs(), requestSpecs(), muteSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
+	return slices.Concat(alertSpecs(), machineSpecs(), actSpecs(), actionSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), tenantSpecs(), requestSpecs(), muteSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
 }
 
 // withPrefix is a usage or example as it is typed where form works.

@@ -22,13 +22,24 @@ type course interface {
 	// before reads the facts of the moment and says in facts.Problem what stands in
 	// the way. What the request has started already is returned instead.
 	before(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target, facts *approvals.Facts) (own *approvals.Started, err error)
-	// look searches for what the request has started, or else says in half a
-	// sentence what is under way in its place.
-	look(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (own *approvals.Started, other string, err error)
+	// look searches for what the request has started.
+	look(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (sighting, error)
 	// follow reads where it stands.
 	follow(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (standing, error)
 	// starts reports whether machine actions of that type come from it.
 	starts(kind defender.MachineActionType) bool
+}
+
+// sighting is what a look has found.
+type sighting struct {
+	// own is what the request has started, or nil.
+	own *approvals.Started
+	// missing says in half a sentence what was looked through without it.
+	missing string
+	// other is what is under way in its place, as half a sentence, or "".
+	other string
+	// absent tells that it is known not to be there. Otherwise only people can know.
+	absent bool
 }
 
 // standing is where something that was started stands.
@@ -60,7 +71,55 @@ var effects = map[string]effect{
 			return actor.ReleaseMachine(ctx, a.Target.ID, comment)
 		}),
 	},
+	approvals.Contain: {
+		course: onMachine{kind: defender.Isolate, beside: isolations, obstacle: isolating, unmanaged: true},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.IsolateMachine(ctx, a.Target.ID, defender.IsolateInput{Comment: comment, Type: defender.UnmanagedIsolation})
+		}),
+	},
+	approvals.Restrict: {
+		course: onMachine{kind: defender.Restrict, beside: restrictions, obstacle: restricting},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.RestrictMachine(ctx, a.Target.ID, comment)
+		}),
+	},
+	approvals.Unrestrict: {
+		course: onMachine{kind: defender.Unrestrict, beside: restrictions, obstacle: unrestricting},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.UnrestrictMachine(ctx, a.Target.ID, comment)
+		}),
+	},
+	approvals.Quarantine: {
+		course: onMachine{kind: defender.Quarantine, beside: []defender.MachineActionType{defender.Quarantine}, obstacle: oneAtATime},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.QuarantineFile(ctx, a.Target.ID, a.Request.Params["file"], comment)
+		}),
+	},
+	approvals.Package: {
+		course: onMachine{kind: defender.CollectPackage, beside: []defender.MachineActionType{defender.CollectPackage}, obstacle: oneAtATime},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.CollectPackage(ctx, a.Target.ID, comment)
+		}),
+	},
+	approvals.Cancel: {
+		course: onAction{},
+		send: func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (approvals.Started, error) {
+			got, err := actor.CancelAction(ctx, a.Target.ID, defender.MachineActionType(a.Request.Params["type"]), comment)
+			if err != nil {
+				return approvals.Started{Detail: detail(got, err)}, err
+			}
+			return started(got, ""), nil
+		},
+	},
+	approvals.Scan: {
+		course: onMachine{kind: defender.Scan, beside: []defender.MachineActionType{defender.Scan}, obstacle: oneAtATime},
+		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {
+			return actor.ScanMachine(ctx, a.Target.ID, scanTypes[a.Request.Params["scope"]], comment)
+		}),
+	},
 }
+
+var scanTypes = map[string]defender.ScanType{"quick": defender.QuickScan, "full": defender.FullScan}
 
 var isolationTypes = map[string]defender.IsolationType{
 	"full":      defender.FullIsolation,

@@ -72,6 +72,8 @@ type post struct {
 	machine, comment string
 	kind             defender.MachineActionType
 	scope            string
+	file             string
+	cancels          string // ID of a machine action
 	acted            bool
 }
 
@@ -184,6 +186,54 @@ func (d *fakeDefender) IsolateMachine(_ context.Context, id string, in defender.
 
 func (d *fakeDefender) ReleaseMachine(_ context.Context, id, comment string) (defender.MachineAction, error) {
 	return d.act(post{machine: id, comment: comment, kind: defender.Unisolate})
+}
+
+func (d *fakeDefender) RestrictMachine(_ context.Context, id, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.Restrict})
+}
+
+func (d *fakeDefender) UnrestrictMachine(_ context.Context, id, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.Unrestrict})
+}
+
+func (d *fakeDefender) ScanMachine(_ context.Context, id string, scan defender.ScanType, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.Scan, scope: string(scan)})
+}
+
+func (d *fakeDefender) QuarantineFile(_ context.Context, id, sha1, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.Quarantine, file: sha1})
+}
+
+func (d *fakeDefender) CollectPackage(_ context.Context, id, comment string) (defender.MachineAction, error) {
+	return d.act(post{machine: id, comment: comment, kind: defender.CollectPackage})
+}
+
+// CancelAction cancels for good unless the answer says otherwise.
+func (d *fakeDefender) CancelAction(_ context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	how := acts
+	if len(d.answers) > 0 {
+		how, d.answers = d.answers[0], d.answers[1:]
+	}
+	d.posts = append(d.posts, post{cancels: id, comment: comment, kind: kind, acted: how == acts || how == actsSilently})
+	for i := range d.actions {
+		a := &d.actions[i]
+		switch {
+		case a.ID != id:
+		case a.Status.Final():
+			return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrInvalid)
+		case how == onlySilent:
+			return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrUnclear)
+		default:
+			a.Status, a.CancelledBy, a.CancelComment = defender.ActionCancelled, "mdebot", comment
+			if how == actsSilently {
+				return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrUnclear)
+			}
+			return *a, nil
+		}
+	}
+	return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrNotFound)
 }
 
 func (d *fakeDefender) act(p post) (defender.MachineAction, error) {

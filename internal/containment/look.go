@@ -33,16 +33,19 @@ func (x *Runner) look(ctx context.Context, ref approvals.Ref, r approvals.Reques
 	if !known {
 		return fmt.Errorf("look for %s: this version does not know the action %q", ref, r.Action)
 	}
-	own, other, err := effect.look(reading, x, r, t)
+	found, err := effect.look(reading, x, r, t)
 	if err != nil {
 		return x.blindLook(ctx, ref, err, last)
 	}
-	if own != nil {
-		return x.approvals.Found(ctx, ref, *own)
+	if found.own != nil {
+		return x.approvals.Found(ctx, ref, *found.own)
 	}
-	note := "Defender gave no clear answer, and its list does not show the action"
-	if other != "" {
-		note += "; " + other + ", and no other was added"
+	note := "Defender gave no clear answer, and " + found.missing
+	if found.other != "" {
+		note += "; " + found.other + ", and no other was added"
+	}
+	if last && found.absent {
+		return x.approvals.Absent(ctx, ref, note+".")
 	}
 	if last {
 		return x.approvals.Noted(ctx, ref, fmt.Sprintf("%s. Needs people: look in the Defender portal, then settle %d done or settle %d not-done.", note, r.Number, r.Number), true)

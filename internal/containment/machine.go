@@ -23,9 +23,14 @@ type onMachine struct {
 	// obstacle says from the machine's actions of these types where it stands, for
 	// the record, and why another one is pointless or harmful, or nothing.
 	obstacle func(actions []defender.MachineAction) (state, problem string)
+	// unmanaged: it is for devices that are not onboarded.
+	unmanaged bool
 }
 
-var isolations = []defender.MachineActionType{defender.Isolate, defender.Unisolate}
+var (
+	isolations   = []defender.MachineActionType{defender.Isolate, defender.Unisolate}
+	restrictions = []defender.MachineActionType{defender.Restrict, defender.Unrestrict}
+)
 
 func isolating(actions []defender.MachineAction) (state, problem string) {
 	i := defender.IsolationOf(actions)
@@ -50,6 +55,37 @@ func releasing(actions []defender.MachineAction) (state, problem string) {
 		problem = "The machine is released already: " + describe(i.Action) + "."
 	}
 	return string(i.State), problem
+}
+
+func restricting(actions []defender.MachineAction) (state, problem string) {
+	r := defender.RestrictionOf(actions)
+	switch r.State {
+	case defender.Restricted:
+		problem = "The machine is restricted already: " + describe(r.Action) + "."
+	case defender.Restricting, defender.Unrestricting:
+		problem = inTheWay(r.Action)
+	case defender.NotRestricted:
+	}
+	return string(r.State), problem
+}
+
+func unrestricting(actions []defender.MachineAction) (state, problem string) {
+	r := defender.RestrictionOf(actions)
+	switch {
+	case r.State == defender.Restricting, r.State == defender.Unrestricting:
+		problem = inTheWay(r.Action)
+	case r.State == defender.NotRestricted && r.Action.ID != "":
+		problem = "The machine is unrestricted already: " + describe(r.Action) + "."
+	}
+	return string(r.State), problem
+}
+
+// oneAtATime is for actions that leave no state behind.
+func oneAtATime(actions []defender.MachineAction) (state, problem string) {
+	if other := active(actions); other != nil {
+		return string(other.Status), inTheWay(*other)
+	}
+	return "", ""
 }
 
 func inTheWay(a defender.MachineAction) string {
@@ -90,7 +126,11 @@ func (c onMachine) before(ctx context.Context, x *Runner, r approvals.Request, t
 	}
 	state, problem := c.obstacle(actions)
 	facts.Machine = machineFacts(m)
-	if facts.Problem = changed(r, t, m); facts.Problem == "" {
+	switch facts.Problem = changed(r, t, m); {
+	case facts.Problem != "":
+	case c.unmanaged && m.Onboarding == "Onboarded":
+		facts.Problem = "The machine is onboarded now, so it is isolated and not contained."
+	default:
 		facts.Problem = problem
 	}
 	facts.Detail, err = json.Marshal(struct {
@@ -111,19 +151,20 @@ func (c onMachine) own(actions []defender.MachineAction, r approvals.Request) *d
 	return nil
 }
 
-func (c onMachine) look(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (*approvals.Started, string, error) {
+func (c onMachine) look(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (sighting, error) {
 	actions, err := x.actionsOf(ctx, t.ID, c.beside)
 	if err != nil {
-		return nil, "", err
+		return sighting{}, err
 	}
 	if own := c.own(actions, r); own != nil {
 		s := started(*own, "")
-		return &s, "", nil
+		return sighting{own: &s}, nil
 	}
+	s := sighting{missing: "its list does not show the action"}
 	if other := active(actions); other != nil {
-		return nil, describe(*other), nil
+		s.other = describe(*other)
 	}
-	return nil, "", nil
+	return s, nil
 }
 
 func (c onMachine) follow(ctx context.Context, x *Runner, r approvals.Request, t approvals.Target) (standing, error) {

@@ -213,19 +213,22 @@ func (m *model) ask() {
 		o.scope = "full"
 	}
 	text := kind + " " + strings.Join(o.machines, ",") + " beaconing"
+	if kinds[kind].Params["file"].Form != nil {
+		text = kind + " " + aHash + " " + strings.Join(o.machines, ",") + " beaconing"
+	}
 	if o.scope != "" && m.oneIn(3, "selective") {
 		o.scope, text = "selective", text+" --selective"
 	}
 	m.types(by, text, &o)
 }
 
-// kinds and destructive are the registry's actions and those of them that call
-// Defender.
+// kinds and destructive are the registry's actions and those of them on machines
+// that always need a second person.
 var (
 	kinds       = approvals.Actions()
 	destructive = func() (names []string) {
 		for name, a := range kinds {
-			if a.Target == approvals.TargetMachine {
+			if a.Target == approvals.TargetMachine && !a.Alone(a.Defaults()) {
 				names = append(names, name)
 			}
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
-	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
 )
@@ -438,7 +437,11 @@ func (m *model) posted(p post) {
 	against := func(format string, args ...any) {
 		m.violate("#%d sent for "+p.machine[:1]+": "+format, append([]any{q.number}, args...)...)
 	}
-	if want := starts[q.order.action]; p.kind != want || !strings.EqualFold(p.scope, q.order.scope) || !slices.Contains(q.targets, p.machine) {
+	sent, scope := onMachines[q.order.action], q.order.scope
+	if q.order.action == approvals.Contain {
+		scope = sent.scope
+	}
+	if p.kind != sent.kind || !strings.EqualFold(p.scope, scope) || p.file != sent.params["file"] || !slices.Contains(q.targets, p.machine) {
 		against("INV-2: %s (%s), and %s (%s) of %v was shown", p.kind, p.scope, q.order.action, q.order.scope, q.targets)
 	}
 	switch c := q.lastClaim(p.machine, m.frames[len(m.frames)-1].replica); {
@@ -481,8 +484,6 @@ func (q *request) lastClaim(machine string, replica int) *claim {
 }
 
 // starts is what each action on machines does at Defender.
-var starts = map[string]defender.MachineActionType{approvals.Isolate: defender.Isolate, approvals.Release: defender.Unisolate}
-
 // froze is a freeze that began or ended.
 func (m *model) froze(f approvals.Freeze, endedBy *approvals.Request) {
 	switch {

@@ -29,6 +29,12 @@ type Reader interface {
 type Actor interface {
 	IsolateMachine(ctx context.Context, machineID string, in defender.IsolateInput) (defender.MachineAction, error)
 	ReleaseMachine(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
+	RestrictMachine(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
+	UnrestrictMachine(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
+	QuarantineFile(ctx context.Context, machineID, sha1, comment string) (defender.MachineAction, error)
+	CollectPackage(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
+	CancelAction(ctx context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error)
+	ScanMachine(ctx context.Context, machineID string, scan defender.ScanType, comment string) (defender.MachineAction, error)
 }
 
 // Config is what a Runner works with. Everything but People is required.
@@ -266,12 +272,12 @@ func (x *Runner) refused(ctx context.Context, effect effect, a approvals.Attempt
 // alreadyActive finds out whose action is in the way. An earlier attempt's own
 // is adopted, somebody else's is reported and no other is added.
 func (x *Runner) alreadyActive(ctx context.Context, effect effect, a approvals.Attempt, detail json.RawMessage) error {
-	own, other, err := effect.look(ctx, x, a.Request, a.Target)
+	found, err := effect.look(ctx, x, a.Request, a.Target)
 	switch {
-	case err == nil && own != nil:
-		return x.approvals.Submitted(ctx, a, *own)
-	case err == nil && other != "":
-		return x.approvals.Refused(ctx, a, "Not sent: "+other+".", detail)
+	case err == nil && found.own != nil:
+		return x.approvals.Submitted(ctx, a, *found.own)
+	case err == nil && found.other != "":
+		return x.approvals.Refused(ctx, a, "Not sent: "+found.other+".", detail)
 	}
 	return x.approvals.Unclear(ctx, a, "Defender says that such an action is already active; looking for it.", detail)
 }

@@ -123,8 +123,12 @@ func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request
 // approverPlaces are where approvers find a request: the configured places and
 // the direct chats of everyone whose approval would count by the file alone.
 // Members of directory groups are not looked up here, inside a transaction; they
-// see it in the configured places.
+// see it in the configured places. A request that needs nobody else is shown where
+// it was asked for alone.
 func (n *Notifier) approverPlaces(ctx context.Context, r approvals.Request) []chat.Destination {
+	if r.Rule.Alone {
+		return nil
+	}
 	p := n.policyOf(r.Tenant)
 	var out []chat.Destination
 	for _, to := range p.PostTo() {
@@ -146,6 +150,9 @@ func (n *Notifier) askedIn(r approvals.Request) []chat.Destination {
 	out := []chat.Destination{}
 	if r.Origin != "" {
 		out = append(out, chat.Destination(r.Origin))
+	}
+	if r.Rule.Alone {
+		return out
 	}
 	for _, to := range n.policy.Current().PostTo() {
 		if to != r.Origin {

@@ -145,7 +145,7 @@ func TestIsolate_chooserGoesOnWithTheWords(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.says(t, riley, "isolate twin beaconing --selective")
-	if m.Menu == nil || m.Menu.Action != cards.ActionChooseIsolate || len(m.Menu.Options) != 2 {
+	if m.Menu == nil || m.Menu.Action != cards.ActionChoose(approvals.Isolate) || len(m.Menu.Options) != 2 {
 		t.Fatalf("chooser = %+v", m.Menu)
 	}
 	if m, _ := w.clicks(t, riley, m.Menu.Action, ws042); !strings.Contains(textOf(m), "no longer known") {
@@ -157,7 +157,7 @@ func TestIsolate_chooserGoesOnWithTheWords(t *testing.T) {
 	if r := w.live(t)[0]; r.Reason != "beaconing" || r.Params["scope"] != "selective" || len(r.Targets) != 1 || r.Targets[0].ID != twinB {
 		t.Errorf("request = %+v", r)
 	}
-	m, _ = w.clicks(t, riley, cards.ActionChooseIsolate, twinA)
+	m, _ = w.clicks(t, riley, cards.ActionChoose(approvals.Isolate), twinA)
 	mustSay(t, "an old chooser", m, "no longer known", "/mde isolate "+twinA+" <reason>")
 }
 
@@ -165,7 +165,7 @@ func TestIsolate_chooserOfSomebodyElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.says(t, riley, "isolate twin beaconing")
-	m, _ := w.clicks(t, viewer, cards.ActionChooseIsolate, twinB)
+	m, _ := w.clicks(t, viewer, cards.ActionChoose(approvals.Isolate), twinB)
 	mustSay(t, "a viewer's choice", m, "needs the role responder")
 	if len(w.live(t)) != 0 {
 		t.Error("a request was opened")
@@ -179,7 +179,7 @@ func TestIsolate_missingReasonOpensAForm(t *testing.T) {
 	inv.Text = "isolate ws-042 ws-043 --selective"
 	_, resp := w.ask(t, inv)
 	f := resp.Form
-	if f == nil || f.Action != cards.ActionIsolateSubmit || f.Fields[0].Initial != "ws-042, ws-043" {
+	if f == nil || f.Action != cards.ActionSubmit(approvals.Isolate) || f.Fields[0].Initial != "ws-042, ws-043" {
 		t.Fatalf("form = %+v", f)
 	}
 	_, resp = w.submits(t, riley, f.Action, f.Value, map[string]string{cards.FieldMachine: "ws-042, ws-043", cards.FieldReason: "  "})
@@ -240,7 +240,7 @@ func TestIsolate_buttonOfAnAlertIsPreFilledAndBoundToTheID(t *testing.T) {
 func TestIsolate_forgedScopeIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.submits(t, riley, cards.ActionIsolateSubmit, ws042, map[string]string{cards.FieldReason: "because", cards.FieldScope: "everything"})
+	w.submits(t, riley, cards.ActionSubmit(approvals.Isolate), ws042, map[string]string{cards.FieldReason: "because", cards.FieldScope: "everything"})
 	if len(w.live(t)) != 0 {
 		t.Error("a request with a scope that does not exist was opened")
 	}
