@@ -247,25 +247,7 @@ func (a *Actor) act(ctx context.Context, in action) (MachineAction, error) {
 	if strings.TrimSpace(in.comment) == "" || utf8.RuneCountInString(in.comment) > maxComment {
 		return MachineAction{}, fmt.Errorf("%s: %w: a comment of at most %d characters is required", in.op, ErrInvalid, maxComment)
 	}
-	token, err := a.tokens.get(ctx)
-	if err != nil {
-		return MachineAction{}, fmt.Errorf("%s: %w", in.op, err)
-	}
-	if !token.claims.has(in.permission) {
-		a.tokens.age(token)
-		return MachineAction{}, missingPermission(in.op, in.permission)
-	}
-	c := call{op: in.op, family: familyActions, method: http.MethodPost, path: path, body: in.body}
-	req, err := c.request(ctx, a.client.base)
-	if err != nil {
-		return MachineAction{}, err
-	}
-	if err := a.client.quota.admit(a.client.now(), a.client.lane, c.op, c.family); err != nil {
-		a.client.observe(c.op, http.StatusTooManyRequests)
-		return MachineAction{}, err
-	}
-	defer a.client.cache.forget()
-	body, err := a.post(ctx, c, req, token)
+	body, err := a.order(ctx, call{op: in.op, family: familyActions, method: http.MethodPost, path: path, body: in.body}, in.permission)
 	if err != nil {
 		return MachineAction{}, err
 	}

@@ -26,6 +26,7 @@ const (
 	machineSeen    property = "lastSeen"
 	machineTags    property = "machineTags"
 	actionMachine  property = "machineId"
+	indicatorValue property = "indicatorValue"
 	actionType     property = "type"
 	actionStatus   property = "status"
 	actionCreated  property = "creationDateTimeUtc"

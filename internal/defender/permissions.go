@@ -19,6 +19,7 @@ const (
 	PermissionScan              = "Machine.Scan"
 	PermissionQuarantine        = "Machine.StopAndQuarantine"
 	PermissionPackage           = "Machine.CollectForensics"
+	PermissionIndicators        = "Ti.ReadWrite.All"
 	PermissionFileRead          = "File.Read.All"
 	PermissionIPRead            = "Ip.Read.All"
 	PermissionURLRead           = "Url.Read.All" // and domains
@@ -97,7 +98,7 @@ type Permissions struct {
 
 // actions are the permissions that start something; they are asked of whoever
 // acts.
-var actions = []string{PermissionIsolate, PermissionRestrict, PermissionScan, PermissionQuarantine, PermissionPackage}
+var actions = []string{PermissionIsolate, PermissionRestrict, PermissionScan, PermissionQuarantine, PermissionPackage, PermissionIndicators}
 
 // ActedBy is p where actions are started with what acting permits, or could not
 // be found out because of err.

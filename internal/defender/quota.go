@@ -21,6 +21,7 @@ const (
 	familyEnrichment     family = "enrichment"
 	familyPosture        family = "vulnerabilities and scores"
 	familyIncidents      family = "incidents"
+	familyIndicators     family = "indicators"
 	familyPackages       family = "package links" // 2 a minute, 120 an hour
 	familyDirectory      family = "directory"     // of Graph
 )
