@@ -201,7 +201,7 @@ func (w *World) populate() {
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,
 		Roles: map[string][]string{entrasim.Defender: {
-			"Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics",
+			"Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "Ti.ReadWrite.All",
 		}},
 	})
 	w.Entra.Register(TenantID, entrasim.App{

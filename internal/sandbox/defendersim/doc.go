@@ -39,6 +39,7 @@
 //	GET   /api/incidents, /api/incidents/{id}          Incident.Read.All, on Defender XDR's audience
 //	GET   /v1.0/applications(appId='…')                Application.Read.All, on Graph's audience
 //	GET   /v1.0/devices(deviceId='…')/registeredOwners Device.Read.All, on Graph's audience
+//	GET, POST /api/indicators, DELETE …/{id}           Ti.ReadWrite or Ti.ReadWrite.All
 //	POST  /api/advancedqueries/run                     AdvancedQuery.Read.All
 //	POST  /v1.0/security/runHuntingQuery               ThreatHunting.Read.All, on Graph's audience
 //

@@ -18,6 +18,8 @@ const (
 	EffectScan        EffectKind = "RunAntiVirusScan"
 	EffectQuarantine  EffectKind = "StopAndQuarantineFile"
 	EffectPackage     EffectKind = "CollectInvestigationPackage"
+	EffectIndicator   EffectKind = "SetIndicator"
+	EffectUnindicator EffectKind = "DeleteIndicator"
 	EffectCancel      EffectKind = "Cancel"
 	EffectAlertUpdate EffectKind = "UpdateAlert"
 	EffectTag         EffectKind = "Tag"

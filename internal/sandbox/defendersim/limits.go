@@ -31,6 +31,7 @@ func DefaultLimits() map[Family]Limit {
 		FamilyActions:     {100, 1500},
 		FamilyHunting:     {45, 1500},
 		FamilyPackages:    {2, 120},
+		FamilyIndicators:  {100, 1500},
 		FamilyEnrichment:  {100, 1500},
 		FamilyPosture:     {50, 1500},
 		FamilyIncidents:   {50, 1500},

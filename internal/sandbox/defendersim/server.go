@@ -181,6 +181,9 @@ func (s *Server) routes() *http.ServeMux {
 	route("GET /api/machineactions/{id}/getPackageUri", FamilyPackages, packageURI, readMachines...)
 	route("POST /api/machineactions/{id}/cancel", FamilyActions, cancelAction, cancelRoles()...)
 
+	route("GET /api/indicators", FamilyIndicators, listIndicators, "Ti.ReadWrite", "Ti.ReadWrite.All")
+	route("POST /api/indicators", FamilyIndicators, setIndicator, "Ti.ReadWrite", "Ti.ReadWrite.All")
+	route("DELETE /api/indicators/{id}", FamilyIndicators, deleteIndicator, "Ti.ReadWrite", "Ti.ReadWrite.All")
 	route("POST /api/advancedqueries/run", FamilyHunting, huntDefender, "AdvancedQuery.Read.All")
 	route("POST /v1.0/security/runHuntingQuery", FamilyHunting, huntGraph, "ThreatHunting.Read.All")
 	route("GET /api/files/{hash}", FamilyEnrichment, getFile, "File.Read.All")

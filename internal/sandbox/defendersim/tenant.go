@@ -28,6 +28,9 @@ type Tenant struct {
 	timing   Timing
 	repeat   Repeat
 	gone     map[string]bool  // packages that were deleted
+
+	indicators       []Indicator
+	indicatorsBeside int // counted against the limit and not listed
 	failNext map[string]int32 // machine ID: error of its next action
 	serial   int32
 	incident int64 // the last one used
