@@ -38,10 +38,10 @@ type condition struct {
 // environment is a set of facts that conditions of one kind may read.
 type environment func() (*cel.Env, error)
 
-// The environments. Approval rules and protections ask about the action and the
-// machine, routes about the alert and the machine.
+// The environments. Approval rules and protections ask about the action, the
+// machine and the indicator, routes about the alert and the machine.
 var (
-	ruleFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("action", "machine") })
+	ruleFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("action", "machine", "indicator") })
 	// machineFacts are what a scope asks about.
 	machineFacts environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("machine") })
 	routeFacts   environment = sync.OnceValues(func() (*cel.Env, error) { return newEnvironment("alert", "machine") })
@@ -51,9 +51,9 @@ func newEnvironment(names ...string) (*cel.Env, error) {
 	opts := []cel.EnvOption{
 		cel.ParserExpressionSizeLimit(maxConditionBytes),
 		cel.ParserRecursionLimit(maxConditionDepth),
-		ext.NativeTypes(ext.ParseStructTags(true), reflect.TypeFor[Action](), reflect.TypeFor[Machine](), reflect.TypeFor[Alert]()),
+		ext.NativeTypes(ext.ParseStructTags(true), reflect.TypeFor[Action](), reflect.TypeFor[Machine](), reflect.TypeFor[Alert](), reflect.TypeFor[Indicator]()),
 	}
-	typeOf := map[string]string{"action": "policy.Action", "machine": "policy.Machine", "alert": "policy.Alert"}
+	typeOf := map[string]string{"action": "policy.Action", "machine": "policy.Machine", "alert": "policy.Alert", "indicator": "policy.Indicator"}
 	for _, name := range names {
 		opts = append(opts, cel.Variable(name, cel.ObjectType(typeOf[name])))
 	}
@@ -118,6 +118,9 @@ type facts struct {
 	action  *Action
 	machine *Machine
 	alert   *Alert
+	// indicator is nil for actions on something else: no question about it is met
+	// then.
+	indicator *Indicator
 }
 
 func (f facts) ResolveName(name string) (any, bool) {
@@ -128,6 +131,10 @@ func (f facts) ResolveName(name string) (any, bool) {
 		return f.alert, true
 	case name == "action" && f.action != nil:
 		return f.action, true
+	case name == "indicator" && f.indicator != nil:
+		return f.indicator, true
+	case name == "indicator":
+		return &Indicator{}, true
 	}
 	return nil, false
 }

@@ -43,9 +43,10 @@ func (p *Policy) digest() string {
 		Rules                      []rule
 		Protected                  []string
 		Ops, Fallback              string
-		Page                       string `json:",omitempty"` // came later: a file without it keeps its hash
-		StepUp                     string `json:",omitempty"`
-		Ticket                     string `json:",omitempty"`
+		Page                       string   `json:",omitempty"` // came later: a file without it keeps its hash
+		StepUp                     string   `json:",omitempty"`
+		Ticket                     string   `json:",omitempty"`
+		Own                        []string `json:",omitempty"`
 		LookBack, BlindAfter       int64
 		Routes                     []route
 		Storm                      Storm
@@ -68,6 +69,7 @@ func (p *Policy) digest() string {
 		Fallback:      p.fallback,
 		Page:          p.page,
 		StepUp:        p.stepUp,
+		Own:           p.own(),
 		LookBack:      int64(p.lookBack),
 		BlindAfter:    int64(p.blindAfter),
 		Storm:         p.storm,

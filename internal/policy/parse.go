@@ -187,6 +187,7 @@ func (f *fileReader) approvals(n ast.Node) {
 		"ticket":    f.ticket,
 		"rules":     func(n ast.Node) { f.list(n, "rules", f.rule) },
 		"protected": func(n ast.Node) { f.list(n, "protected", f.protect) },
+		"own":       func(n ast.Node) { f.list(n, "own", f.own) },
 	})
 }
 
@@ -284,6 +285,30 @@ func ruleText(r Rule) string {
 		b.WriteString("from: holders of the role approver")
 	}
 	return b.String()
+}
+
+// ownDomain is a host name of at least two labels, in lower case.
+var ownDomain = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
+
+// own reads a domain, an address or a range of addresses that is ours.
+func (f *fileReader) own(n ast.Node) {
+	text, ok := f.text(n, "own")
+	if !ok {
+		return
+	}
+	if ip, err := netip.ParseAddr(text); err == nil {
+		f.policy.ownRanges = append(f.policy.ownRanges, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
+		return
+	}
+	r, err := netip.ParsePrefix(text)
+	switch {
+	case err == nil && r.Bits() > 0:
+		f.policy.ownRanges = append(f.policy.ownRanges, r.Masked())
+	case err != nil && !strings.Contains(text, "/") && ownDomain.MatchString(text):
+		f.policy.ownDomains = append(f.policy.ownDomains, text)
+	default:
+		f.fault(lineOf(n), "own: %q is no domain, address or range; write contoso.com, 198.51.100.7 or 198.51.100.0/24, in lower case", text)
+	}
 }
 
 func (f *fileReader) protect(n ast.Node) {

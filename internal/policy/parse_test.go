@@ -46,7 +46,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 
 		// Keys.
 		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: all_tenants, approvals, groups, hunting, hunts, notify, people, readers, retention, scopes, tenants"},
-		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules, step_up, ticket"},
+		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
 		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
 		{"unknown key in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    email: r@example.com\n", "mdebot.yaml:4: person: unknown key \"email\"; known: name, person, roles, slack"},
@@ -55,7 +55,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"unknown key in a route", route("'true'\n      from: [soc]"), "mdebot.yaml:6: route: unknown key \"from\"; known: mention, name, to, when"},
 		{"unknown key in storm", "notify:\n  storm: { after: 20 }\n", "mdebot.yaml:2: storm: unknown key \"after\"; known: more_than, within"},
 		{"unknown key in a protection", "approvals:\n  protected:\n    - name: x\n      when: 'true'\n", "mdebot.yaml:3: protected: unknown key \"name\"; known: when"},
-		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: execute_within, expire_after, limits, mention, post_to, protected, rules, step_up, ticket"},
+		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
 		{"section twice", "readers: []\nnotify: {}\nreaders: []\n", "mdebot.yaml:3: the file: \"readers\" is already set on line 1"},
 		{"key twice in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    name: Avery\n", "mdebot.yaml:4: person: \"name\" is already set on line 3"},
 		{"group twice", "groups:\n  soc: []\n  soc: []\n", "mdebot.yaml:3: groups: \"soc\" is already set on line 2"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -32,6 +33,8 @@ type Policy struct {
 	limits        Limits
 	rules         []Rule
 	protected     []protection
+	ownDomains    []string
+	ownRanges     []netip.Prefix
 
 	ops        string
 	fallback   string
