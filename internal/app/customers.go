@@ -115,7 +115,7 @@ func (a *App) customersOf(p *policy.Policy, transport *http.Transport, actor *de
 // equip gives a customer what is made after the notifier.
 func (a *App) equip(c *customer, dir identity.Directory, people identity.People) {
 	c.containment = containment.New(containment.Config{
-		Approvals: a.approvals, Reader: c.client.For(defender.LaneAction).Fresh(), Actor: c.actor, Directory: dir, People: people, Hold: a.mixedVersions, Now: a.now, Logger: a.log,
+		Approvals: a.approvals, Reader: c.client.For(defender.LaneAction).Fresh(), Indicators: c.actor.Indicators(defender.LaneAction), Actor: c.actor, Directory: dir, People: people, Hold: a.mixedVersions, Now: a.now, Logger: a.log,
 	})
 	c.misuse = containment.NewWatch(containment.WatchConfig{
 		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: c.id,
@@ -161,7 +161,7 @@ func (c *customer) watched() notify.Watched {
 // commanded is the customer as commands see it.
 func (c *customer) commanded() commands.Tenant {
 	return commands.Tenant{
-		ID: c.id, Name: c.name, Defender: c.reading(), Hunter: c.client.For(defender.LaneHunt), Portal: c.client.Portal(),
+		ID: c.id, Name: c.name, Defender: c.reading(), Hunter: c.client.For(defender.LaneHunt), Indicators: c.actor.Indicators(defender.LaneInteractive), Portal: c.client.Portal(),
 	}
 }
 

@@ -126,6 +126,8 @@ const (
 	Quarantine = "quarantine"
 	Package    = "package"
 	Cancel     = "cancel"
+	Block      = "block"
+	Unblock    = "unblock"
 	Settle     = "settle"
 	// Unfreeze ends a freeze; its target is the tenant.
 	Unfreeze = "unfreeze"
@@ -203,6 +205,26 @@ func Actions() Registry {
 			alone: func(params map[string]string) bool { return params["type"] == "RunAntiVirusScan" },
 		},
 		Action{
+			Kind: Block, Family: "indicator", Opposite: Unblock,
+			Role: identity.Responder, Permission: "Ti.ReadWrite.All", Target: TargetIndicator,
+			Params: map[string]Param{
+				"effect": {Values: []string{"block", "warn", "audit"}},
+				"expires": {
+					Form: expiryForm, Example: "2031-01-31T12:00:00Z", Says: "Give a time such as 7d, or leave it out.",
+				},
+			},
+			Repeat: RepeatWhenAbsent,
+			Verb:   "block", Done: "in force",
+		},
+		Action{
+			Kind: Unblock, Family: "indicator", Opposite: Block,
+			Role: identity.Responder, Permission: "Ti.ReadWrite.All", Target: TargetIndicator,
+			// The indicator that people decided about, and no later one of that value.
+			Params: map[string]Param{"indicator": {Form: indicatorForm, Example: "995", Says: "Name the indicator by its value."}},
+			Repeat: RepeatWhenAbsent,
+			Undo:   true, Verb: "unblock", Done: "removed",
+		},
+		Action{
 			Kind: Settle, Family: "settlement", Role: identity.Responder, Target: TargetRequest,
 			Params: map[string]Param{"outcome": {Values: []string{SettleNotDone, SettleDone}}},
 			Verb:   "settle", Done: "settled", apply: applySettlement,
@@ -217,6 +239,11 @@ func Actions() Registry {
 		},
 	)
 }
+
+// expiryForm is a moment in UTC, or nothing.
+var expiryForm = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`)
+
+var indicatorForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
 var sha1Form = regexp.MustCompile(`^[0-9a-f]{40}$`)
 

@@ -116,12 +116,16 @@ func (s *Service) judged(ctx context.Context, ref Ref, facts Facts, pass func(*e
 		// A settlement sends nothing: it keeps the rule of the request it settles,
 		// and an attempt it allows is judged by its own claim.
 		rule := r.Rule
-		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle && !fault.On(fault.Rules) {
-			now, protected, err := s.ruled(ctx, p, r.Tenant, a, r.Params, facts.Machine)
+		if a, ok := s.actions[r.Action]; ok && a.Kind != Settle && ref.Index < len(r.Targets) && !fault.On(fault.Rules) {
+			now, protected, err := s.ruled(ctx, p, r.Tenant, a, r.Params, TargetInput{ID: r.Targets[ref.Index].ID, Machine: facts.Machine})
 			if err != nil {
 				return nil, err
 			}
-			if protected != "" && facts.Problem == "" && facts.Machine != nil {
+			switch {
+			case protected == "" || facts.Problem != "":
+			case a.Target == TargetIndicator:
+				facts.Problem = "No rule in force allows it: " + protected + "."
+			case facts.Machine != nil:
 				facts.Problem = fmt.Sprintf("The machine cannot be changed from chat: %s.", protected)
 			}
 			rule = policy.Stricter(r.Rule, now)

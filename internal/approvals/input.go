@@ -38,6 +38,8 @@ type TargetInput struct {
 	// Machine is what rules may ask; nil when it could not be read, and then the
 	// strictest rule applies.
 	Machine *policy.Machine
+	// Own marks an indicator that is one of our machines.
+	Own bool
 }
 
 // Opened is the answer to a request that was accepted.

@@ -50,11 +50,7 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	if no != nil {
 		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, no)
 	}
-	machines := make([]*policy.Machine, len(in.Targets))
-	for i, t := range in.Targets {
-		machines[i] = t.Machine
-	}
-	rule, no, err := s.ruleFor(ctx, p, action, r, machines)
+	rule, no, err := s.ruleFor(ctx, p, action, r, in.Targets)
 	if err != nil {
 		return Opened{}, fmt.Errorf("open request: %w", err)
 	}
@@ -65,26 +61,26 @@ func (s *Service) Open(ctx context.Context, in OpenInput) (Opened, error) {
 	return s.open(ctx, p, action, r, by)
 }
 
-// ruleFor is the strictest of the rules of the machines, or why they are not asked
+// ruleFor is the strictest of the rules of the targets, or why they are not asked
 // for together, or at all.
-func (s *Service) ruleFor(ctx context.Context, p *policy.Policy, action Action, r Request, machines []*policy.Machine) (policy.Applied, *Refusal, error) {
+func (s *Service) ruleFor(ctx context.Context, p *policy.Policy, action Action, r Request, targets []TargetInput) (policy.Applied, *Refusal, error) {
 	var rule policy.Applied
-	for i, m := range machines {
-		one, protected, err := s.ruled(ctx, p, r.Tenant, action, r.Params, m)
-		if err != nil {
+	for i, t := range targets {
+		one, protected, err := s.ruled(ctx, p, r.Tenant, action, r.Params, t)
+		switch {
+		case err != nil:
 			return rule, nil, err
-		}
-		if protected != "" {
+		case protected != "" && action.Target == TargetIndicator:
+			return rule, refuse(ErrProtected, protected+".", "Only a rule of mdebot.yaml that asks about the indicator and for two people allows that."), nil
+		case protected != "":
 			return rule, refuse(ErrProtected, fmt.Sprintf("%s cannot be changed from chat: %s.", r.Targets[i].label(), protected), "Use the Defender portal."), nil
-		}
-		if m != nil && one.TierZero && len(machines) > 1 {
+		case t.Machine != nil && one.TierZero && len(targets) > 1:
 			return rule, tierZeroAlone(r.Targets[i]), nil
-		}
-		if i == 0 {
+		case i == 0:
 			rule = one
-			continue
+		default:
+			rule = policy.Stricter(rule, one)
 		}
-		rule = policy.Stricter(rule, one)
 	}
 	return rule, nil, nil
 }

@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/identity"
@@ -54,6 +55,16 @@ const (
 	// TargetMute is a mute that does not exist before it is approved.
 	TargetMute TargetKind = "mute"
 )
+
+// IndicatorID is the ID of a target that is an indicator: its type as Defender
+// writes it and its value.
+func IndicatorID(kind, value string) string { return kind + ":" + value }
+
+// ParseIndicatorID is the inverse of [IndicatorID].
+func ParseIndicatorID(id string) (kind, value string) {
+	kind, value, _ = strings.Cut(id, ":")
+	return kind, value
+}
 
 // onMachine reports whether there is a machine that rules can ask about.
 func (k TargetKind) onMachine() bool { return k == TargetMachine || k == TargetMachineAction }

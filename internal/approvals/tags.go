@@ -74,7 +74,17 @@ func harder(now, before policy.Applied) policy.Applied {
 
 // ruled is the rule for a machine as it is and as it was within a day, whichever is
 // stricter, and why it is protected, if it is or was.
-func (s *Service) ruled(ctx context.Context, p *policy.Policy, t tenant.ID, a Action, params map[string]string, m *policy.Machine) (rule policy.Applied, protected string, err error) {
+func (s *Service) ruled(ctx context.Context, p *policy.Policy, t tenant.ID, a Action, params map[string]string, on TargetInput) (rule policy.Applied, protected string, err error) {
+	if a.Target == TargetIndicator {
+		i := p.IndicatorOf(ParseIndicatorID(on.ID))
+		i.Own = i.Own || on.Own
+		rule, protected = p.DecideIndicator(a.AsRuled(params), i)
+		if a.Undo {
+			protected = "" // taking a block away cuts nothing off
+		}
+		return rule, protected, nil
+	}
+	m := on.Machine
 	rule = decide(p, a, params, []*policy.Machine{m})
 	if !a.Target.onMachine() {
 		return rule, "", nil

@@ -102,6 +102,30 @@ var actionTable = map[string]actionWords{
 			return "The action does not happen if it has not ended by then."
 		},
 	},
+	approvals.Block: {
+		manner: unlessDefault(approvals.Block, "effect"),
+		runs: func(params map[string]string) chat.Text {
+			return chat.Plain("Defender's indicator with the effect " + capital(params["effect"]) + ", once for each listed here, for all machines. Its description names this request and its requester.")
+		},
+		means: func(params map[string]string) string {
+			does := map[string]string{
+				"block": "Every machine is kept from it, and an alert is raised.",
+				"warn":  "People are warned of it and can go on; an alert is raised.",
+				"audit": "Nothing is stopped; an alert is raised.",
+			}[params["effect"]]
+			ends := " It holds until somebody ends it, which needs two people."
+			if at := params["expires"]; at != "" {
+				ends = " It ends by itself at " + at + "; that is announced before."
+			}
+			return does + " It may take two hours to reach every machine." + ends
+		},
+	},
+	approvals.Unblock: {
+		runs: func(params map[string]string) chat.Text {
+			return chat.Join(chat.Plain("Defender's deletion of indicator "), chat.Code(params["indicator"]))
+		},
+		means: meaning("Whatever it kept machines from is possible again, on every machine."),
+	},
 	approvals.Settle: {
 		runs: func(params map[string]string) chat.Text {
 			return chat.Join(chat.Plain("Nothing at Defender. mdebot records the outcome people have seen: "), chat.Untrusted(params["outcome"]))

@@ -1,6 +1,7 @@
 package cards
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -57,8 +58,8 @@ func requestSubject(r approvals.Request) chat.Text {
 		return sentence(verb, outside(within(r.Targets[0].Name, roomForTitle)))
 	}
 	many := "targets"
-	if len(r.Targets) > 0 && r.Targets[0].Kind == approvals.TargetMachine {
-		many = "machines"
+	if len(r.Targets) > 0 {
+		many = cmp.Or(map[approvals.TargetKind]string{approvals.TargetMachine: "machines", approvals.TargetIndicator: "indicators"}[r.Targets[0].Kind], many)
 	}
 	return sentence(verb, chat.Plain(fmt.Sprintf("%d %s", len(r.Targets), many)))
 }

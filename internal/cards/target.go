@@ -281,6 +281,7 @@ func targetSection(r approvals.Request, t approvals.Target, p Portal) chat.Secti
 var factLines = map[approvals.TargetKind]func(approvals.Request, approvals.Target, Portal) []chat.Text{
 	approvals.TargetMachine:       machineFactLines,
 	approvals.TargetMachineAction: actionFactLines,
+	approvals.TargetIndicator:     indicatorFactLines,
 }
 
 func targetHeading(r approvals.Request, t approvals.Target) string {

@@ -34,6 +34,12 @@ func machineURL(p Portal, id string) string {
 	return p.Machine(id)
 }
 
+// OpenInDefender is the button that leads to a machine's page, or nothing without
+// an address.
+func OpenInDefender(p Portal, machineID string) []chat.Button {
+	return openInDefender(machineURL(p, machineID))
+}
+
 // openInDefender is a link button, or nothing without an address.
 func openInDefender(url string) []chat.Button {
 	if !strings.HasPrefix(url, "https://") {

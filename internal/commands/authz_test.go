@@ -20,7 +20,7 @@ var callable = map[string]string{
 	"lookup": "lookup 203.0.113.9", "incident": "incident 7", "incidents": "incidents", "user": "user sam", "cve": "cve CVE-2021-44228",
 	"tenant": "tenant", "score": "score", "software": "software log4j", "tag": "tag ws-042 +reimaged",
 	"contain": "contain printer-3 because", "restrict": "restrict ws-042 because", "unrestrict": "unrestrict ws-042 because", "scan": "scan ws-042",
-	"quarantine": "quarantine " + evilFile + " ws-042 because", "package": "package ws-042 because", "cancel": "cancel " + action1 + " because", "download": "download 1", "actions": "actions",
+	"quarantine": "quarantine " + evilFile + " ws-042 because", "package": "package ws-042 because", "cancel": "cancel " + action1 + " because", "download": "download 1", "block": "block evil.example because", "unblock": "unblock evil.example because", "indicators": "indicators", "live": "live", "offboard": "offboard", "actions": "actions",
 	"link": "link", "unlink": "unlink", "confirm-link": "confirm-link id",
 }
 
@@ -29,7 +29,7 @@ var callable = map[string]string{
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "actions": "vraAc", "isolated": "vraAc", "requests": "vraAc", "mutes": "vraAc",
 	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "user": "vraA", "tenant": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
-	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "contain": "r", "restrict": "r", "unrestrict": "r", "scan": "r", "quarantine": "r", "package": "r", "cancel": "r", "download": "r", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r", "run": "r", "hunts": "vraA", "mute": "r", "unmute": "r",
+	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "contain": "r", "restrict": "r", "unrestrict": "r", "scan": "r", "quarantine": "r", "package": "r", "cancel": "r", "download": "r", "block": "r", "unblock": "r", "indicators": "vraAc", "live": "vraAc", "offboard": "vraAc", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r", "run": "r", "hunts": "vraA", "mute": "r", "unmute": "r",
 	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "link": "vraAuc", "unlink": "vraAuc", "confirm-link": "a", "whoami": "vraAucg",
 }
 

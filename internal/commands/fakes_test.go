@@ -94,10 +94,13 @@ type estate struct {
 	granted  defender.Permissions
 	// faults make an operation fail: "users", "alerts", "actions", "find", "update",
 	// "permissions", "hunt".
-	faults  map[string]error
-	hunt    [][]string
-	stats   defender.HuntStats
-	queries []string
+	faults     map[string]error
+	hunt       [][]string
+	stats      defender.HuntStats
+	queries    []string
+	indicators []defender.Indicator
+	// beside are indicators that only count.
+	beside int
 	// packages are the actions whose package was asked for.
 	packages []string
 }
@@ -126,7 +129,7 @@ func newEstate() *estate {
 		actions: []defender.MachineAction{
 			{ID: action1, Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", MachineID: cutOff, MachineName: "ws-099", Requestor: "mdebot", Created: noon.Add(-24 * time.Hour), Updated: noon.Add(-23 * time.Hour)},
 		},
-		granted: defender.PermissionsOf([]string{"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "AdvancedQuery.Read.All"}, []string{"ThreatHunting.Read.All"}),
+		granted: defender.PermissionsOf([]string{"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "Ti.ReadWrite.All", "AdvancedQuery.Read.All"}, []string{"ThreatHunting.Read.All"}),
 		faults:  map[string]error{},
 	}
 }
@@ -424,7 +427,7 @@ func newWorld(t testing.TB) *world {
 		Actions: approvals.Actions(), Now: now, Logger: logger,
 	})
 	w.Router = New(Config{
-		Tenant: thisTenant, Defender: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
+		Tenant: thisTenant, Defender: w.estate, Indicators: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
 		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, History: &w.past, Subjects: w, Status: w, Now: now, Logger: logger,
 	})
 	return w
@@ -640,4 +643,15 @@ func (w *world) finish(t testing.TB, r approvals.Request, action string) {
 	if err := w.service.Finished(t.Context(), ref, true, "Succeeded", ""); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (e *estate) Indicators(_ context.Context, value string) iter.Seq2[defender.Indicator, error] {
+	if err := e.fault("indicators"); err != nil {
+		return failing[defender.Indicator](err)
+	}
+	all := e.indicators
+	for n := range e.beside {
+		all = append(all, defender.Indicator{ID: fmt.Sprint(n), Type: defender.IndicatorIP, Value: fmt.Sprintf("2001:db8::%x", n)})
+	}
+	return each(all, func(i defender.Indicator) bool { return value == "" || i.Value == value }, 0)
 }

@@ -51,6 +51,11 @@ type Defender interface {
 	Permissions(ctx context.Context) (defender.Permissions, error)
 }
 
+// IndicatorReader lists indicators, of one value when it is given.
+type IndicatorReader interface {
+	Indicators(ctx context.Context, value string) iter.Seq2[defender.Indicator, error]
+}
+
 // Hunter runs hunting queries.
 type Hunter interface {
 	Hunt(ctx context.Context, q defender.HuntQuery, sink defender.HuntSink) (defender.HuntStats, error)

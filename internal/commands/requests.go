@@ -320,6 +320,7 @@ var repeats = map[approvals.TargetKind]func(r *Router, ctx context.Context, c *c
 		}
 		return r.request(ctx, c, o)
 	},
+	approvals.TargetIndicator: (*Router).indicatorsAgain,
 	approvals.TargetMachineAction: func(r *Router, ctx context.Context, c *call, p approvals.Prefill, reason string) (chat.Message, error) {
 		return r.requestCancel(ctx, c, p.Targets[0].ID, reason)
 	},

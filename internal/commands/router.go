@@ -33,14 +33,16 @@ type Config struct {
 	// Tenants are those served. Where there is one, it has no name and Tenant,
 	// Defender, Hunter and Portal may be given instead; where there are several,
 	// Tenant is the bot's own, for what is about no tenant.
-	Tenants   []Tenant
-	Tenant    tenant.ID
-	Defender  Defender
-	Hunter    Hunter
-	Approvals Approvals
-	Policy    *policy.Source
-	Groups    policy.GroupSource
-	Links     Links
+	Tenants  []Tenant
+	Tenant   tenant.ID
+	Defender Defender
+	Hunter   Hunter
+	// Indicators are read with the acting application.
+	Indicators IndicatorReader
+	Approvals  Approvals
+	Policy     *policy.Source
+	Groups     policy.GroupSource
+	Links      Links
 	// People are asked beside the chat platforms; nil leaves it to those.
 	People    identity.People
 	Directory identity.Directory
@@ -93,7 +95,7 @@ func New(c Config) *Router {
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]
-		r.Defender, r.Hunter, r.Portal = first.Defender, first.Hunter, first.Portal
+		r.Defender, r.Hunter, r.Indicators, r.Portal = first.Defender, first.Hunter, first.Indicators, first.Portal
 		if !r.several() {
 			r.Tenant = first.ID
 		}

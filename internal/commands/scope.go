@@ -31,6 +31,7 @@ func (r *Router) within(ctx context.Context, c *call) (*Router, error) {
 	kept := *r
 	kept.Defender = &scoped{Defender: r.Defender, scope: scope, seen: map[string]bool{}}
 	kept.Hunter = nobodyHunts{}
+	kept.Indicators = nobodyBlocks{}
 	return &kept, nil
 }
 
@@ -47,6 +48,15 @@ var errScopedHunt = say("Your rights cover some machines only, and a hunt reads 
 
 func (nobodyHunts) Hunt(context.Context, defender.HuntQuery, defender.HuntSink) (defender.HuntStats, error) {
 	return defender.HuntStats{}, errScopedHunt
+}
+
+// nobodyBlocks refuses people with a scope: an indicator reaches all machines.
+type nobodyBlocks struct{}
+
+var errScopedBlock = say("Your rights cover some machines only, and an indicator reaches all of them.", "Ask a responder without such a limit.")
+
+func (nobodyBlocks) Indicators(context.Context, string) iter.Seq2[defender.Indicator, error] {
+	return func(yield func(defender.Indicator, error) bool) { yield(defender.Indicator{}, errScopedBlock) }
 }
 
 // scoped is Defender as far as one person's scope goes. What is outside does not
@@ -277,4 +287,12 @@ func (s *scoped) TagMachine(ctx context.Context, id, tag string, add bool) (defe
 		return defender.Machine{}, err
 	}
 	return s.Defender.TagMachine(ctx, id, tag, add)
+}
+
+// PackageLink is for packages of machines in the scope, whoever asked for them.
+func (s *scoped) PackageLink(ctx context.Context, actionID string) (defender.PackageLink, error) {
+	if _, err := s.MachineAction(ctx, actionID); err != nil {
+		return defender.PackageLink{}, err
+	}
+	return s.Defender.PackageLink(ctx, actionID)
 }

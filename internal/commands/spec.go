@@ -90,7 +90,7 @@ var publicFlag = Flag{Name: "public", Summary: "show the answer to everyone here
 
 // Specs returns all commands, in the order of help.
 func Specs() []Spec {
-	return slices.Concat(alertSpecs(), machineSpecs(), actSpecs(), actionSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), tenantSpecs(), requestSpecs(), muteSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
+	return slices.Concat(alertSpecs(), machineSpecs(), actSpecs(), actionSpecs(), indicatorSpecs(), portalSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), tenantSpecs(), requestSpecs(), muteSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
 }
 
 // withPrefix is a usage or example as it is typed where form works.

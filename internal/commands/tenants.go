@@ -22,7 +22,9 @@ type Tenant struct {
 
 	Defender Defender
 	Hunter   Hunter
-	Portal   cards.Portal
+	// Indicators are read with the acting application.
+	Indicators IndicatorReader
+	Portal     cards.Portal
 }
 
 // How a call came to its tenant. Only the surer ways may change something.
@@ -65,7 +67,7 @@ func (r *Router) in(t Tenant) *Router {
 	}
 	own := *r
 	own.Tenant, own.tenantName = t.ID, t.Name
-	own.Defender, own.Hunter, own.Portal = t.Defender, t.Hunter, t.Portal
+	own.Defender, own.Hunter, own.Indicators, own.Portal = t.Defender, t.Hunter, t.Indicators, t.Portal
 	own.Policy = r.Policy.In(t.ID)
 	return &own
 }

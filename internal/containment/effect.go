@@ -111,6 +111,26 @@ var effects = map[string]effect{
 			return started(got, ""), nil
 		},
 	},
+	approvals.Block: {
+		course: onIndicator{wanted: true},
+		send: func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (approvals.Started, error) {
+			kind, value := approvals.ParseIndicatorID(a.Target.ID)
+			got, err := actor.SetIndicator(ctx, defender.IndicatorInput{
+				Type: defender.IndicatorType(kind), Value: value, Action: indicatorActions[a.Request.Params["effect"]],
+				Title:       fmt.Sprintf("mdebot #%d: %s", a.Request.Number, clean(value, 60)),
+				Description: comment, Expires: expiry(a.Request),
+			})
+			return approvals.Started{ID: got.ID, Status: string(got.Action), Created: got.Created, Detail: indicatorDetail(got, err)}, err
+		},
+	},
+	approvals.Unblock: {
+		course: onIndicator{},
+		send: func(ctx context.Context, actor Actor, a approvals.Attempt, _ string) (approvals.Started, error) {
+			id := a.Request.Params["indicator"]
+			err := actor.DeleteIndicator(ctx, id)
+			return approvals.Started{ID: id, Status: "deleted", Detail: indicatorDetail(defender.Indicator{ID: id}, err)}, err
+		},
+	},
 	approvals.Scan: {
 		course: onMachine{kind: defender.Scan, beside: []defender.MachineActionType{defender.Scan}, obstacle: oneAtATime},
 		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {

@@ -53,10 +53,12 @@ type fakeDefender struct {
 	mu       sync.Mutex
 	machines map[string]defender.Machine
 	actions  []defender.MachineAction
-	posts    []post
-	answers  []answer // for the next POSTs; then acts
-	last     answer   // how the latest was taken
-	readErr  error
+	// indicators are those in force.
+	indicators []defender.Indicator
+	posts      []post
+	answers    []answer // for the next POSTs; then acts
+	last       answer   // how the latest was taken
+	readErr    error
 	// hideFor is how long an action is missing from the list.
 	hideFor time.Duration
 	// listsTwice repeats every action in the list.
@@ -74,6 +76,7 @@ type post struct {
 	scope            string
 	file             string
 	cancels          string // ID of a machine action
+	value            string // of an indicator
 	acted            bool
 }
 
@@ -236,6 +239,65 @@ func (d *fakeDefender) CancelAction(_ context.Context, id string, kind defender.
 	return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrNotFound)
 }
 
+func (d *fakeDefender) Indicators(_ context.Context, value string) iter.Seq2[defender.Indicator, error] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err, all := d.readErr, slices.Clone(d.indicators)
+	return func(yield func(defender.Indicator, error) bool) {
+		if err != nil {
+			yield(defender.Indicator{}, err)
+			return
+		}
+		for _, i := range all {
+			if (value == "" || strings.EqualFold(i.Value, value)) && !yield(i, nil) {
+				return
+			}
+		}
+	}
+}
+
+// how is how the next call is taken.
+func (d *fakeDefender) how() answer {
+	how := acts
+	if len(d.answers) > 0 {
+		how, d.answers = d.answers[0], d.answers[1:]
+	}
+	return how
+}
+
+func (d *fakeDefender) SetIndicator(_ context.Context, in defender.IndicatorInput) (defender.Indicator, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	how := d.how()
+	d.posts = append(d.posts, post{value: in.Value, comment: in.Description, scope: string(in.Action), acted: how == acts || how == actsSilently})
+	i := defender.Indicator{ID: fmt.Sprintf("%d", 990+len(d.posts)), Type: in.Type, Value: in.Value, Action: in.Action, Description: in.Description, Expires: in.Expires, Created: d.clock.Now()}
+	if how == acts || how == actsSilently {
+		d.indicators = append(slices.DeleteFunc(d.indicators, func(o defender.Indicator) bool { return o.Value == in.Value }), i)
+	}
+	switch how {
+	case forbids:
+		return defender.Indicator{}, fmt.Errorf("set indicator: %w", &defender.APIError{StatusCode: 400, Code: "BadRequest", Message: "The limit is 15000 per tenant"})
+	case actsSilently, onlySilent:
+		return defender.Indicator{}, fmt.Errorf("set indicator: %w", defender.ErrUnclear)
+	default:
+		return i, nil
+	}
+}
+
+func (d *fakeDefender) DeleteIndicator(_ context.Context, id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	how := d.how()
+	d.posts = append(d.posts, post{value: id, acted: how == acts || how == actsSilently})
+	if how == acts || how == actsSilently {
+		d.indicators = slices.DeleteFunc(d.indicators, func(o defender.Indicator) bool { return o.ID == id })
+	}
+	if how != acts {
+		return fmt.Errorf("delete indicator: %w", defender.ErrUnclear)
+	}
+	return nil
+}
+
 func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
 	d.mu.Lock()
 	how := acts
@@ -321,7 +383,7 @@ func newSite(t testing.TB) *site {
 	w := approvalstest.New(t)
 	s := &site{World: w, defender: newFakeDefender(w.Clock), directory: &fakeDirectory{standings: make(map[string]identity.Standing)}}
 	s.runner = New(Config{
-		Approvals: w.Service, Reader: s.defender, Actor: s.defender, Directory: s.directory, Now: w.Clock.Now, Logger: w.Logger,
+		Approvals: w.Service, Reader: s.defender, Indicators: s.defender, Actor: s.defender, Directory: s.directory, Now: w.Clock.Now, Logger: w.Logger,
 	})
 	return s
 }

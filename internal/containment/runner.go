@@ -24,6 +24,11 @@ type Reader interface {
 	MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
 }
 
+// IndicatorReader lists indicators, of one value when it is given.
+type IndicatorReader interface {
+	Indicators(ctx context.Context, value string) iter.Seq2[defender.Indicator, error]
+}
+
 // Actor starts machine actions: one POST each, and [defender.ErrUnclear] when it
 // may have taken effect without an answer.
 type Actor interface {
@@ -34,6 +39,8 @@ type Actor interface {
 	QuarantineFile(ctx context.Context, machineID, sha1, comment string) (defender.MachineAction, error)
 	CollectPackage(ctx context.Context, machineID, comment string) (defender.MachineAction, error)
 	CancelAction(ctx context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error)
+	SetIndicator(ctx context.Context, in defender.IndicatorInput) (defender.Indicator, error)
+	DeleteIndicator(ctx context.Context, id string) error
 	ScanMachine(ctx context.Context, machineID string, scan defender.ScanType, comment string) (defender.MachineAction, error)
 }
 
@@ -41,7 +48,9 @@ type Actor interface {
 type Config struct {
 	Approvals *approvals.Service
 	Reader    Reader
-	Actor     Actor
+	// Indicators are read with the acting application.
+	Indicators IndicatorReader
+	Actor      Actor
 	// Directory tells whether requester and approvers are still full members
 	// where they asked and voted.
 	Directory identity.Directory
@@ -60,19 +69,21 @@ type Config struct {
 type Runner struct {
 	approvals *approvals.Service
 	reader    Reader
-	actor     Actor
-	directory identity.Directory
-	people    identity.People
-	hold      func(context.Context) string
-	now       func() time.Time
-	logger    *slog.Logger
+	// indicators are read with the acting application.
+	indicators IndicatorReader
+	actor      Actor
+	directory  identity.Directory
+	people     identity.People
+	hold       func(context.Context) string
+	now        func() time.Time
+	logger     *slog.Logger
 }
 
 // New returns a Runner. Register [Runner.Execute] and [Runner.Follow] as the
 // workers of [approvals.KindExecute] and [approvals.KindFollow].
 func New(c Config) *Runner {
 	return &Runner{
-		approvals: c.Approvals, reader: c.Reader, actor: c.Actor,
+		approvals: c.Approvals, reader: c.Reader, indicators: c.Indicators, actor: c.Actor,
 		directory: c.Directory, people: c.People, hold: c.Hold, now: c.Now, logger: c.Logger,
 	}
 }

@@ -370,7 +370,7 @@ func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause erro
 // High alerts reach nobody. It is called every two seconds on every replica; doing
 // it twice is harmless.
 func (n *Notifier) Sweep(ctx context.Context) error {
-	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.endStorms(ctx), n.endMutes(ctx), n.pageForAlerts(ctx))
+	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellExpiring(ctx), n.endStorms(ctx), n.endMutes(ctx), n.pageForAlerts(ctx))
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {

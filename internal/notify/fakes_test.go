@@ -302,6 +302,18 @@ func (f *fakeRequests) Frozen(context.Context, tenant.ID) (approvals.Freeze, err
 	return approvals.Freeze{}, nil
 }
 
+func (f *fakeRequests) Expiring(context.Context, tenant.ID) ([]approvals.Request, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var ending []approvals.Request
+	for _, r := range f.all {
+		if !r.Ends().IsZero() {
+			ending = append(ending, r)
+		}
+	}
+	return ending, nil
+}
+
 func (f *fakeRequests) Request(_ context.Context, _ tenant.ID, id string) (approvals.Request, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
@@ -25,6 +26,8 @@ type RequestSource interface {
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
 	// Frozen is the freeze in force, or the zero Freeze.
 	Frozen(ctx context.Context, t tenant.ID) (approvals.Freeze, error)
+	// Expiring lists the requests whose effect ends by itself and has not yet.
+	Expiring(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
 }
 
 // Watched is one Defender tenant whose alerts are posted.
@@ -96,6 +99,9 @@ type Notifier struct {
 	metrics  Metrics
 
 	muteEnded func(ctx context.Context, tx durable.Tx, t tenant.ID, v cards.MuteView) error
+
+	expiryMu   sync.Mutex
+	expiryNext time.Time
 }
 
 // New returns a Notifier. Give its Deliver to the job runner, and call Sweep
