@@ -43,6 +43,7 @@ func TestGeneratedFiles(t *testing.T) {
 		"manifests/teams/color.png":        colorIcon,
 		"manifests/teams/outline.png":      outlineIcon,
 		"manifests/mdebot.yaml":            []byte(policy.Example()),
+		"docs/commands.md":                 []byte(commands.Comparison()),
 	}
 	for name, want := range files {
 		compare(t, name, want)

@@ -27,13 +27,13 @@ type Tenant struct {
 	tables   map[string]Table
 	timing   Timing
 	repeat   Repeat
-	gone     map[string]bool  // packages that were deleted
+	gone     map[string]bool // packages that were deleted
 
 	indicators       []Indicator
-	indicatorsBeside int // counted against the limit and not listed
-	failNext map[string]int32 // machine ID: error of its next action
-	serial   int32
-	incident int64 // the last one used
+	indicatorsBeside int              // counted against the limit and not listed
+	failNext         map[string]int32 // machine ID: error of its next action
+	serial           int32
+	incident         int64 // the last one used
 }
 
 // alertRecord is an alert and when it can first be read. The alert is replaced,
@@ -158,6 +158,15 @@ func (t *Tenant) Named(name string) []MachineState {
 		}
 	}
 	return found
+}
+
+// PutFile puts a file on a machine.
+func (t *Tenant) PutFile(machineID, sha1 string) {
+	now, unlock := t.lock()
+	defer unlock()
+	t.events = append(t.events, estate.Event{
+		Table: "DeviceFileEvents", MachineID: machineID, At: estate.At(now), Values: map[string]any{"SHA1": sha1},
+	})
 }
 
 // DropPackage deletes the package of a machine action, as Defender does in time.
