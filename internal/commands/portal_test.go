@@ -17,6 +17,8 @@ func (portalStub) Incident(id int64) string {
 	return fmt.Sprint("https://security.microsoft.com/incidents/", id)
 }
 
+func (portalStub) Suppressions() string { return "https://security.microsoft.com/suppressions" }
+
 func TestPortal_refusalsSayWhyAndLeadThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
