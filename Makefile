@@ -26,7 +26,7 @@ RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false'
 .PHONY: test
 test: ## all tests, with the race detector, real SQLite, real PostgreSQL and a real browser
 	@scripts/setup go gcc postgresql chromium
-	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 15m ./...
+	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 # The models of the approval workflow, without the race detector. On the engine as
 # it is they must find nothing, and on one with a deliberate fault they must find it.

@@ -26,7 +26,8 @@ type listening struct {
 }
 
 func (l *listening) literal(what, value string) {
-	if value == "" || !strings.Contains(strings.ToLower(l.typed), strings.ToLower(value)) {
+	typed := strings.ReplaceAll(strings.ToLower(l.typed), "[.]", ".") // as people write what must not be clicked
+	if value == "" || !strings.Contains(typed, strings.ToLower(value)) {
 		l.wrong = append(l.wrong, fmt.Sprintf("%s of %q", what, value))
 	}
 }
@@ -75,6 +76,11 @@ func (l *listening) TagMachine(_ context.Context, id, tag string, _ bool) (defen
 func (l *listening) Open(_ context.Context, in approvals.OpenInput) (approvals.Opened, error) {
 	l.opened++
 	for _, t := range in.Targets {
+		if approvals.Actions()[in.Action].Target == approvals.TargetIndicator {
+			_, value, _ := strings.Cut(t.ID, ":")
+			l.literal(in.Action, value)
+			continue
+		}
 		if !slices.Contains(l.found, t.ID) {
 			l.wrong = append(l.wrong, in.Action+" of "+t.ID)
 		}
