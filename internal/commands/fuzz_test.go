@@ -106,7 +106,7 @@ func FuzzCommands(f *testing.F) {
 	for _, s := range []string{
 		"isolate ws-042,ws-043 --reason \"a b\"", "isolate " + ws042 + " –selective because", "alert " + alert1 + " ack", "alert ack " + alert1,
 		"release twin x", "tag ws-042 +a -b", "machines ws- --seen 9999999999d", "alerts high --since 24H --machine ws-042", "hunt ```T | take 1```",
-		"isolate ws-042‮ x", "isolate <http://ws-042|ws-042> x", "settle 1 done ws-042 seen", "approve #1", "approve 99999999999999999999", "incident 7",
+		"isolate ws-042\u202e x", "isolate <http://ws-042|ws-042> x", "settle 1 done ws-042 seen", "approve #1", "approve 99999999999999999999", "incident 7",
 	} {
 		f.Add(s, true)
 	}
