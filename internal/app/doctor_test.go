@@ -171,8 +171,9 @@ func TestDoctor_fortyTenantsOverASlowNetwork(t *testing.T) {
 	var out, progress bytes.Buffer
 	began := time.Now()
 	code := Main(context.Background(), []string{"doctor"}, env, &out, &progress)
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("doctor took %s, want less than 20 s", took)
+	// One after the other they would take minutes, on any machine.
+	if took := time.Since(began); took > patience {
+		t.Errorf("doctor took %s: the tenants were not asked side by side", took)
 	}
 	if code != exitFailed || strings.Count(out.String(), "\nTenant customer-") != n || strings.Count(out.String(), "broken") != 1 {
 		t.Errorf("exit code %d, want one broken tenant of %d:\n%s", code, n, out.String())

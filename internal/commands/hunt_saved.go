@@ -77,7 +77,7 @@ func (r *Router) givenParams(c *call, h policy.Hunt, args []token) (map[string]s
 		i := slices.IndexFunc(h.Params, func(p policy.HuntParam) bool { return strings.EqualFold(p.Name, name) })
 		if i < 0 {
 			return nil, &sorry{
-				sentence: chat.Join(chat.Plain("The hunt "+h.Name+" does not take "), chat.Untrusted(t.text), chat.Plain(".")),
+				sentence: chat.Join(chat.Plain("The hunt "), chat.Untrusted(h.Name), chat.Plain(" does not take "), chat.Untrusted(t.text), chat.Plain(".")),
 				next:     chat.Join(chat.Plain("Write: "), chat.Code(withPrefix(prefix(c.inv), "hunt run "+h.Name+paramUsage(h)))),
 			}
 		}
@@ -180,7 +180,7 @@ func (r *Router) runFilled(ctx context.Context, c *call, h policy.Hunt, given ma
 		l, problem := paramLiteral(p.Type, value)
 		if problem != "" {
 			return chat.Message{}, &sorry{
-				sentence: chat.Join(chat.Plain("The value of "+p.Name+" "+problem+": "), chat.Untrusted(value)),
+				sentence: chat.Join(chat.Plain("The value of "), chat.Untrusted(p.Name), chat.Plain(" "+problem+": "), chat.Untrusted(value)),
 				next:     chat.Plain("Nothing was run. Give " + policy.ParamTypes[p.Type] + "."),
 			}
 		}
