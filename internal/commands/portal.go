@@ -29,8 +29,9 @@ func portalSpecs() []Spec {
 
 // leftToPortal refuses, and leads to the page of the machine.
 func (r *Router) leftToPortal(ctx context.Context, c *call) (chat.Message, error) {
+	why := whyPortal[c.spec.Name]
 	m := chat.Message{
-		Title: chat.Plain(whyPortal[c.spec.Name]), Tone: chat.Warning,
+		Title: chat.Plain(why), Tone: chat.Warning,
 		Note: chat.Plain("Open the machine's page in the Defender portal; with a name behind the command, this answer links there."),
 	}
 	query := c.arg(0)
