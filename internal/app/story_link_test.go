@@ -313,7 +313,8 @@ func TestStory_oneHumanWithTwoSlackAccountsAndTeams(t *testing.T) {
 
 func TestStory_unlinkVoidsAVote(t *testing.T) {
 	t.Parallel()
-	s := newLinkStory(t, withoutSlack(sandbox.Sam))
+	// Without the fresh sign-in that tier 0 asks for, which has stories of its own.
+	s := newLinkStory(t, strings.Replace(withoutSlack(sandbox.Sam), "  expire_after: 30m\n", "  expire_after: 30m\n  step_up: never\n", 1))
 	sam, slack := sandbox.Sam, s.slack()
 	s.link(sam, sam)
 	s.later(25 * time.Hour)
