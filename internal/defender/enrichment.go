@@ -3,6 +3,7 @@ package defender
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -44,8 +45,9 @@ var (
 	cvePattern  = regexp.MustCompile(`^(?i)CVE-[0-9]{4}-[0-9]{4,}$`)
 	// domainPattern admits no separator of a path.
 	domainPattern = regexp.MustCompile(`^[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)+$`)
-	// accountPattern is an account name without its domain.
-	accountPattern  = regexp.MustCompile(`^[^\\/:*?"<>|@\x00-\x1f]{1,104}$`)
+	// accountPattern is an account name without its domain. One of dots alone would
+	// lead to another place in a path.
+	accountPattern  = regexp.MustCompile(`^[^\\/:*?"<>|@\x00-\x1f]{0,103}[^\\/:*?"<>|@\x00-\x1f.]$`)
 	softwarePattern = regexp.MustCompile(`^[^\\/?#\x00-\x1f]{1,200}$`)
 )
 
@@ -120,7 +122,17 @@ func (c *Client) FileSightings(ctx context.Context, hash string) (Sightings, err
 
 // IPSightings counts the machines that connected to an address.
 func (c *Client) IPSightings(ctx context.Context, ip string) (Sightings, error) {
-	return c.sightings(ctx, "get IP statistics", "/api/ips/"+url.PathEscape(ip))
+	const op = "get IP statistics"
+	path, ok := ipPath(ip)
+	if !ok {
+		return Sightings{}, fmt.Errorf("%s: %w: give an IP address", op, ErrInvalid)
+	}
+	return c.sightings(ctx, op, path)
+}
+
+func ipPath(ip string) (path string, ok bool) {
+	at, err := netip.ParseAddr(ip)
+	return "/api/ips/" + url.PathEscape(at.String()), err == nil && at.Zone() == ""
 }
 
 // DomainSightings counts the machines that talked to a host name.
@@ -153,7 +165,7 @@ func (o Observable) path() (string, bool) {
 	case ObservableFile:
 		return "/api/files/" + o.Value, sha1Pattern.MatchString(o.Value)
 	case ObservableIP:
-		return "/api/ips/" + url.PathEscape(o.Value), o.Value != ""
+		return ipPath(o.Value)
 	case ObservableDomain:
 		return "/api/domains/" + o.Value, domainPattern.MatchString(o.Value)
 	}
