@@ -80,13 +80,16 @@ func codeIn(description string) int {
 	return n
 }
 
+// longestWait keeps an absurd Retry-After from stopping everything.
+const longestWait = 10 * time.Minute
+
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	if n, err := strconv.Atoi(v); err == nil && n > 0 {
-		return min(time.Duration(n)*time.Second, 10*time.Minute)
+		return time.Duration(min(n, int(longestWait/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), 0), 10*time.Minute)
+		return min(max(time.Until(at), 0), longestWait)
 	}
 	return 0
 }
