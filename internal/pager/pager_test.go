@@ -124,3 +124,15 @@ func TestSend_hangingReceiverIsGivenUp(t *testing.T) {
 		t.Errorf("Send() = %v, want %v", err, chat.ErrUnclear)
 	}
 }
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "30", "-1", "NaN", "1e309", "9223372036854775807", "Sat, 21 Nov 2026 12:00:45 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"} {
+		f.Add(s)
+	}
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		if got := retryAfter(value, now); got < time.Second || got > throttleMax {
+			t.Errorf("retryAfter(%q) = %s", value, got)
+		}
+	})
+}

@@ -117,3 +117,43 @@ func BenchmarkRoutes(b *testing.B) {
 		})
 	}
 }
+
+// FuzzRoutes: what an attacker puts into an alert decides nothing that no rule asks
+// about, and what is not known takes the route.
+func FuzzRoutes(f *testing.F) {
+	f.Add("High", "Suspicious PowerShell", "T1059.001", "ws-042", "finance", int64(7))
+	f.Add("", "\x00\xff", "", "", "", int64(0))
+	f.Add("high", strings.Repeat("(a+)+$", 2000), "T1", "DC-01", "never-isolate", int64(-1))
+	p := mustParse(f, `
+notify:
+  routes:
+    - { name: all, to: ["slack:C0ALL"] }
+    - { name: high, when: alert.severity == "High", to: ["slack:C0HIGH"] }
+    - { name: finance, when: '"finance" in machine.tags', to: ["slack:C0FIN"] }
+    - { name: titled, when: 'alert.title.matches("^(a+)+$") || alert.title.contains("ransom") || machine.name.startsWith("dc-")', to: ["slack:C0T"] }
+    - { name: first, when: 'alert.techniques[0] == "T1059.001" && alert.incident > 0', to: ["slack:C0PS"] }
+`)
+	f.Fuzz(func(t *testing.T, severity, title, technique, name, tag string, incident int64) {
+		a := Alert{ID: "da1", Severity: severity, Title: title, Technique: []string{technique}, Incident: incident}
+		m := &Machine{ID: "m", Name: name, Tags: []string{tag}}
+		took := func(routes []Route) map[string]bool {
+			names := map[string]bool{}
+			for _, r := range routes {
+				names[r.Name] = true
+			}
+			return names
+		}
+		known, unknown := took(p.Routes(a, m)), took(p.Routes(a, nil))
+		if !known["all"] || known["high"] != (severity == "High" || severity == "") || known["finance"] != (tag == "finance") {
+			t.Errorf("%+v, %+v takes %v", a, m, known)
+		}
+		for route := range known {
+			if !unknown[route] {
+				t.Errorf("%+v takes %s with the machine and not without", a, route)
+			}
+		}
+		if !unknown["finance"] {
+			t.Errorf("%+v does not take a route about a machine that is not known", a)
+		}
+	})
+}

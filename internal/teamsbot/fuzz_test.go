@@ -5,6 +5,8 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"net/http"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -116,3 +118,75 @@ func FuzzCardAction(f *testing.F) {
 		check(decodeTask(json.RawMessage(value)))
 	})
 }
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "30", "-1", "9223372036854775807", "1e3", "Sat, 21 Nov 2026 12:00:45 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"} {
+		f.Add(s)
+	}
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		if got := retryAfter(value, now); got < 0 || got > maxBackOff {
+			t.Errorf("retryAfter(%q) = %s", value, got)
+		}
+	})
+}
+
+// FuzzRender: whatever machines, alerts and people are called, a card has the parts
+// that it has for a harmless name, and Teams takes it. How much of a long name fits
+// depends on the name; then every part is one that cards of harmless names have.
+func FuzzRender(f *testing.F) {
+	for _, s := range hostile {
+		f.Add(s)
+	}
+	f.Add(strings.Repeat("\u202e", 900))
+	f.Add(strings.Repeat("&<>\"", 3_000))
+	shape := func(t *testing.T, outside string) any { return structure(t, card(full(outside))) }
+	harmless := map[string]bool{}
+	for n := 1; n < 10_000; n += 1 + n/6 {
+		for _, letter := range []string{"x", "é", "漢", "\""} { // they weigh differently
+			ownWords(shape(&testing.T{}, strings.Repeat(letter, n)), harmless)
+		}
+	}
+	f.Fuzz(func(t *testing.T, outside string) {
+		if outside == "" {
+			return // mdebot says that a value is missing
+		}
+		if data := encode(card(full(outside))); !utf8.Valid(data) || len(data) > maxCard {
+			t.Errorf("the card of %q has %d bytes, valid %t", outside, len(data), utf8.Valid(data))
+		}
+		got := shape(t, outside)
+		if len(outside) <= 60 {
+			if !reflect.DeepEqual(got, shape(t, "web-01")) {
+				t.Errorf("%q changes the parts of a card", outside)
+			}
+			return
+		}
+		found := map[string]bool{}
+		ownWords(got, found)
+		for w := range found {
+			if !harmless[w] {
+				t.Errorf("%q puts %q into a card", outside, w)
+			}
+		}
+	})
+}
+
+// ownWords are the keys and texts of a card that do not draw outside text. Numbers
+// count what is left out.
+func ownWords(v any, into map[string]bool) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, e := range v {
+			into[key] = true
+			ownWords(e, into)
+		}
+	case []any:
+		for _, e := range v {
+			ownWords(e, into)
+		}
+	case string:
+		into[digits.ReplaceAllString(v, "n")] = true
+	}
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
