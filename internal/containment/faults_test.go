@@ -18,7 +18,7 @@ import (
 // something else than what it breaks has hardly been found.
 var finds = map[fault.Name]string{
 	fault.OwnVote:   `INV-1|the denial of .* counts`,
-	fault.Accounts:  `INV-1`,
+	fault.Accounts:  `INV-1|the denial of .* counts`,
 	fault.Names:     `INV-1|INV-10|has frozen|the denial of .* counts`,
 	fault.Payload:   `INV-1`,
 	fault.Denial:    `INV-5`,

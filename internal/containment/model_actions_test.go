@@ -201,7 +201,7 @@ func (m *model) account(h human) hand {
 }
 
 func (m *model) ask() {
-	kind := draw(m, "action", destructive...)
+	kind := draw(m, "action", machineKinds...)
 	by := m.account(draw[human](m, "by", 0, 0, 1, 2, 3))
 	n := draw(m, "machines", 1, 1, 2)
 	o := order{by: by, action: kind}
@@ -209,26 +209,25 @@ func (m *model) ask() {
 		id := draw(m, "machine", machineIDs...)
 		o.machines = append(o.machines, draw(m, "as", id, id, id, m.boxes[id].name))
 	}
-	if slices.Contains(kinds[kind].Params["scope"].Values, "full") {
-		o.scope = "full"
-	}
 	text := kind + " " + strings.Join(o.machines, ",") + " beaconing"
 	if kinds[kind].Params["file"].Form != nil {
 		text = kind + " " + aHash + " " + strings.Join(o.machines, ",") + " beaconing"
 	}
-	if o.scope != "" && m.oneIn(3, "selective") {
-		o.scope, text = "selective", text+" --selective"
+	if scopes := kinds[kind].Params["scope"].Values; len(scopes) > 0 {
+		if o.scope = scopes[0]; m.oneIn(3, "other scope") {
+			o.scope = scopes[1]
+			text += " --" + o.scope
+		}
 	}
 	m.types(by, text, &o)
 }
 
-// kinds and destructive are the registry's actions and those of them on machines
-// that always need a second person.
+// kinds and machineKinds are the registry's actions and those of them on machines.
 var (
-	kinds       = approvals.Actions()
-	destructive = func() (names []string) {
+	kinds        = approvals.Actions()
+	machineKinds = func() (names []string) {
 		for name, a := range kinds {
-			if a.Target == approvals.TargetMachine && !a.Alone(a.Defaults()) {
+			if a.Target == approvals.TargetMachine {
 				names = append(names, name)
 			}
 		}

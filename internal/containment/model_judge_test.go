@@ -136,7 +136,7 @@ func (m *model) moved(q *request, r approvals.Request, i int, t approvals.Target
 	if q.local() {
 		key = q.targets[i]
 	}
-	if now == "approved" && was == "pending" {
+	if now == "approved" && (was == "pending" || was == "") {
 		q.decided, q.execute = m.wall(), m.wall().Add(m.book.execute)
 		if why := m.short(q, "", m.began(), true); why != "" && !q.tampered {
 			m.violate("INV-1: #%d counts as approved: %s", r.Number, why)
@@ -244,7 +244,7 @@ func (m *model) bound(q *request, r approvals.Request) {
 	for _, t := range r.Targets {
 		q.targets = append(q.targets, t.ID)
 		q.names[t.ID] = m.boxes[t.ID].name
-		q.demands = append(q.demands, m.book.demandFor(m.boxes[t.ID]))
+		q.demands = append(q.demands, m.book.demandFor(r.Action, m.boxes[t.ID]))
 		if m.boxes[t.ID].tagged("never-isolate") {
 			m.violate("#%d is about a protected machine", r.Number)
 		}
@@ -292,7 +292,7 @@ func (m *model) short(q *request, machine string, facts scene, voting bool) stri
 			return "too few people have approved it under the rule of its opening"
 		}
 	}
-	if machine != "" && !now.book.demandFor(facts.boxes[machine]).satisfied(people, in) && !now.book.demandFor(now.boxes[machine]).satisfied(people, in) {
+	if machine != "" && !now.book.demandFor(q.order.action, facts.boxes[machine]).satisfied(people, in) && !now.book.demandFor(q.order.action, now.boxes[machine]).satisfied(people, in) {
 		return "too few people have approved it under the rule in force"
 	}
 	return ""
@@ -402,7 +402,8 @@ func (m *model) claimed(q *request, id string) {
 		against("INV-1: its time ended %s ago", now.at.Sub(q.execute))
 	case !m.skewed || m.offset.Abs() >= maxSkew:
 		against("INV-11: the clock is off by %s, known %t", m.offset, m.skewed)
-	case !f.since.IsZero() && m.clock.Now().Sub(f.since) > fresh:
+	case !f.since.IsZero() && m.clock.Now().Sub(f.since) > fresh && (now.at.Sub(f.read).Abs() > fresh || m.clock.Now().Sub(f.since) > fresh+2*maxSkew):
+		// A clock that is put back meanwhile hides as much as it may be off.
 		against("INV-11: what it goes by was read %s ago", m.clock.Now().Sub(f.since))
 	case m.dirDown && f.began.dirDown:
 		against("INV-11: nobody can tell who is still a member")
@@ -483,7 +484,6 @@ func (q *request) lastClaim(machine string, replica int) *claim {
 	return nil
 }
 
-// starts is what each action on machines does at Defender.
 // froze is a freeze that began or ended.
 func (m *model) froze(f approvals.Freeze, endedBy *approvals.Request) {
 	switch {

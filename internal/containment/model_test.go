@@ -242,8 +242,13 @@ func checkSeen(t *testing.T) {
 	if t.Failed() || seen.counts["history"] < 300 {
 		return
 	}
+	for _, kind := range machineKinds {
+		if seen.counts["open "+kind] == 0 {
+			t.Errorf("in %d histories nobody asked to %s", seen.counts["history"], kind)
+		}
+	}
 	for _, what := range []string{
-		"open isolate", "open release", "open settle", "open unfreeze", "vote slack", "vote teams", "click again",
+		"open settle", "open unfreeze", "vote slack", "vote teams", "click again",
 		"approved", "executing", "submitted", "succeeded", "failed", "unknown", "denied", "withdrawn", "expired", "void",
 		"post", "effect", "found", "needs people", "settled not-done", "freeze", "unfreeze", "link made", "link confirmed", "link ended",
 		"asked through a new link", "pause", "crash", "restore", "restore noticed", "tamper", "tampering noticed", "rules changed",

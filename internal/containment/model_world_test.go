@@ -78,6 +78,7 @@ type frame struct {
 	replica int
 	began   scene
 	since   time.Time // true time when the first thing was looked up
+	read    time.Time // the same by the wall clock
 	plan    *interruption
 	typed   *order
 	records []record // committed by it
@@ -489,7 +490,7 @@ func (m *model) Standing(_ context.Context, p identity.Principal) (identity.Stan
 	m.point("standing")
 	if len(m.frames) > 0 {
 		if f := m.frames[len(m.frames)-1]; f.since.IsZero() {
-			f.since = m.clock.Now()
+			f.since, f.read = m.clock.Now(), m.wall()
 		}
 	}
 	if m.dirDown {
@@ -572,6 +573,36 @@ func (w watched) ReleaseMachine(ctx context.Context, id, comment string) (defend
 	return a, err
 }
 
+func (w watched) RestrictMachine(ctx context.Context, id, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.RestrictMachine(ctx, id, comment)
+	w.m.point("answered")
+	return a, err
+}
+
+func (w watched) UnrestrictMachine(ctx context.Context, id, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.UnrestrictMachine(ctx, id, comment)
+	w.m.point("answered")
+	return a, err
+}
+
+func (w watched) QuarantineFile(ctx context.Context, id, sha1, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.QuarantineFile(ctx, id, sha1, comment)
+	w.m.point("answered")
+	return a, err
+}
+
+func (w watched) CollectPackage(ctx context.Context, id, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.CollectPackage(ctx, id, comment)
+	w.m.point("answered")
+	return a, err
+}
+
+func (w watched) ScanMachine(ctx context.Context, id string, scan defender.ScanType, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.ScanMachine(ctx, id, scan, comment)
+	w.m.point("answered")
+	return a, err
+}
+
 // desk is Defender as commands see it.
 type desk struct {
 	*fakeDefender
@@ -595,6 +626,14 @@ func (desk) UpdateAlert(context.Context, string, defender.AlertUpdate) (defender
 	return defender.Alert{}, defender.ErrNotFound
 }
 
+func (desk) File(context.Context, string) (defender.File, error) {
+	return defender.File{}, defender.ErrNotFound
+}
+
+func (desk) RelatedMachines(context.Context, defender.Observable) ([]defender.Machine, error) {
+	return nil, nil
+}
+
 func (desk) MachineUsers(context.Context, string) ([]defender.User, error)   { return nil, nil }
 func (desk) MachineAlerts(context.Context, string) ([]defender.Alert, error) { return nil, nil }
 
@@ -603,7 +642,11 @@ func (desk) Machines(context.Context, defender.MachineFilter) iter.Seq2[defender
 }
 
 func (desk) Permissions(context.Context) (defender.Permissions, error) {
-	return defender.PermissionsOf([]string{"Machine.Isolate", "Machine.Read.All"}, nil), nil
+	all := []string{"Machine.Read.All"}
+	for _, kind := range machineKinds {
+		all = append(all, kinds[kind].Permission)
+	}
+	return defender.PermissionsOf(all, nil), nil
 }
 
 // FindMachines knows IDs and names, the first label of a name included.
