@@ -225,6 +225,8 @@ func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule
 		return fmt.Sprintf("This version has no action %q.", e.r.Action), kind
 	case !e.at.Before(e.r.ExecuteBy) && !fault.On(fault.Expiry):
 		return "It was not started in time after the approval.", kind
+	case e.r.withdrawn():
+		return fmt.Sprintf("%s withdrew the request.", e.r.RequesterName), kind
 	case d.Denied != nil:
 		return fmt.Sprintf("%s denied it.", d.Denied.Name), kind
 	case !listed || !requester.Has(action.Role):

@@ -3,7 +3,6 @@ package approvals
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/failpoint"
@@ -124,8 +123,7 @@ func (s *Service) Absent(ctx context.Context, ref Ref, why string) error {
 		if err != nil {
 			return err
 		}
-		again := s.actions[e.r.Action].Repeat == RepeatWhenAbsent && e.at.Before(e.r.ExecuteBy) && t.Attempts < maxAttempts &&
-			!slices.ContainsFunc(e.r.Votes, func(v Vote) bool { return v.Deny })
+		again := s.actions[e.r.Action].Repeat == RepeatWhenAbsent && e.at.Before(e.r.ExecuteBy) && t.Attempts < maxAttempts && !e.r.stopped()
 		if !again {
 			e.move(ref.Index, Failed, why)
 			return e.record(ctx, "action.absent", "failed", actor{}, outcomeDetail{Target: t.ID, Why: why})

@@ -1,6 +1,7 @@
 package approvals
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,17 @@ type Request struct {
 	Votes []Vote
 	// Reminders counts those sent while pending.
 	Reminders int64
+}
+
+// withdrawn tells whether the requester took the request back. What had been sent
+// by then goes on; nothing of it is sent again (threat-model INV-5).
+func (r Request) withdrawn() bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool { return t.State == Withdrawn })
+}
+
+// stopped tells whether a denial or a withdrawal ended the request.
+func (r Request) stopped() bool {
+	return r.withdrawn() || slices.ContainsFunc(r.Votes, func(v Vote) bool { return v.Deny })
 }
 
 // Target is one thing the request acts on, as shown to voters and as it went.

@@ -500,7 +500,12 @@ func facts(w *approvalstest.World, r approvals.Request, index int) approvals.Fac
 
 func approved(t *testing.T, w *approvalstest.World, targets ...approvals.TargetInput) (approvals.Request, []approvals.Ref) {
 	t.Helper()
-	r := mustVote(t, w, mustOpen(t, w, approvalstest.Isolate(riley, targets...)), avery, false)
+	return approvedAs(t, w, approvalstest.Isolate(riley, targets...))
+}
+
+func approvedAs(t *testing.T, w *approvalstest.World, in approvals.OpenInput) (approvals.Request, []approvals.Ref) {
+	t.Helper()
+	r := mustVote(t, w, mustOpen(t, w, in), avery, false)
 	var refs []approvals.Ref
 	for _, job := range w.DB.Due() {
 		ref, err := approvals.ParseRef(job)
@@ -545,6 +550,58 @@ func TestWithdraw(t *testing.T) {
 	}
 	_, err = w.Withdraw(t.Context(), in(fresh, riley))
 	wantRefusal(t, w, err, approvals.ErrDecided)
+}
+
+// What had been claimed when the requester withdrew goes on, and nothing of it is
+// sent a second time: neither when Defender refused for now, nor when the outcome
+// turns out to be absent.
+func TestWithdraw_allowsNoFurtherAttempt(t *testing.T) {
+	t.Parallel()
+	withdrawnAfterClaim := func(t *testing.T, in approvals.OpenInput, claim func(*approvalstest.World, approvals.Request) approvals.Facts) (*approvalstest.World, approvals.Ref, approvals.Attempt, approvals.Facts) {
+		t.Helper()
+		w := approvalstest.New(t)
+		r, refs := approvedAs(t, w, in)
+		f := claim(w, r)
+		a, err := w.Claim(t.Context(), refs[0], f)
+		if err != nil {
+			t.Fatalf("Claim: %v", err)
+		}
+		if _, err := w.Withdraw(t.Context(), approvals.WithdrawInput{Asked: approvals.Asked{By: riley}, Tenant: r.Tenant, Request: r.ID}); err != nil {
+			t.Fatalf("Withdraw: %v", err)
+		}
+		ref := refs[0]
+		ref.Generation++
+		return w, ref, a, f
+	}
+	machines := func(w *approvalstest.World, r approvals.Request) approvals.Facts { return facts(w, r, 0) }
+	two := approvalstest.Isolate(riley, approvalstest.Workstation("ws-1"), approvalstest.Workstation("ws-2"))
+	t.Run("refused for now", func(t *testing.T) {
+		t.Parallel()
+		w, ref, a, f := withdrawnAfterClaim(t, two, machines)
+		if err := w.Postponed(t.Context(), a, 0, "Defender's quota is used up."); err != nil {
+			t.Fatal(err)
+		}
+		f.At = w.Clock.Now()
+		if _, err := w.Claim(t.Context(), ref, f); !errors.Is(err, approvals.ErrVoid) || !strings.Contains(err.Error(), "withdrew") {
+			t.Errorf("Claim() after a withdrawal = %v, want void because of it", err)
+		}
+	})
+	t.Run("known to be absent", func(t *testing.T) {
+		t.Parallel()
+		w, ref, a, _ := withdrawnAfterClaim(t, block("evil.example", "worse.example"), func(w *approvalstest.World, _ approvals.Request) approvals.Facts {
+			return approvals.Facts{At: w.Clock.Now()}
+		})
+		if err := w.Unclear(t.Context(), a, "?", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Absent(t.Context(), ref, "It is not there."); err != nil {
+			t.Fatal(err)
+		}
+		r, err := w.Request(t.Context(), ref.Tenant, ref.Request)
+		if err != nil || r.Targets[0].State != approvals.Failed {
+			t.Errorf("the absent target is %s (%v), want failed: it was withdrawn", r.Targets[0].State, err)
+		}
+	})
 }
 
 func TestClaim_judgesEverythingAgain(t *testing.T) {

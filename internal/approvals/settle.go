@@ -3,7 +3,6 @@ package approvals
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -149,8 +148,7 @@ func (e *edit) settle(ctx context.Context, of Ref, by Request, d Decision) error
 	t := e.r.Targets[of.Index]
 	why := fmt.Sprintf("Settled as %s by %s and %s in #%d: %s", by.Params["outcome"], by.RequesterName, namesOf(d.Counted), by.Number, by.Reason)
 	detail := settledDetail{Target: of.String(), Outcome: by.Params["outcome"], Settlement: by.ID, Approvers: votersOf(d.Counted)}
-	again := e.at.Before(e.r.ExecuteBy) && t.Settled == 0 &&
-		!slices.ContainsFunc(e.r.Votes, func(v Vote) bool { return v.Deny })
+	again := e.at.Before(e.r.ExecuteBy) && t.Settled == 0 && !e.r.stopped()
 	switch {
 	case by.Params["outcome"] == SettleDone:
 		e.move(of.Index, Succeeded, why)
