@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,9 +52,9 @@ func TestParts_sayWhatAnswersMean(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			healthy := false
+			var healthy atomic.Bool
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if !healthy {
+				if !healthy.Load() {
 					c.answer(w)
 				}
 			}))
@@ -78,7 +79,7 @@ func TestParts_sayWhatAnswersMean(t *testing.T) {
 			if got := p.broken(); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" || strings.Contains(got, "s3cret") {
 				t.Errorf("after two calls: %q, want %q", got, c.want)
 			}
-			healthy = true
+			healthy.Store(true)
 			call()
 			if got := p.broken(); got != "" {
 				t.Errorf("after a good call: %q, want nothing", got)
