@@ -139,25 +139,31 @@ func (n *Notifier) wake(ctx context.Context, tx durable.Tx, d chat.Destination) 
 
 // redraw asks that every card of a subject shows the current state.
 func (n *Notifier) redraw(ctx context.Context, tx durable.Tx, t tenant.ID, s Subject, id string) error {
+	return n.redrawWhere(ctx, tx, "subject_id = $3", string(t), string(s), id)
+}
+
+// redrawWhere is redraw for the cards of a tenant ($1) and kind of subject ($2)
+// that a condition picks.
+func (n *Notifier) redrawWhere(ctx context.Context, tx durable.Tx, condition string, args ...any) error {
 	rows, err := tx.Query(ctx, `
 		UPDATE cards SET wanted = wanted + 1
-		WHERE tenant = $1 AND subject = $2 AND subject_id = $3 AND held = ''
-		RETURNING destination`, string(t), string(s), id)
+		WHERE tenant = $1 AND subject = $2 AND held = '' AND `+condition+`
+		RETURNING destination`, args...)
 	if err != nil {
-		return fmt.Errorf("redraw %s cards: %w", s, err)
+		return fmt.Errorf("redraw cards: %w", err)
 	}
-	var destinations []chat.Destination
+	destinations := map[chat.Destination]bool{}
 	for rows.Next() {
 		var d string
 		if err := rows.Scan(&d); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		destinations = append(destinations, chat.Destination(d))
+		destinations[chat.Destination(d)] = true
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
-	for _, d := range destinations {
+	for d := range destinations {
 		if err := n.wake(ctx, tx, d); err != nil {
 			return err
 		}

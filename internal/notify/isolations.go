@@ -42,11 +42,18 @@ func (n *Notifier) lookAtIsolations(ctx context.Context, w *watch) error {
 		return n.passFailed(done, w.Tenant, isolationPass, l, err)
 	}
 	return n.db.InTx(done, func(tx durable.Tx) error {
-		_, err := tx.Exec(done, `
+		if _, err := tx.Exec(done, `
 			UPDATE pollers SET next_at = $1, last_ok = $2, lease_until = 0, problem = ''
 			WHERE tenant = $3 AND pass = $4 AND lease_owner = $5`,
-			start.Add(isolationPass.every).UnixMicro(), start.UnixMicro(), string(w.Tenant), isolationPass.name, l.owner)
-		return err
+			start.Add(isolationPass.every).UnixMicro(), start.UnixMicro(), string(w.Tenant), isolationPass.name, l.owner); err != nil {
+			return err
+		}
+		if !lastOK.IsZero() {
+			return nil
+		}
+		// Until this look, cards could not tell that a machine is not isolated.
+		return n.redrawWhere(done, tx, `subject_id IN (SELECT id FROM alerts WHERE tenant = $1 AND machine <> '' AND status <> 'Resolved')`,
+			string(w.Tenant), string(SubjectAlert))
 	})
 }
 

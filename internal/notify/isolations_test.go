@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,30 @@ func TestAlert_cardFollowsTheIsolationOfItsMachine(t *testing.T) {
 	}
 	if n := f.chat.at(soc)[0].edits; n != 2 {
 		t.Errorf("the card was edited %d times, want once per change", n)
+	}
+}
+
+// What is posted before anybody could look says so later.
+func TestAlert_cardOfBeforeTheFirstLookIsCompleted(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.defender.mu.Lock()
+	f.defender.actionsDown = errors.New("not now")
+	f.defender.mu.Unlock()
+	f.settle()
+	f.alert("a1", func(a *defender.Alert) { a.MachineID = "m1" })
+	f.clock.add(31 * time.Second)
+	f.settle()
+	if got := isolationFact(f.chat.at(soc)[0].message); got != "" {
+		t.Fatalf("the card says %q though nobody could look", got)
+	}
+	f.defender.mu.Lock()
+	f.defender.actionsDown = nil
+	f.defender.mu.Unlock()
+	f.clock.add(5 * time.Minute)
+	f.settle()
+	if got := isolationFact(f.chat.at(soc)[0].message); !strings.HasPrefix(got, "not isolated") {
+		t.Errorf("the card says %q, want that the machine is not isolated", got)
 	}
 }
 
