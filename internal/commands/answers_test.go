@@ -225,7 +225,7 @@ func TestMachine_missingFactsAreNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.estate.faults["users"], w.estate.faults["actions"], w.estate.faults["alerts"] = defender.ErrForbidden, defender.ErrUnavailable, defender.ErrForbidden
-	mustSay(t, "machine", w.says(t, viewer, "machine ws-042"), "not permitted: User.Read.All", "not permitted: Alert.Read.All", "Isolation: could not be read (Defender did not answer)")
+	mustSay(t, "machine", w.says(t, viewer, "machine ws-042"), "not permitted: User.Read.All", "not permitted: Alert.Read.All", "Isolation: could not be read (Defender cannot be reached)")
 }
 
 func TestMachines(t *testing.T) {

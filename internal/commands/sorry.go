@@ -204,8 +204,14 @@ func whyUnread(err error, permission string) string {
 		return "Defender's quota is used up"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "it took too long"
+	case errors.Is(err, defender.ErrUnauthorized):
+		return "Defender or Entra refuses mdebot itself"
+	case errors.Is(err, defender.ErrInvalid):
+		return "Defender does not accept that"
+	case errors.Is(err, defender.ErrNotFound):
+		return "Defender does not know that"
 	}
-	return "Defender did not answer"
+	return "Defender cannot be reached"
 }
 
 func isNotFound(err error) bool { return errors.Is(err, defender.ErrNotFound) }
