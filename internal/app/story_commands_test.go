@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
@@ -390,4 +391,19 @@ func TestStory_typedApproveDenyAndWithdraw(t *testing.T) {
 		s.ask(on, sandbox.Riley, "approve 99", "99")
 		s.wantIsolations(1)
 	})
+}
+
+// Whoever tries a command in the demo is not told to ask an admin.
+func TestStory_demoPermitsEveryCommand(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	granted, err := s.bot.permissions.client.Permissions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, need := range commands.Needs(granted) {
+		if !need.Granted {
+			t.Errorf("%s needs %s", need.Command, need.Permissions)
+		}
+	}
 }

@@ -101,7 +101,8 @@ func TestStory_refusalsOfTheIsolateCall(t *testing.T) {
 const clockStep = 3 * time.Second
 
 // becomesAfter is becomes with the clock moved on until it is so, a little at a
-// time: every step the bot takes may plan the next for later.
+// time: every step the bot takes may plan the next for later. d is what it takes
+// where every step is taken on time; on a busy machine the bot falls behind.
 func (s *story) becomesAfter(d time.Duration, machine, state string, words ...string) {
 	s.Helper()
 	all := append([]string{"isolate " + machine + ".corp.contoso.com – " + state}, words...)
@@ -110,7 +111,7 @@ func (s *story) becomesAfter(d time.Duration, machine, state string, words ...st
 		if s.posted(s.slack(), sandbox.Riley, sandbox.SlackSOC, all...) > 0 {
 			return ""
 		}
-		if moved < d {
+		if moved < 2*d {
 			moved += clockStep
 			s.later(clockStep)
 		}
@@ -207,57 +208,72 @@ func TestStory_everyCommandExplainsEveryRefusal(t *testing.T) {
 	}{
 		{"400", fault.Fault{Kind: fault.Answer, Status: 400}, []string{"Defender does not accept that", "Defender refused the query"}},
 		{"401", fault.Fault{Kind: fault.Answer, Status: 401}, []string{"Defender or Entra refuses mdebot itself"}},
-		{"403", fault.Fault{Kind: fault.Answer, Status: 403}, []string{" needs "}},
+		{"403", fault.Fault{Kind: fault.Answer, Status: 403}, []string{" needs ", "not permitted: "}},
 		{"404", fault.Fault{Kind: fault.Answer, Status: 404}, []string{"Defender does not know that", "Defender cannot be reached", "knows no machine", "No machines"}},
 		{"409", fault.Fault{Kind: fault.Answer, Status: 409}, []string{"Defender does not accept that", "Defender refused the query"}},
-		{"429", fault.Fault{Kind: fault.Answer, Status: 429}, []string{"quota for this is used up", "hunting quota is used up"}},
+		{"429", fault.Fault{Kind: fault.Answer, Status: 429}, []string{"quota for this is used up", "hunting quota is used up", "Defender's quota is used up"}},
 		{"503", fault.Fault{Kind: fault.Answer, Status: 503}, []string{"Defender cannot be reached"}},
 		{"HTML", fault.Fault{Kind: fault.Answer, Status: 200, Body: "<html>sign in</html>"}, []string{"Defender cannot be reached"}},
 		{"nothing", fault.Fault{Kind: fault.Drop}, []string{"Defender cannot be reached"}},
 	} {
+		specs := askingDefender()
 		for _, p := range platforms {
-			t.Run(c.name+" on "+p.name, func(t *testing.T) {
-				t.Parallel()
-				s := newStory(t, sandbox.Options{})
-				on := p.on(s)
-				s.watching()
-				for _, route := range []string{"/api/**", "/v1.0/security/**"} { // the directory goes on answering
-					c.fault.Route = route
-					s.world.Defender.Faults.Add(c.fault)
-				}
-				// Everything Riley can see of the bot's, so that each answer is told apart.
-				count := func(words ...string) (n int) {
-					for _, w := range words {
-						n += s.posted(on, sandbox.Riley, on.soc(), w) + s.posted(on, sandbox.Riley, on.direct(sandbox.Riley), w)
-					}
-					return n
-				}
-				for _, spec := range commands.Specs() {
-					if len(spec.Permissions) == 0 {
-						continue
-					}
-					example := spec.Examples[0]
-					before := count(c.words...)
-					on.write(sandbox.Riley, on.soc(), example)
-					s.eventually("the answer to "+example, func() string {
-						if count(c.words...) > before {
-							return ""
-						}
-						all := slices.Concat(on.see(sandbox.Riley, on.soc()), on.see(sandbox.Riley, on.direct(sandbox.Riley)))
-						var b strings.Builder
-						for _, m := range all[max(0, len(all)-4):] {
-							b.WriteString("\n--- " + m.text)
-						}
-						return "last:" + b.String()
-					})
-				}
-				if n := count("Something went wrong"); n != 0 {
-					t.Errorf("%d answers explain nothing", n)
-				}
-				s.wantIsolations(0)
-			})
+			// In parts: what is read again and again uses up the quota that one bot allows itself.
+			for some := range slices.Chunk(specs, (len(specs)+2)/3) {
+				t.Run(c.name+" on "+p.name+", from "+some[0].Name, func(t *testing.T) {
+					t.Parallel()
+					explainsRefusals(t, p.on, c.fault, c.words, some)
+				})
+			}
 		}
 	}
+}
+
+// askingDefender are the commands that ask Defender whatever else they find.
+func askingDefender() []commands.Spec {
+	return slices.DeleteFunc(commands.Specs(), func(s commands.Spec) bool {
+		// download asks after a look at its request, which there is none of, and mute
+		// looks at the alerts that are here.
+		return len(s.Permissions) == 0 || s.Name == "download" || s.Name == "mute"
+	})
+}
+
+func explainsRefusals(t *testing.T, platform func(*story) side, f fault.Fault, wanted []string, specs []commands.Spec) {
+	t.Helper()
+	s := newStory(t, sandbox.Options{})
+	on := platform(s)
+	s.watching()
+	for _, route := range []string{"/api/**", "/v1.0/security/**"} { // the directory goes on answering
+		f.Route = route
+		s.world.Defender.Faults.Add(f)
+	}
+	// Everything Riley can see of the bot's, so that each answer is told apart.
+	count := func(words ...string) (n int) {
+		for _, w := range words {
+			n += s.posted(on, sandbox.Riley, on.soc(), w) + s.posted(on, sandbox.Riley, on.direct(sandbox.Riley), w)
+		}
+		return n
+	}
+	for _, spec := range specs {
+		example := spec.Examples[0]
+		before := count(wanted...)
+		on.write(sandbox.Riley, on.soc(), example)
+		s.eventually("the answer to "+example, func() string {
+			if count(wanted...) > before {
+				return ""
+			}
+			all := slices.Concat(on.see(sandbox.Riley, on.soc()), on.see(sandbox.Riley, on.direct(sandbox.Riley)))
+			var b strings.Builder
+			for _, m := range all[max(0, len(all)-4):] {
+				b.WriteString("\n--- " + m.text)
+			}
+			return "last:" + b.String()
+		})
+	}
+	if n := count("Something went wrong"); n != 0 {
+		t.Errorf("%d answers explain nothing", n)
+	}
+	s.wantIsolations(0)
 }
 
 func TestStory_throttledReadSaysWhen(t *testing.T) {

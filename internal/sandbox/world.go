@@ -190,8 +190,12 @@ func (w *World) populate() {
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret,
 		Roles: map[string][]string{
-			entrasim.Defender: {"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "AdvancedQuery.Read.All"},
-			entrasim.Graph:    {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All"},
+			entrasim.Defender: {
+				"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.ReadWrite.All", "User.Read.All", "AdvancedQuery.Read.All",
+				"File.Read.All", "Ip.Read.All", "Url.Read.All", "Score.Read.All", "Software.Read.All", "Vulnerability.Read.All",
+			},
+			entrasim.XDR:   {"Incident.Read.All"},
+			entrasim.Graph: {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All", "Application.Read.All", "Device.Read.All"},
 		},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
