@@ -188,7 +188,7 @@ func (p *play) stands(shown, state string, d time.Duration, words ...string) see
 				called = !strings.Contains(m.text, "– running") && !strings.Contains(m.text, "about to run") && !strings.Contains(m.text, "waits for approval")
 			}
 		}
-		if called && moved < d {
+		if called && moved < 2*d {
 			moved += clockStep
 			p.later(clockStep)
 		}

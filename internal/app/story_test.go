@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,8 @@ type story struct {
 	env   []string
 
 	logs io.Writer // of bots that are started from now on; nil shows them on demand
+
+	texts sync.Map // of payloads, which are looked at again and again
 
 	ahead atomic.Int64 // how far the bot's clock is ahead of the real one
 
@@ -249,6 +252,16 @@ func (s *story) isolations() []defendersim.Effect {
 	return s.world.Tenant.Effects(func(e defendersim.Effect) bool { return e.Kind == defendersim.EffectIsolate })
 }
 
+// readable is what people read of a payload.
+func (s *story) readable(payload json.RawMessage) string {
+	if text, known := s.texts.Load(string(payload)); known {
+		return text.(string)
+	}
+	text := readable(payload)
+	s.texts.Store(string(payload), text)
+	return text
+}
+
 // readable collects the strings of a payload that people read, a line for each
 // block and the runs of one line together.
 func readable(payload json.RawMessage) string {
@@ -301,7 +314,7 @@ func (p slackSide) write(who sandbox.Person, place, text string) {
 func (p slackSide) see(who sandbox.Person, place string) []seen {
 	var out []seen
 	for _, m := range p.world.Slack.Messages(place, who.Slack) {
-		text := readable(m.Blocks) + readable(m.Attachments)
+		text := p.readable(m.Blocks) + p.readable(m.Attachments)
 		if text == "" {
 			text = m.Text
 		}
@@ -337,7 +350,7 @@ func (p teamsSide) write(who sandbox.Person, place, text string) {
 func (p teamsSide) see(who sandbox.Person, place string) []seen {
 	var out []seen
 	for _, m := range p.world.Teams.Messages(place, who.Object) {
-		out = append(out, seen{place: place, id: m.ID, thread: m.Thread, text: m.Text + "\n" + readable(m.Card) + m.Note, edits: m.Edits, payload: m.Payload})
+		out = append(out, seen{place: place, id: m.ID, thread: m.Thread, text: m.Text + "\n" + p.readable(m.Card) + m.Note, edits: m.Edits, payload: m.Payload})
 	}
 	return out
 }
