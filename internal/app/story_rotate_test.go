@@ -20,7 +20,7 @@ func TestStory_secretsAreReplacedWithoutARestart(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, sandbox.Options{})
 	s.halt()
-	s.world.Entra.SetTokenLife(time.Second) // so that the next call needs another token
+	s.world.Entra.SetTokenLife(8 * time.Second) // less than is left when a token is replaced: the next call needs another one
 	old := map[string]string{}
 	put := func(name, value string) {
 		t.Helper()
@@ -83,7 +83,7 @@ func TestStory_secretsAreReplacedWithoutARestart(t *testing.T) {
 		return ""
 	})
 	// What began before goes on, with new tokens: a vote, a claim, an isolation.
-	s.teams().click(sandbox.Avery, card, "Approve")
+	s.pressed(s.teams(), sandbox.Avery, card, "Approve", "Your approval counts")
 	s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "isolate ws-044.corp.contoso.com – isolated")
 	s.sees(s.teams(), sandbox.Avery, sandbox.TeamsApprovals, "isolate ws-044.corp.contoso.com – isolated")
 	s.wantIsolations(1)
