@@ -127,6 +127,9 @@ func watchingLine(h notify.Health, now time.Time) cards.StatusLine {
 		l.Detail = "not read yet"
 	case h.Problem == "":
 		l.Detail = fmt.Sprintf("last good look %s ago", now.Sub(h.LastGood).Round(time.Second))
+		if !h.LastAlert.IsZero() {
+			l.Detail += fmt.Sprintf(", newest alert %s ago", now.Sub(h.LastAlert).Round(time.Minute))
+		}
 	}
 	return l
 }

@@ -329,7 +329,7 @@ func TestAlerts_areCompleteInAnyWeather(t *testing.T) {
 					hides := f.defender.hides
 					f.defender.hides = func(defender.Alert) bool { return true }
 					f.clock.add(time.Duration(draw.IntN(4)) * time.Hour)
-					f.poll()
+					_ = f.n.PollOnce(t.Context(), contoso) // doubted where alerts are known
 					f.defender.hides = hides
 				case 2:
 					f.defender.down = errors.New("Defender is down")

@@ -628,6 +628,65 @@ func TestBlindness_isAnnouncedOnceAndSoIsRecovery(t *testing.T) {
 	}
 }
 
+// A success without alerts is what a broken import answers, too (threat-model N-06).
+func TestBlindness_emptyListsWhereAlertsAreKnown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(time.Minute)
+	f.settle()
+	f.clock.add(emptyDoubt)
+	f.settle()
+	wantPosts(t, f.chat.at(soc), 1)
+
+	f.defender.mu.Lock()
+	all := f.defender.alerts
+	f.defender.alerts = nil
+	f.defender.mu.Unlock()
+	poll := func(d time.Duration) {
+		for end := f.clock.now().Add(d); f.clock.now().Before(end); f.clock.add(20 * time.Second) {
+			_ = f.n.PollOnce(t.Context(), contoso) // the doubt itself is expected
+		}
+		f.deliver()
+	}
+	poll(6 * time.Minute)
+	if got := titles(f.chat.at(soc)); strings.Count(got, "Blind") != 1 {
+		t.Fatalf("posted:\n%swant blindness, once", got)
+	}
+	if h, err := f.n.Health(t.Context(), contoso); err != nil || !h.Blind || h.Problem != errEmptied.Error() || h.LastAlert.IsZero() {
+		t.Errorf("Health() = %+v, %v, want the reason", h, err)
+	}
+	f.defender.mu.Lock()
+	f.defender.alerts = all
+	f.defender.mu.Unlock()
+	f.alert("meanwhile", func(a *defender.Alert) {
+		a.Created = a.Created.Add(-3 * time.Minute)
+		a.Updated = a.Created
+	})
+	poll(time.Minute)
+	if got := titles(f.chat.at(soc)); !strings.Contains(got, "Alerts are read again") || !strings.Contains(got, "meanwhile") {
+		t.Errorf("posted:\n%swant the recovery and what came in between", got)
+	}
+}
+
+// A tenant in which nothing happens is quiet, not broken.
+func TestBlindness_quietTenantIsBelieved(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	f.alert("a1", nil)
+	f.clock.add(time.Minute)
+	f.settle()
+	for range 12 { // the one alert is out of every look but the longest, which lists it
+		f.clock.add(time.Hour)
+		f.settle()
+	}
+	if got := titles(f.chat.at(soc)); strings.Contains(got, "Blind") {
+		t.Errorf("posted:\n%swant no blindness", got)
+	}
+}
+
 func TestPoller_oneReplicaAtATime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

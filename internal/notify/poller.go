@@ -283,6 +283,7 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 		began = time.Time{} // whatever was not seen by now has arrived since
 	}
 	left := reading{evidence: evidenceMost}
+	listed := 0
 	batch := make([]defender.Alert, 0, batchSize)
 	flush := func() error {
 		if len(batch) == 0 {
@@ -298,6 +299,7 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 		return nil
 	}
 	for a, err := range w.Source.Alerts(ctx, defender.AlertFilter{UpdatedSince: from, OldestFirst: true}) {
+		listed++
 		var unreadable *defender.RecordError
 		if errors.As(err, &unreadable) {
 			// One alert that cannot be read delays no other and is not hidden.
@@ -318,7 +320,32 @@ func (n *Notifier) readSince(ctx context.Context, w *watch, from time.Time, stat
 			}
 		}
 	}
-	return open, flush()
+	if err := flush(); err != nil || listed > 0 {
+		return open, err
+	}
+	return open, n.believeEmpty(ctx, w.Tenant, from)
+}
+
+// errEmptied is an answer that a quiet tenant would give, too.
+var errEmptied = errors.New("no alerts are listed, not even those that were listed before")
+
+// emptyDoubt is how old an alert is that must be in Defender's list: a younger
+// one may be missing while Defender's index follows.
+const emptyDoubt = 15 * time.Minute
+
+// believeEmpty doubts an empty list that lacks an alert known to be in it: an
+// import that is broken looks like a quiet tenant (threat-model N-06). Whatever was
+// created since from has been updated since from.
+func (n *Notifier) believeEmpty(ctx context.Context, t tenantID, from time.Time) error {
+	var known int
+	if err := n.db.Read().QueryRow(ctx, `SELECT COUNT(*) FROM alerts WHERE tenant = $1 AND created_at >= $2 AND created_at <= $3`,
+		string(t), from.UnixMicro(), n.now().Add(-emptyDoubt).UnixMicro()).Scan(&known); err != nil {
+		return err
+	}
+	if known > 0 {
+		return errEmptied
+	}
+	return nil
 }
 
 // tellUnreadable names an alert that Defender sent in a form nobody can read.
@@ -404,16 +431,21 @@ func (n *Notifier) passDone(ctx context.Context, w *watch, p pass, l *lease, sta
 // read for too long, and again when it is (threat-model N-06).
 func (n *Notifier) watchBlindness(ctx context.Context, w *watch) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		var lastOK, blindSince int64
+		var lastOK, emptySince, blindSince int64
 		var problem string
-		if err := tx.QueryRow(ctx, `SELECT MAX(last_ok), COALESCE(MAX(problem), '') FROM pollers WHERE tenant = $1 AND pass <> $2`, string(w.Tenant), isolationPass.name).Scan(&lastOK, &problem); err != nil {
+		if err := tx.QueryRow(ctx, `
+			SELECT MAX(last_ok), COALESCE(MAX(problem), ''), COALESCE(MIN(CASE WHEN problem = $1 THEN last_ok END), 0)
+			FROM pollers WHERE tenant = $2 AND pass <> $3`, errEmptied.Error(), string(w.Tenant), isolationPass.name).Scan(&lastOK, &problem, &emptySince); err != nil {
 			return err
 		}
 		if err := tx.QueryRow(ctx, `SELECT blind_since FROM watches WHERE tenant = $1`, string(w.Tenant)).Scan(&blindSince); err != nil {
 			return err
 		}
 		now, last := n.now(), durable.Time(lastOK)
-		switch blind := now.Sub(last) > n.policy.Current().BlindAfter(); {
+		if emptySince != 0 {
+			last = durable.Time(emptySince) // shorter looks see nothing amiss in an empty answer
+		}
+		switch blind := emptySince != 0 || now.Sub(last) > n.policy.Current().BlindAfter(); {
 		case blind && blindSince == 0:
 			return n.becomeBlind(ctx, tx, w, last, problem)
 		case !blind && blindSince != 0:
@@ -475,21 +507,26 @@ func (n *Notifier) everyPlace(t tenantID) []chat.Destination {
 // Health is how watching a tenant goes, for status.
 type Health struct {
 	LastGood time.Time
-	Blind    bool
-	Problem  string
+	// LastAlert is when the newest alert that is known was raised: long ago in a
+	// tenant that is quiet, or that nobody can see.
+	LastAlert time.Time
+	Blind     bool
+	Problem   string
 }
 
 // Health tells how watching t goes.
 func (n *Notifier) Health(ctx context.Context, t tenantID) (Health, error) {
-	var lastOK, blindSince int64
+	var lastOK, blindSince, lastAlert int64
 	var h Health
 	err := n.db.Read().QueryRow(ctx, `
-		SELECT COALESCE(MAX(p.last_ok), 0), COALESCE(MAX(p.problem), ''), COALESCE(MAX(w.blind_since), 0)
-		FROM pollers p JOIN watches w ON w.tenant = p.tenant WHERE p.tenant = $1 AND p.pass <> $2`, string(t), isolationPass.name).Scan(&lastOK, &h.Problem, &blindSince)
+		SELECT COALESCE(MAX(p.last_ok), 0), COALESCE(MAX(p.problem), ''), COALESCE(MAX(w.blind_since), 0),
+			(SELECT COALESCE(MAX(created_at), 0) FROM alerts WHERE tenant = $1)
+		FROM pollers p JOIN watches w ON w.tenant = p.tenant WHERE p.tenant = $1 AND p.pass <> $2`, string(t), isolationPass.name).Scan(
+		&lastOK, &h.Problem, &blindSince, &lastAlert)
 	if errors.Is(err, durable.ErrNoRows) {
 		return Health{}, nil
 	}
-	h.LastGood, h.Blind = durable.Time(lastOK), blindSince != 0
+	h.LastGood, h.LastAlert, h.Blind = durable.Time(lastOK), durable.Time(lastAlert), blindSince != 0
 	return h, err
 }
 
