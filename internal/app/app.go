@@ -68,6 +68,7 @@ type App struct {
 	links       *links.Service
 	signIn      *links.SignIn // nil without
 	permissions *permissions
+	files       sentFiles
 	expiry      *expiry
 	refusals    *refusals
 	people      *directory.Directory
@@ -188,6 +189,7 @@ func (a *App) assemble() error {
 	}
 	a.permissions = a.customers[0].permissions
 
+	a.files = sentFiles{db: a.store, now: a.now, log: a.log}
 	dir := directories{}
 	posters := map[identity.Platform]chat.Poster{}
 	handler := &lateHandler{}
@@ -196,9 +198,11 @@ func (a *App) assemble() error {
 		cfg.Transport, cfg.Refused = toChat, a.refusals.take
 		cfg.OnSocket, cfg.OnAck = a.parts.socket, a.metrics.socketAcknowledged
 		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
+		cfg.OnFile = a.files.sent
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
 		}
+		a.files.delete = a.slack.DeleteFile
 		dir[identity.Slack], posters[identity.Slack] = a.slack, a.slack
 	}
 	if a.cfg.Teams.Enabled() {

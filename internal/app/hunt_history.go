@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -82,4 +83,12 @@ func (s huntHistory) Hunts(ctx context.Context, t tenant.ID, p identity.PersonID
 		out = append(out, h)
 	}
 	return out, rows.Err()
+}
+
+// Purge forgets the hunts of before old.
+func (s huntHistory) Purge(ctx context.Context, old time.Time) error {
+	return s.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM hunts WHERE at < $1`, durable.Micros(old))
+		return err
+	})
 }

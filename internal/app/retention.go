@@ -41,7 +41,8 @@ func (a *App) purge(ctx context.Context) error {
 		}
 		errs = append(errs, a.notify.Purge(ctx, t, keep.Alerts))
 	}
-	return errors.Join(errs...)
+	old := a.now().Add(-keep.Hunts)
+	return errors.Join(append(errs, huntHistory{db: a.store}.Purge(ctx, old), a.files.purge(ctx, old))...)
 }
 
 func (a *App) purgeAudit(ctx context.Context, t tenant.ID, keep time.Duration) error {

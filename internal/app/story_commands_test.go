@@ -12,6 +12,7 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
+	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
 
 func onBothPlatforms(t *testing.T, story func(t *testing.T, s *story, on side)) {
@@ -405,5 +406,54 @@ func TestStory_demoPermitsEveryCommand(t *testing.T) {
 		if !need.Granted {
 			t.Errorf("%s needs %s", need.Command, need.Permissions)
 		}
+	}
+}
+
+// What a hunt found does not lie about for ever.
+func TestStory_filesOfHuntsAreDeletedInTime(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	s.world.Tenant.AddTable("DeviceRegistryEvents", defendersim.Table{
+		Columns: []defendersim.Column{{Name: "N", Type: "Int64"}},
+		Rows: func(yield func([]any) bool) {
+			for n := range int64(12) {
+				if !yield([]any{n}) {
+					return
+				}
+			}
+		},
+	})
+	sent := func() int { return len(s.slack().files(sandbox.Riley)) }
+	s.slack().write(sandbox.Riley, sandbox.SlackSOC, "hunt DeviceRegistryEvents | take 12")
+	s.eventually("the file of the hunt", func() string {
+		var kept int
+		if err := s.bot.store.Read().QueryRow(s.Context(), `SELECT COUNT(*) FROM sent_files`).Scan(&kept); err != nil || kept != 1 || sent() != 1 {
+			return fmt.Sprintf("%d files, %d of them remembered, %v", sent(), kept, err)
+		}
+		return ""
+	})
+	s.later(6 * 24 * time.Hour)
+	if err := s.bot.purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if sent() != 1 {
+		t.Error("a file of the week is gone")
+	}
+	s.later(2 * 24 * time.Hour)
+	s.world.Slack.Inject(slacksim.Fault{Method: "files.delete", Kind: slacksim.FaultServerError, Times: 1})
+	if err := s.bot.purge(t.Context()); err == nil {
+		t.Error("a file that Slack did not delete is no fault")
+	}
+	for range 2 { // a second purge finds nothing to do
+		if err := s.bot.purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent() != 0 {
+		t.Error("a file is still there after its time")
+	}
+	var hunts int
+	if err := s.bot.store.Read().QueryRow(t.Context(), `SELECT COUNT(*) FROM hunts`).Scan(&hunts); err != nil || hunts != 0 {
+		t.Errorf("%d hunts are still known, %v", hunts, err)
 	}
 }

@@ -32,12 +32,13 @@ const (
 	day                  = 24 * time.Hour
 	minKeepAudit         = 90 * day
 	minKeepAlerts        = 7 * day
+	minKeepHunts         = day
 	maxKeep              = 3650 * day
 	maxApprovers         = 20
 	maxCount             = 10_000
 )
 
-var defaultRetention = Retention{Audit: 400 * day, Alerts: 90 * day}
+var defaultRetention = Retention{Audit: 400 * day, Alerts: 90 * day, Hunts: 7 * day}
 
 var defaultLimits = Limits{PerPersonPerHour: 5, PerTenantPerHour: 20, TierZeroPerDay: 3}
 
@@ -530,6 +531,7 @@ func (f *fileReader) retention(n ast.Node) {
 	f.object(n, "retention", keys{
 		"audit":  func(n ast.Node) { p.retention.Audit = f.days(n, "audit", minKeepAudit, maxKeep) },
 		"alerts": func(n ast.Node) { p.retention.Alerts = f.days(n, "alerts", minKeepAlerts, maxKeep) },
+		"hunts":  func(n ast.Node) { p.retention.Hunts = f.days(n, "hunts", minKeepHunts, maxKeep) },
 	})
 }
 

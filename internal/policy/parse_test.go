@@ -72,6 +72,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"request that lives for no time", "approvals:\n  expire_after: 0s\n", "mdebot.yaml:2: expire_after: 0s is not between 1s and 1h"},
 		{"approval that lasts too long", "approvals:\n  execute_within: 16m\n", "mdebot.yaml:2: execute_within: 16m is not between 1s and 15m"},
 		{"audit kept too short", "retention:\n  audit: 30d\n", "mdebot.yaml:2: audit: 30d is not between 90d and 3650d"},
+		{"hunts kept for ever", "retention:\n  hunts: 9999d\n", "mdebot.yaml:2: hunts: 9999d is not between 1d and 3650d"},
 		{"retention in hours", "retention:\n  alerts: 90h\n", "mdebot.yaml:2: alerts: \"90h\" is not a number of days, such as 90d"},
 		{"retention as a number", "retention:\n  alerts: 90\n", "mdebot.yaml:2: alerts must be a number of days, such as 90d, not a number"},
 		{"negative look back", "notify:\n  look_back: -1m\n", "mdebot.yaml:2: look_back: -1m is not between 0s and 168h"},
@@ -452,10 +453,10 @@ func TestParse_ticket(t *testing.T) {
 
 func TestParse_retention(t *testing.T) {
 	t.Parallel()
-	if got := mustParse(t, "").Retention(); got != (Retention{400 * 24 * time.Hour, 90 * 24 * time.Hour}) {
+	if got := mustParse(t, "").Retention(); got != (Retention{400 * 24 * time.Hour, 90 * 24 * time.Hour, 7 * 24 * time.Hour}) {
 		t.Errorf("Retention() = %v without the key", got)
 	}
-	if got := mustParse(t, "retention: { audit: 100d, alerts: 8d }").Retention(); got != (Retention{100 * 24 * time.Hour, 8 * 24 * time.Hour}) {
+	if got := mustParse(t, "retention: { audit: 100d, alerts: 8d, hunts: 1d }").Retention(); got != (Retention{100 * 24 * time.Hour, 8 * 24 * time.Hour, 24 * time.Hour}) {
 		t.Errorf("Retention() = %v, want what the file says", got)
 	}
 }

@@ -94,6 +94,7 @@ type Storm struct {
 type Retention struct {
 	Audit  time.Duration // records of the audit log
 	Alerts time.Duration // alerts since they last changed, with their cards and notices
+	Hunts  time.Duration // each person's last hunts, and the files of their results
 }
 
 // maxFile bounds what is read; a file of thousands of people is a tenth of it.

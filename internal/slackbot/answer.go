@@ -357,5 +357,9 @@ func (r *replier) upload(ctx context.Context, m chat.Message) error {
 		}
 		thread = ""
 	}
-	return r.b.upload(ctx, channel, thread, m)
+	sent, err := r.b.upload(ctx, channel, thread, m)
+	for _, file := range sent {
+		r.b.cfg.OnFile(ctx, file)
+	}
+	return err
 }

@@ -101,6 +101,9 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	if cfg.OnAck == nil {
 		cfg.OnAck = func(time.Duration) {}
 	}
+	if cfg.OnFile == nil {
+		cfg.OnFile = func(context.Context, string) {}
+	}
 	transport := guardedTransport{base: cfg.Around(cfg.Transport), now: cfg.Now}
 	httpClient := &http.Client{Transport: transport, Timeout: callWithin, CheckRedirect: refuseRedirect}
 	b := &Bot{

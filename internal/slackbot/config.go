@@ -1,6 +1,7 @@
 package slackbot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,9 @@ type Config struct {
 	// OnAck, unless nil, is told how long a delivery over Socket Mode took to
 	// acknowledge.
 	OnAck func(took time.Duration)
+	// OnFile, unless nil, is told of each file that went out with an answer to one
+	// person, so that it can be deleted in time. See [Bot.DeleteFile].
+	OnFile func(ctx context.Context, file string)
 	// Now is the clock for signatures, caches and deadlines; nil means time.Now.
 	Now func() time.Time
 }

@@ -51,7 +51,7 @@ func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
 		if thread == "" {
 			thread = ref.MessageID
 		}
-		if err := b.upload(ctx, channel, thread, p.Message); err != nil {
+		if _, err := b.upload(ctx, channel, thread, p.Message); err != nil {
 			b.logger.WarnContext(ctx, "file not uploaded", slog.String("conversation_id", channel), slog.Any("error", err))
 		}
 	}
@@ -240,8 +240,9 @@ func (b *Bot) checkPlace(ctx context.Context, channel string) error {
 	return verdict
 }
 
-// upload sends m's picture and files into a conversation.
-func (b *Bot) upload(ctx context.Context, channel, thread string, m chat.Message) error {
+// upload sends m's picture and files into a conversation. It returns the IDs of
+// those that arrived.
+func (b *Bot) upload(ctx context.Context, channel, thread string, m chat.Message) (sent []string, _ error) {
 	files := m.Files
 	if m.Picture != nil {
 		files = append([]chat.File{{Name: "picture.png", Type: "image/png", Content: m.Picture.PNG}}, files...)
@@ -257,11 +258,25 @@ func (b *Bot) upload(ctx context.Context, channel, thread string, m chat.Message
 		if m.Picture != nil && i == 0 {
 			params.AltTxt = literal(m.Picture.Alt, 1_000)
 		}
-		if _, err := b.client.Load().UploadFileContext(ctx, params); err != nil {
+		done, err := b.client.Load().UploadFileContext(ctx, params)
+		if err != nil {
 			faults = append(faults, refusal("upload "+f.Name, err))
+			continue
 		}
+		sent = append(sent, done.ID)
 	}
-	return errors.Join(faults...)
+	return sent, errors.Join(faults...)
+}
+
+// DeleteFile removes a file that the bot sent. One that is gone already is no
+// error. Slack: https://docs.slack.dev/reference/methods/files.delete
+func (b *Bot) DeleteFile(ctx context.Context, file string) error {
+	err := b.client.Load().DeleteFileContext(ctx, file)
+	var refused slack.SlackErrorResponse
+	if errors.As(err, &refused) && (refused.Err == "file_not_found" || refused.Err == "file_deleted") {
+		return nil
+	}
+	return wrapRefusal("delete file", err)
 }
 
 func wrapRefusal(op string, err error) error {

@@ -38,6 +38,7 @@ var methods = map[string]method{
 	"views.update":                 {call: (*Server).viewsUpdate},
 	"files.getUploadURLExternal":   {scopes: []string{"files:write"}, call: (*Server).getUploadURL},
 	"files.completeUploadExternal": {scopes: []string{"files:write"}, call: (*Server).completeUpload},
+	"files.delete":                 {scopes: []string{"files:write"}, call: (*Server).deleteFile},
 	"apps.connections.open":        {app: true, call: (*Server).connectionsOpen},
 }
 

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -88,4 +89,21 @@ func (s *Server) completeUpload(a args) map[string]any {
 	result := ok()
 	result["files"] = done
 	return result
+}
+
+// deleteFile takes a file out of the message that carries it.
+func (s *Server) deleteFile(a args) map[string]any {
+	for _, c := range s.channels {
+		for _, m := range c.messages {
+			if i := slices.IndexFunc(m.Files, func(f File) bool { return f.ID == a["file"] }); i >= 0 {
+				if !m.FromBot {
+					return fail("cant_delete_file")
+				}
+				m.Files = slices.Delete(slices.Clone(m.Files), i, i+1)
+				s.record("files.delete", m)
+				return ok()
+			}
+		}
+	}
+	return fail("file_not_found")
 }
