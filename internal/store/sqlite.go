@@ -82,12 +82,12 @@ func (e *sqliteEngine) open(ctx context.Context, synchronous string, config *riv
 		return err
 	}
 	var err error
-	e.writer, err = sql.Open("sqlite", sqliteDSN(e.path, "synchronous("+synchronous+")"))
+	e.writer, err = openSQLitePool(sqliteDSN(e.path, "synchronous("+synchronous+")"))
 	if err != nil {
 		return err
 	}
 	e.writer.SetMaxOpenConns(1)
-	e.reader, err = sql.Open("sqlite", sqliteDSN(e.path, "query_only(1)"))
+	e.reader, err = openSQLitePool(sqliteDSN(e.path, "query_only(1)"))
 	if err != nil {
 		return err
 	}
