@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // File is what Defender knows about a file anywhere.
@@ -47,8 +48,8 @@ var (
 	domainPattern = regexp.MustCompile(`^[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)+$`)
 	// accountPattern is an account name without its domain. One of dots alone would
 	// lead to another place in a path.
-	accountPattern  = regexp.MustCompile(`^[^\\/:*?"<>|@\x00-\x1f]{0,103}[^\\/:*?"<>|@\x00-\x1f.]$`)
-	softwarePattern = regexp.MustCompile(`^[^\\/?#\x00-\x1f]{1,200}$`)
+	accountPattern  = regexp.MustCompile(`^[^\\/:*?"<>|@\x00-\x1f]*[^\\/:*?"<>|@\x00-\x1f.]$`)
+	softwarePattern = regexp.MustCompile(`^[^\\/?#\x00-\x1f]+$`)
 )
 
 type wireFile struct {
@@ -199,7 +200,7 @@ func (c *Client) RelatedMachines(ctx context.Context, o Observable) ([]Machine, 
 // without its domain.
 func (c *Client) UserMachines(ctx context.Context, account string) ([]Machine, error) {
 	const op = "list machines of user"
-	if !accountPattern.MatchString(account) {
+	if utf8.RuneCountInString(account) > maxAccount || !accountPattern.MatchString(account) {
 		return nil, fmt.Errorf("%s: %w: give an account name", op, ErrInvalid)
 	}
 	return collect(list(ctx, c, listCall{op: op, family: familyUsers, path: "/api/users/" + url.PathEscape(account) + "/machines", plain: true}, c.machine))
@@ -208,7 +209,7 @@ func (c *Client) UserMachines(ctx context.Context, account string) ([]Machine, e
 // UserAlerts lists the alerts of an account, the newest first.
 func (c *Client) UserAlerts(ctx context.Context, account string) ([]Alert, error) {
 	const op = "list alerts of user"
-	if !accountPattern.MatchString(account) {
+	if utf8.RuneCountInString(account) > maxAccount || !accountPattern.MatchString(account) {
 		return nil, fmt.Errorf("%s: %w: give an account name", op, ErrInvalid)
 	}
 	alerts, err := collect(list(ctx, c, listCall{op: op, family: familyUsers, path: "/api/users/" + url.PathEscape(account) + "/alerts", plain: true}, c.alert))

@@ -109,7 +109,7 @@ func (c *Client) findByName(ctx context.Context, name string) (Found, error) {
 	if err != nil || len(found.Machines) > 0 {
 		return found, err
 	}
-	if !hostNamePattern.MatchString(name) {
+	if len(name) > maxHostName || !hostNamePattern.MatchString(name) {
 		return Found{Match: MatchName}, nil
 	}
 	m, err := get(ctx, c, call{op: "get machine by name", family: familyMachines, path: "/api/machines/" + name}, c.machine)

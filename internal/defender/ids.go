@@ -10,9 +10,18 @@ import (
 // meant; insisting on the ID keeps names out of paths that act.
 var (
 	machineIDPattern = regexp.MustCompile(`^[0-9a-fA-F]{40}$`)
-	alertIDPattern   = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,127}$`)
-	hostNamePattern  = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.-]{0,254}$`)
+	alertIDPattern   = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]*$`)
+	hostNamePattern  = regexp.MustCompile(`^[0-9A-Za-z_][0-9A-Za-z_.-]*$`)
 	guidPattern      = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+)
+
+// Lengths that are checked beside the grammar: a regular expression that counts up
+// to them takes a hundred times the memory.
+const (
+	maxAlertID  = 128
+	maxHostName = 255
+	maxAccount  = 104 // characters
+	maxSoftware = 200 // characters
 )
 
 func isMachineID(s string) bool { return machineIDPattern.MatchString(s) }
@@ -27,7 +36,7 @@ func checkMachineID(op, id string) error {
 }
 
 func checkAlertID(op, id string) error {
-	if !alertIDPattern.MatchString(id) {
+	if len(id) > maxAlertID || !alertIDPattern.MatchString(id) {
 		return fmt.Errorf("%s: %w: an alert ID has only letters, digits, _ and -", op, ErrInvalid)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Score is one of the tenant's scores.
@@ -72,7 +73,7 @@ func (w wireSoftware) software() (string, Software) {
 // not filter by name, so the whole inventory is read.
 func (c *Client) Software(ctx context.Context, words string) ([]Software, error) {
 	const op = "list software"
-	if !softwarePattern.MatchString(words) {
+	if utf8.RuneCountInString(words) > maxSoftware || !softwarePattern.MatchString(words) {
 		return nil, fmt.Errorf("%s: %w: give a part of a name", op, ErrInvalid)
 	}
 	all, err := collect(list(ctx, c, listCall{op: op, family: familyPosture, path: "/api/Software", plain: true}, wireSoftware.software))

@@ -93,7 +93,9 @@ func (p *Policy) HuntTables(ctx context.Context, source GroupSource, person iden
 	return t, errors.Join(faults...)
 }
 
-var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,99}$`)
+const maxTableName = 100
+
+var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (f *fileReader) huntGrant(n ast.Node) {
 	g := HuntGrant{}
@@ -114,7 +116,7 @@ func (f *fileReader) huntGrant(n ast.Node) {
 				case !ok:
 				case family || KnownTable(table) == table:
 					g.Tables = append(g.Tables, table)
-				case !tableName.MatchString(table):
+				case len(table) > maxTableName || !tableName.MatchString(table):
 					f.fault(lineOf(item), "tables: %q is neither a family (alert, cloud, device, email, exposure, identity) nor the name of a table", table)
 				case KnownTable(table) != "":
 					f.fault(lineOf(item), "tables: %q is written %s", table, KnownTable(table))

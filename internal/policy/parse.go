@@ -36,6 +36,7 @@ const (
 	maxKeep              = 3650 * day
 	maxApprovers         = 20
 	maxCount             = 10_000
+	maxPlace             = 250
 )
 
 var defaultRetention = Retention{Audit: 400 * day, Alerts: 90 * day, Hunts: 7 * day}
@@ -557,7 +558,7 @@ func (f *fileReader) route(n ast.Node) {
 
 var (
 	slackPlace   = regexp.MustCompile(`^slack:[CGD][A-Z0-9]{1,31}$`)
-	teamsPlace   = regexp.MustCompile(`^teams:(19|a):[!-~]{1,240}$`)
+	teamsPlace   = regexp.MustCompile(`^teams:(19|a):[!-~]+$`)
 	slackMention = regexp.MustCompile(`^slack:[SUW][A-Z0-9]{1,31}$`)
 )
 
@@ -598,7 +599,7 @@ func (f *fileReader) destination(n ast.Node, what string, direct bool) (string, 
 			valid, hint = err == nil, "a Slack direct chat is slack:@T0SOC/U0RILEY"
 		}
 	case identity.Teams:
-		valid, hint = teamsPlace.MatchString(s), "a Teams destination is teams:19:…@thread.tacv2, copied from the channel's link"
+		valid, hint = len(s) <= maxPlace && teamsPlace.MatchString(s), "a Teams destination is teams:19:…@thread.tacv2, copied from the channel's link"
 		if isDirect {
 			_, err := identity.ParsePersonID(account)
 			valid, hint = err == nil, "a Teams direct chat is teams:@<tenant ID>/<object ID>"
