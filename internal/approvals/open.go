@@ -425,31 +425,22 @@ func (s *Service) store(ctx context.Context, tx durable.Tx, action Action, r Req
 // limited adds an approver when r goes over a limit. What was denied, withdrawn,
 // expired or void took no effect and does not count.
 func (s *Service) limited(ctx context.Context, tx durable.Tx, limits policy.Limits, action Action, r Request, now time.Time) (policy.Applied, error) {
-	day, hour := now.Add(-24*time.Hour), now.Add(-time.Hour)
 	byPerson, inTenant, tierZero := len(r.Targets), len(r.Targets), len(r.Targets)
-	recent, err := find(ctx, tx, r.Tenant, `opened > $2`, durable.Micros(day))
+	recent, err := recentEffects(ctx, tx, r.Tenant, now)
 	if err != nil {
 		return policy.Applied{}, err
 	}
-	for _, other := range recent {
-		if a := s.actions[other.Action]; a.Local() || a.Undo != action.Undo || a.Alone(other.Params) != action.Alone(r.Params) {
+	for _, e := range recent {
+		if a := s.actions[e.action]; a.Local() || a.Undo != action.Undo || a.Alone(e.params) != action.Alone(r.Params) {
 			continue
 		}
-		n := 0
-		for _, t := range other.Targets {
-			switch t.State {
-			case Denied, Withdrawn, Expired, Void:
-			default:
-				n++
-			}
+		if e.rule.TierZero {
+			tierZero += e.targets
 		}
-		if other.Rule.TierZero {
-			tierZero += n
-		}
-		if other.Opened.After(hour) {
-			inTenant += n
-			if other.Requester == r.Requester {
-				byPerson += n
+		if e.lastHour {
+			inTenant += e.targets
+			if e.requester == r.Requester {
+				byPerson += e.targets
 			}
 		}
 	}

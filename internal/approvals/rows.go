@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -71,6 +73,41 @@ func load(ctx context.Context, db durable.DBTX, id tenant.ID, request string) (R
 		return Request{}, refuse(ErrNotFound, "There is no such request.", "See the open ones with requests.")
 	}
 	return found[0], nil
+}
+
+// effects are targets of the last day that took effect, or still may.
+type effects struct {
+	action    string
+	params    map[string]string
+	rule      policy.Applied
+	requester identity.PersonID
+	lastHour  bool
+	targets   int
+}
+
+// recentEffects counts them by what they have in common.
+func recentEffects(ctx context.Context, db durable.DBTX, id tenant.ID, now time.Time) ([]effects, error) {
+	var found []effects
+	err := each(ctx, db, `
+		SELECT r.action, r.params, r.rule, r.requester, CASE WHEN r.opened > $1 THEN 1 ELSE 0 END AS last_hour, COUNT(*)
+		FROM requests r JOIN request_targets t ON t.tenant = r.tenant AND t.request = r.id
+		WHERE r.tenant = $2 AND r.opened > $3 AND t.state NOT IN ('denied', 'withdrawn', 'expired', 'void')
+		GROUP BY r.action, r.params, r.rule, r.requester, last_hour`,
+		[]any{durable.Micros(now.Add(-time.Hour)), string(id), durable.Micros(now.Add(-24 * time.Hour))}, func(row durable.Row) error {
+			var e effects
+			var params, rule, requester string
+			var lastHour int64
+			err := row.Scan(&e.action, &params, &rule, &requester, &lastHour, &e.targets)
+			if err != nil {
+				return err
+			}
+			e.lastHour = lastHour != 0
+			e.requester, err = identity.ParsePersonID(requester)
+			found = append(found, e)
+			last := &found[len(found)-1]
+			return errors.Join(err, json.Unmarshal([]byte(params), &last.params), json.Unmarshal([]byte(rule), &last.rule))
+		})
+	return found, err
 }
 
 func each(ctx context.Context, db durable.DBTX, query string, args []any, fn func(durable.Row) error) error {
