@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"anchor":                  {"audit", "chat", "failpoint", "fault", "identity", "durable", "tenant"},
 	"identity":                {},
 	"directory":               {"defender", "policy", "identity"},
-	"links":                   {"chat", "failpoint", "fault", "policy", "audit", "identity", "durable", "tenant"},
+	"links":                   {"chat", "failpoint", "fault", "policy", "audit", "identity", "durable", "seal", "tenant"},
 	"durable":                 {"tenant"},
 	"chat":                    {"identity"},
 	"audit":                   {"identity", "durable", "tenant"},

@@ -25,7 +25,7 @@ func (a *App) newDirectory() *directory.Directory {
 func (a *App) newLinks(transport *http.Transport, people identity.People) (*links.Service, error) {
 	c := links.Config{
 		Tenant: a.tenant, DB: a.store, Audit: a.audit, Policy: a.policy, People: people,
-		Announcer: linkAnnouncer{a.notify, a.policy}, Teams: a.cfg.Teams.Enabled(), Now: a.now, Logger: a.log,
+		Announcer: linkAnnouncer{a.notify, a.policy}, Teams: a.cfg.Teams.Enabled(), Keys: a.keys, Now: a.now, Logger: a.log,
 	}
 	if a.cfg.SignIn.Enabled() {
 		signIn, err := links.NewSignIn(a.cfg.SignIn, a.cfg.Defender.AuthorityURL, a.cfg.policyOptions().HomeTenant, transport, a.now)

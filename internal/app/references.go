@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/links"
 	"github.com/mdebot/mdebot/internal/notify"
 	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/teamsbot"
@@ -26,7 +28,7 @@ var (
 
 // sealedColumns are all that the data key encrypts.
 func sealedColumns() []seal.Column {
-	return append(notify.SealedColumns(), referenceConversation, referenceServiceURL, huntQuery)
+	return slices.Concat(notify.SealedColumns(), links.SealedColumns(), []seal.Column{referenceConversation, referenceServiceURL, huntQuery})
 }
 
 var _ teamsbot.References = references{}

@@ -81,7 +81,7 @@ func Settings() []Setting {
 		{Name: "MDEBOT_PAGE_KEY", Meaning: "Routing key for the address under `notify.page`, which wakes people.", Secret: true},
 		{Name: "MDEBOT_AUDIT_ANCHORS", Meaning: "Where the heads of the audit log are sent, with commas: `file:/path` on another volume, `syslog:unix:/dev/log`, `syslog:tcp:host:port`, `https://…`, `slack:C…`, `teams:19:…`."},
 		{Name: "MDEBOT_AUDIT_KEY", Meaning: "Signs those heads: 32 random bytes in base64.", Secret: true},
-		{Name: "MDEBOT_DATA_KEY", Meaning: "Encrypts alerts, notices and conversation references in the database: 32 random bytes in base64. With commas: the first writes, the others still read.", Secret: true},
+		{Name: "MDEBOT_DATA_KEY", Meaning: "Encrypts alerts, notices, links and conversation references in the database: 32 random bytes in base64. With commas: the first writes, the others still read.", Secret: true},
 		{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Meaning: "Collector that takes traces as OTLP over HTTP, such as `http://127.0.0.1:4318`. Without it nothing is traced."},
 		{Name: "OTEL_EXPORTER_OTLP_HEADERS", Meaning: "Headers for it, as `name=value` with commas between.", Secret: true},
 		{Name: "OTEL_SERVICE_NAME", Default: "mdebot", Meaning: "What this bot is called in traces."},

@@ -15,6 +15,7 @@ import (
 	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -93,7 +94,9 @@ type Config struct {
 	// SignIn is nil where no address for it is configured.
 	SignIn *SignIn
 	// Teams says that codes can be confirmed there.
-	Teams  bool
+	Teams bool
+	// Keys encrypts what links say; see [SealedColumns].
+	Keys   seal.Keys
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -121,7 +124,7 @@ func (s *Service) Resolve(ctx context.Context, db durable.DBTX, t tenant.ID, boo
 	if !errors.Is(err, identity.ErrUnlinked) || account.Platform != identity.Slack {
 		return link, err
 	}
-	stored, ok, err := live(ctx, db, t, account)
+	stored, ok, err := s.live(ctx, db, t, account)
 	switch {
 	case err != nil:
 		return identity.Link{}, fmt.Errorf("read the link of %s: %w", account, err)
@@ -161,7 +164,7 @@ func (s *Service) Who(ctx context.Context, account identity.Principal) (identity
 func (s *Service) Unlink(ctx context.Context, in Asked) (Stored, error) {
 	var ended Stored
 	err := s.change(ctx, in, func(tx durable.Tx) error {
-		link, ok, err := live(ctx, tx, s.cfg.Tenant, in.By)
+		link, ok, err := s.live(ctx, tx, s.cfg.Tenant, in.By)
 		if err != nil {
 			return err
 		}
@@ -188,7 +191,7 @@ func (s *Service) Confirm(ctx context.Context, in Asked, id string) (Stored, err
 		}
 		now := s.now()
 		var ok bool
-		if link, ok, err = linkByID(ctx, tx, s.cfg.Tenant, id); err != nil {
+		if link, ok, err = s.linkByID(ctx, tx, s.cfg.Tenant, id); err != nil {
 			return err
 		}
 		switch {
@@ -220,7 +223,7 @@ func (s *Service) Confirm(ctx context.Context, in Asked, id string) (Stored, err
 
 // put stores a link and ends the one before it. The attempt has been used up.
 func (s *Service) put(ctx context.Context, tx durable.Tx, in Asked, link Stored) (Stored, error) {
-	before, had, err := live(ctx, tx, s.cfg.Tenant, link.Account)
+	before, had, err := s.live(ctx, tx, s.cfg.Tenant, link.Account)
 	if err != nil {
 		return Stored{}, err
 	}
@@ -236,7 +239,7 @@ func (s *Service) put(ctx context.Context, tx durable.Tx, in Asked, link Stored)
 			return Stored{}, err
 		}
 	}
-	if err := insert(ctx, tx, link); err != nil {
+	if err := s.insert(ctx, tx, link); err != nil {
 		return Stored{}, err
 	}
 	return link, s.announce(ctx, tx, in, identity.Person{ID: link.Person, Name: link.Name}, change)
@@ -260,12 +263,12 @@ func (s *Service) announce(ctx context.Context, tx durable.Tx, in Asked, by iden
 	if err := s.record(ctx, tx, in, by, "link."+string(c.What), "ok", detail); err != nil {
 		return err
 	}
-	others, err := accountsOf(ctx, tx, s.cfg.Tenant, c.Link.Person)
+	others, err := s.accountsOf(ctx, tx, s.cfg.Tenant, c.Link.Person)
 	if err != nil {
 		return err
 	}
 	if c.Before != nil {
-		theirs, err := accountsOf(ctx, tx, s.cfg.Tenant, c.Before.Person)
+		theirs, err := s.accountsOf(ctx, tx, s.cfg.Tenant, c.Before.Person)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package links
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/store/storetest"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
@@ -236,5 +238,56 @@ func TestSignInConfig_Validate(t *testing.T) {
 		if strings.Contains(fmt.Sprintf("%v %+v %#v", c.config, c.config, c.config), "secret") {
 			t.Errorf("%s: the secret is printed", name)
 		}
+	}
+}
+
+// With a data key a link says nothing to whoever reads the database, and whoever
+// writes it cannot make somebody another person (threat-model C-05).
+func TestLink_rowsAreSealed(t *testing.T) {
+	t.Parallel()
+	keys, err := seal.ParseKeys(base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, sqlite(t))
+	w.cfg.Keys = keys
+	noor, kim := slack("NOOR"), slack("KIM")
+	first, other := w.link(t, noor, teams(1)), w.link(t, kim, teams(3))
+	change := func(query string, args ...any) {
+		t.Helper()
+		if err := w.db.InTx(t.Context(), func(tx durable.Tx) error { return second(tx.Exec(t.Context(), query, args...)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	value := func(column, id string) (text string) {
+		t.Helper()
+		if err := w.db.Read().QueryRow(t.Context(), `SELECT `+column+` FROM links WHERE id = $1`, id).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for _, column := range []string{"principal", "person_name", "by_account"} {
+		if text := value(column, first.ID); text == "" || strings.Contains(text, "NOOR") || strings.Contains(text, "Riley") || strings.Contains(text, "workspace") {
+			t.Errorf("%s holds %q", column, text)
+		}
+	}
+	if who, err := w.Who(t.Context(), noor); err != nil || who.Person.Name != "Riley" {
+		t.Fatalf("Who = %+v, %v, want Riley", who, err)
+	}
+
+	person := value("person", first.ID)
+	change(`UPDATE links SET person = $1 WHERE id = $2`, value("person", other.ID), first.ID)
+	if who, err := w.Who(t.Context(), noor); err == nil || errors.Is(err, identity.ErrUnlinked) {
+		t.Errorf("Who = %+v, %v after the row was pointed at Sam, want a fault", who, err)
+	}
+	change(`UPDATE links SET person = $1 WHERE id = $2`, person, first.ID)
+
+	change(`UPDATE links SET principal = $1 WHERE id = $2`, value("principal", other.ID), first.ID)
+	if who, err := w.Who(t.Context(), noor); err == nil || errors.Is(err, identity.ErrUnlinked) {
+		t.Errorf("Who = %+v, %v with the account of another row, want a fault", who, err)
+	}
+	change(`UPDATE links SET account = $1 WHERE id = $2`, slack("EVE").Key(), other.ID)
+	if who, err := w.Who(t.Context(), slack("EVE")); err == nil || errors.Is(err, identity.ErrUnlinked) {
+		t.Errorf("Who = %+v, %v for an account that took a row over, want a fault", who, err)
 	}
 }

@@ -11,30 +11,56 @@ import (
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/seal"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 const linkColumns = `id, tenant, principal, person, person_name, how, by_account, linked_at, counts_from, confirmed_by`
 
+// What links say beside the keys they are found by.
+var (
+	linkAccount = seal.Column{Table: "links", Name: "principal", Row: "id"}
+	linkName    = seal.Column{Table: "links", Name: "person_name", Row: "id"}
+	linkBy      = seal.Column{Table: "links", Name: "by_account", Row: "id"}
+)
+
+// SealedColumns are those that [Config.Keys] encrypts.
+func SealedColumns() []seal.Column { return []seal.Column{linkAccount, linkName, linkBy} }
+
+// bound is what the column principal holds: the account together with the person.
+// Where it is sealed, a row that was pointed at somebody else is noticed.
+type bound struct {
+	identity.Principal
+	Person string `json:"person"`
+}
+
 // live is the link of an account that is in force.
-func live(ctx context.Context, db durable.DBTX, t tenant.ID, account identity.Principal) (Stored, bool, error) {
-	return found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links
+func (s *Service) live(ctx context.Context, db durable.DBTX, t tenant.ID, account identity.Principal) (Stored, bool, error) {
+	link, ok, err := s.found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links
 		WHERE tenant = $1 AND platform = $2 AND account = $3 AND ended_at = 0`, string(t), string(account.Platform), account.Key()))
+	if ok && link.Account.Key() != account.Key() {
+		return Stored{}, false, link.altered()
+	}
+	return link, ok, err
 }
 
-func linkByID(ctx context.Context, db durable.DBTX, t tenant.ID, id string) (Stored, bool, error) {
-	return found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links WHERE tenant = $1 AND id = $2 AND ended_at = 0`, string(t), id))
+func (l Stored) altered() error {
+	return fmt.Errorf("link %s: its row is not what was written; restore the database, or delete the row and link the account again", l.ID)
 }
 
-func found(row durable.Row) (Stored, bool, error) {
-	link, err := scanLink(row)
+func (s *Service) linkByID(ctx context.Context, db durable.DBTX, t tenant.ID, id string) (Stored, bool, error) {
+	return s.found(db.QueryRow(ctx, `SELECT `+linkColumns+` FROM links WHERE tenant = $1 AND id = $2 AND ended_at = 0`, string(t), id))
+}
+
+func (s *Service) found(row durable.Row) (Stored, bool, error) {
+	link, err := s.scanLink(row)
 	if errors.Is(err, durable.ErrNoRows) {
 		return Stored{}, false, nil
 	}
 	return link, err == nil, err
 }
 
-func scanLink(row durable.Row) (Stored, error) {
+func (s *Service) scanLink(row durable.Row) (Stored, error) {
 	var l Stored
 	var account, person, by, confirmed string
 	var at, from int64
@@ -51,11 +77,24 @@ func scanLink(row durable.Row) (Stored, error) {
 			return Stored{}, fmt.Errorf("link %s: %w", l.ID, err)
 		}
 	}
-	return l, errors.Join(json.Unmarshal([]byte(account), &l.Account), json.Unmarshal([]byte(by), &l.By))
+	for column, text := range map[seal.Column]*string{linkAccount: &account, linkName: &l.Name, linkBy: &by} {
+		if *text, err = s.cfg.Keys.Open(column.Place(string(l.Tenant), l.ID), *text); err != nil {
+			return Stored{}, fmt.Errorf("link %s: %w", l.ID, err)
+		}
+	}
+	var whose bound
+	if err := errors.Join(json.Unmarshal([]byte(account), &whose), json.Unmarshal([]byte(by), &l.By)); err != nil {
+		return Stored{}, fmt.Errorf("link %s: %w", l.ID, err)
+	}
+	if whose.Person != "" && whose.Person != person {
+		return Stored{}, l.altered()
+	}
+	l.Account = whose.Principal
+	return l, nil
 }
 
 // accountsOf are the accounts linked to a person by themselves.
-func accountsOf(ctx context.Context, db durable.DBTX, t tenant.ID, p identity.PersonID) ([]identity.Principal, error) {
+func (s *Service) accountsOf(ctx context.Context, db durable.DBTX, t tenant.ID, p identity.PersonID) ([]identity.Principal, error) {
 	rows, err := db.Query(ctx, `SELECT `+linkColumns+` FROM links WHERE tenant = $1 AND person = $2 AND ended_at = 0 ORDER BY id`, string(t), p.String())
 	if err != nil {
 		return nil, err
@@ -63,7 +102,7 @@ func accountsOf(ctx context.Context, db durable.DBTX, t tenant.ID, p identity.Pe
 	defer rows.Close()
 	var accounts []identity.Principal
 	for rows.Next() {
-		l, err := scanLink(rows)
+		l, err := s.scanLink(rows)
 		if err != nil {
 			return nil, err
 		}
@@ -72,12 +111,22 @@ func accountsOf(ctx context.Context, db durable.DBTX, t tenant.ID, p identity.Pe
 	return accounts, rows.Err()
 }
 
-func insert(ctx context.Context, tx durable.Tx, l Stored) error {
-	_, err := tx.Exec(ctx, `INSERT INTO links (tenant, id, platform, account, principal, person, person_name, how, by_account,
+func (s *Service) insert(ctx context.Context, tx durable.Tx, l Stored) error {
+	account, err := json.Marshal(bound{Principal: cleaned(l.Account), Person: l.Person.String()})
+	if err != nil {
+		return err
+	}
+	sealed := map[seal.Column]string{linkAccount: string(account), linkName: storable(l.Name), linkBy: encoded(l.By)}
+	for column, text := range sealed {
+		if sealed[column], err = s.cfg.Keys.Seal(column.Place(string(l.Tenant), l.ID), text); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO links (tenant, id, platform, account, principal, person, person_name, how, by_account,
 			linked_at, counts_from, confirmed_by, confirmed_at, ended_at, ended_why)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', 0, 0, '')`,
-		string(l.Tenant), l.ID, string(l.Account.Platform), l.Account.Key(), encoded(l.Account), l.Person.String(), storable(l.Name),
-		string(l.How), encoded(l.By), durable.Micros(l.At), durable.Micros(l.CountsFrom))
+		string(l.Tenant), l.ID, string(l.Account.Platform), l.Account.Key(), sealed[linkAccount], l.Person.String(), sealed[linkName],
+		string(l.How), sealed[linkBy], durable.Micros(l.At), durable.Micros(l.CountsFrom))
 	return err
 }
 
@@ -172,12 +221,16 @@ func detailOf(l Stored) map[string]string {
 }
 
 func encoded(p identity.Principal) string {
-	p.Name, p.Address = storable(p.Name), storable(p.Address)
-	text, err := json.Marshal(p)
+	text, err := json.Marshal(cleaned(p))
 	if err != nil {
 		panic(fmt.Sprintf("links: encode principal: %v", err)) // strings always encode
 	}
 	return string(text)
+}
+
+func cleaned(p identity.Principal) identity.Principal {
+	p.Name, p.Address = storable(p.Name), storable(p.Address)
+	return p
 }
 
 func decoded(principal string) (p identity.Principal, err error) {
