@@ -226,9 +226,11 @@ func (d *drawing) line(t chat.Text, k look) object {
 	}
 	rest := slices.Clone(t[own:])
 	rest[0].Value = strings.TrimLeft(rest[0].Value, " ") // the columns are apart already
+	// Shares of the width: a column as wide as its text leaves one letter a line for
+	// the other on a phone.
 	return object{"type": "ColumnSet", "columns": []object{
-		{"type": "Column", "width": "auto", "items": []object{d.ownLine(t[:own], k)}},
-		{"type": "Column", "width": "stretch", "spacing": "Small", "items": []object{{"type": "RichTextBlock", "inlines": d.runs(rest, k)}}},
+		{"type": "Column", "width": "2", "items": []object{d.ownLine(t[:own], k)}},
+		{"type": "Column", "width": "3", "spacing": "Small", "items": []object{{"type": "RichTextBlock", "inlines": d.runs(rest, k)}}},
 	}}
 }
 
