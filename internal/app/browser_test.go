@@ -140,8 +140,24 @@ func (b *browser) keep(name string) {
 	if err != nil {
 		b.Fatalf("take a screenshot: %v", err)
 	}
-	if len(png) < 10_000 {
-		b.Errorf("screenshot %s has %d bytes: the page is empty", name, len(png))
+	b.save(name, png, 10_000)
+}
+
+// picture saves a picture of one element.
+func (b *browser) picture(name, element string) {
+	b.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.Screenshot(element))
+	if err != nil {
+		b.Fatalf("take a picture of %s: %v", name, err)
+	}
+	b.save(name, png, 2_000)
+}
+
+// save keeps a picture of at least so many bytes: fewer show nothing.
+func (b *browser) save(name string, png []byte, least int) {
+	b.Helper()
+	if len(png) < least {
+		b.Errorf("screenshot %s has %d bytes: it shows nothing", name, len(png))
 	}
 	if b.dir == "" {
 		return
