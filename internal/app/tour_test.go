@@ -44,7 +44,7 @@ func takeTour(t *testing.T, platform string, dark bool) {
 	s := newStory(t, sandbox.Options{})
 	s.watching()
 	b := openPage(t, s.world, dark)
-	b.do("make room for long cards", chromedp.EmulateViewport(1500, 3400))
+	b.do("make room for long cards", chromedp.EmulateViewport(1500, 4200))
 	scheme := map[bool]string{false: "light", true: "dark"}[dark]
 	message, composer, prefix := platform+"-message", platform+"-composer", "/mde "
 	if platform == "teams" {

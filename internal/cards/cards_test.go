@@ -274,7 +274,7 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"hunt":                   Hunt(HuntView{Query: "DeviceInfo", Columns: []string{"A"}, Rows: [][]string{{"1"}}, Total: 10000, Limit: 10000, Took: 1234 * time.Millisecond, Retires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n1\r\n")}}),
 		"hunt_nothing":           Hunt(HuntView{Query: "DeviceInfo", Took: time.Second}),
 		"hunt_running":           HuntRunning(120, 12*time.Second, "key"),
-		"help":                   Help([]HelpEntry{entry}, "/mde help <command>"),
+		"help":                   Help([]HelpTopic{{Name: "Acting on machines", Entries: []HelpEntry{entry}}}, "/mde help <command>"),
 		"help_command":           HelpCommand(entry),
 		"whoami":                 Whoami(WhoamiView{Account: account, Standing: identity.Member, Person: &person, Groups: []string{"soc"}, ReadsHere: true}),
 		"whoami_unlinked":        Whoami(WhoamiView{Account: account, StandingUnread: "timeout", Problem: "no entry of mdebot.yaml names this account", Lines: "people:\n  - slack: [T0SOC/U0RILEY]"}),

@@ -21,21 +21,30 @@ type HelpEntry struct {
 // HelpFlag is one flag of a command.
 type HelpFlag struct{ Name, Summary string }
 
+// HelpTopic are the commands about one thing.
+type HelpTopic struct {
+	Name    string
+	Entries []HelpEntry
+}
+
 // Help lists the commands. More is how to ask for more about one.
-func Help(entries []HelpEntry, more string) chat.Message {
-	s := chat.Section{}
-	for _, e := range entries {
-		line := chat.Join(chat.Code(e.Usage), chat.Plain(" – "+e.Summary))
-		if len(e.Missing) > 0 {
-			line = chat.Join(line, chat.Bold(" Not permitted here: needs "+strings.Join(e.Missing, " and ")+"."))
+func Help(topics []HelpTopic, more string) chat.Message {
+	m := chat.Message{
+		Title: chat.Plain("What mdebot does"),
+		Note:  chat.Plain("More about one command: " + more + ". Commands that change a machine wait for a second person."),
+	}
+	for _, t := range topics {
+		s := chat.Section{Heading: t.Name}
+		for _, e := range t.Entries {
+			line := chat.Join(chat.Code(e.Usage), chat.Plain(" – "+e.Summary))
+			if len(e.Missing) > 0 {
+				line = chat.Join(line, chat.Bold(" Not permitted here: needs "+strings.Join(e.Missing, " and ")+"."))
+			}
+			s.Lines = append(s.Lines, line)
 		}
-		s.Lines = append(s.Lines, line)
+		m.Sections = append(m.Sections, s)
 	}
-	return chat.Message{
-		Title:    chat.Plain("What mdebot does"),
-		Sections: []chat.Section{s},
-		Note:     chat.Plain("More about one command: " + more + ". Commands that change a machine wait for a second person."),
-	}
+	return m
 }
 
 // HelpCommand explains one command.

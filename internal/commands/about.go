@@ -114,11 +114,15 @@ func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 		}
 		return cards.HelpCommand(helpEntry(*spec, form, granted, known)), nil
 	}
-	entries := make([]cards.HelpEntry, len(r.specs))
-	for i, s := range r.specs {
-		entries[i] = helpEntry(s, form, granted, known)
+	var all []cards.HelpTopic
+	for _, t := range topics() {
+		about := cards.HelpTopic{Name: t.name}
+		for _, s := range t.specs {
+			about.Entries = append(about.Entries, helpEntry(s, form, granted, known))
+		}
+		all = append(all, about)
 	}
-	return cards.Help(entries, withPrefix(form, "help <command>")), nil
+	return cards.Help(all, withPrefix(form, "help <command>")), nil
 }
 
 func helpEntry(s Spec, form string, granted defender.Permissions, known bool) cards.HelpEntry {

@@ -88,9 +88,33 @@ var (
 
 var publicFlag = Flag{Name: "public", Summary: "show the answer to everyone here"}
 
+// topic is what commands are about.
+type topic struct {
+	name  string
+	specs []Spec
+}
+
+// topics are all commands, in the order of help.
+func topics() []topic {
+	return []topic{
+		{"Alerts", slices.Concat(alertSpecs(), muteSpecs())},
+		{"Machines", machineSpecs()},
+		{"Acting on machines", slices.Concat(actSpecs(), actionSpecs(), portalSpecs())},
+		{"Blocking", indicatorSpecs()},
+		{"Hunting", huntSpecs()},
+		{"Looking up", slices.Concat(lookupSpecs(), postureSpecs())},
+		{"Requests", slices.Concat(requestSpecs(), freezeSpecs())},
+		{"You and mdebot", slices.Concat(tenantSpecs(), linkSpecs(), aboutSpecs())},
+	}
+}
+
 // Specs returns all commands, in the order of help.
 func Specs() []Spec {
-	return slices.Concat(alertSpecs(), machineSpecs(), actSpecs(), actionSpecs(), indicatorSpecs(), portalSpecs(), huntSpecs(), lookupSpecs(), postureSpecs(), tenantSpecs(), requestSpecs(), muteSpecs(), freezeSpecs(), linkSpecs(), aboutSpecs())
+	var all []Spec
+	for _, t := range topics() {
+		all = append(all, t.specs...)
+	}
+	return all
 }
 
 // withPrefix is a usage or example as it is typed where form works.
