@@ -40,6 +40,7 @@ const (
 	alreadyActive answer = "already active"
 	returnsOther  answer = "returns somebody else's action"
 	actsLate      answer = "does not answer and acts a minute later"
+	isFull        answer = "takes no more indicators"
 )
 
 var errCrash = errors.New("process died")
@@ -55,6 +56,8 @@ type fakeDefender struct {
 	actions  []defender.MachineAction
 	// indicators are those in force.
 	indicators []defender.Indicator
+	serial     int // of the last indicator
+	later      []late
 	posts      []post
 	answers    []answer // for the next POSTs; then acts
 	last       answer   // how the latest was taken
@@ -76,7 +79,9 @@ type post struct {
 	scope            string
 	file             string
 	cancels          string // ID of a machine action
-	value            string // of an indicator
+	value            string // of an indicator, or its ID where it is deleted
+	deletes          bool
+	expires          time.Time
 	acted            bool
 }
 
@@ -111,8 +116,9 @@ func (d *fakeDefender) add(a defender.MachineAction) {
 func (d *fakeDefender) finish(status defender.MachineActionStatus) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.catchUp()
 	for i := range d.actions {
-		if !d.actions[i].Status.Final() && !d.actions[i].Created.After(d.clock.Now()) {
+		if !d.actions[i].Status.Final() {
 			d.actions[i].Status, d.actions[i].Updated = status, d.clock.Now()
 		}
 	}
@@ -145,6 +151,7 @@ func (d *fakeDefender) Machine(_ context.Context, id string) (defender.Machine, 
 func (d *fakeDefender) MachineAction(_ context.Context, id string) (defender.MachineAction, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.catchUp()
 	if d.readErr != nil {
 		return defender.MachineAction{}, d.readErr
 	}
@@ -159,6 +166,7 @@ func (d *fakeDefender) MachineAction(_ context.Context, id string) (defender.Mac
 func (d *fakeDefender) MachineActions(_ context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.catchUp()
 	err, now := d.readErr, d.clock.Now()
 	var found []defender.MachineAction
 	for _, a := range d.actions {
@@ -211,38 +219,47 @@ func (d *fakeDefender) CollectPackage(_ context.Context, id, comment string) (de
 	return d.act(post{machine: id, comment: comment, kind: defender.CollectPackage})
 }
 
-// CancelAction cancels for good unless the answer says otherwise.
 func (d *fakeDefender) CancelAction(_ context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error) {
+	p := post{cancels: id, comment: comment, kind: kind}
+	a, known := d.named(id)
+	switch {
+	case !known:
+		return defender.MachineAction{}, d.refuse(p, defender.ErrNotFound)
+	case a.Status.Final():
+		return defender.MachineAction{}, d.refuse(p, defender.ErrInvalid)
+	}
+	how, err := d.take(p, func() {
+		for i := range d.actions {
+			if o := &d.actions[i]; o.ID == id && !o.Status.Final() {
+				o.Status, o.CancelledBy, o.CancelComment = defender.ActionCancelled, "mdebot", comment
+			}
+		}
+	})
+	if err != nil {
+		return defender.MachineAction{}, err
+	}
+	if how != answersLies {
+		a, _ = d.named(id)
+	}
+	return a, nil
+}
+
+func (d *fakeDefender) named(id string) (defender.MachineAction, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	how := acts
-	if len(d.answers) > 0 {
-		how, d.answers = d.answers[0], d.answers[1:]
+	i := slices.IndexFunc(d.actions, func(a defender.MachineAction) bool { return a.ID == id })
+	if i < 0 {
+		return defender.MachineAction{}, false
 	}
-	d.posts = append(d.posts, post{cancels: id, comment: comment, kind: kind, acted: how == acts || how == actsSilently})
-	for i := range d.actions {
-		a := &d.actions[i]
-		switch {
-		case a.ID != id:
-		case a.Status.Final():
-			return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrInvalid)
-		case how == onlySilent:
-			return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrUnclear)
-		default:
-			a.Status, a.CancelledBy, a.CancelComment = defender.ActionCancelled, "mdebot", comment
-			if how == actsSilently {
-				return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrUnclear)
-			}
-			return *a, nil
-		}
-	}
-	return defender.MachineAction{}, fmt.Errorf("cancel machine action: %w", defender.ErrNotFound)
+	return d.actions[i], true
 }
 
 func (d *fakeDefender) Indicators(_ context.Context, value string) iter.Seq2[defender.Indicator, error] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err, all := d.readErr, slices.Clone(d.indicators)
+	d.catchUp()
+	err, now := d.readErr, d.clock.Now()
+	all := slices.DeleteFunc(slices.Clone(d.indicators), func(i defender.Indicator) bool { return now.Sub(i.Updated) < d.hideFor })
 	return func(yield func(defender.Indicator, error) bool) {
 		if err != nil {
 			yield(defender.Indicator{}, err)
@@ -256,49 +273,69 @@ func (d *fakeDefender) Indicators(_ context.Context, value string) iter.Seq2[def
 	}
 }
 
-// how is how the next call is taken.
-func (d *fakeDefender) how() answer {
-	how := acts
-	if len(d.answers) > 0 {
-		how, d.answers = d.answers[0], d.answers[1:]
-	}
-	return how
-}
-
+// SetIndicator changes the indicator of a value where there is one.
 func (d *fakeDefender) SetIndicator(_ context.Context, in defender.IndicatorInput) (defender.Indicator, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	how := d.how()
-	d.posts = append(d.posts, post{value: in.Value, comment: in.Description, scope: string(in.Action), acted: how == acts || how == actsSilently})
-	i := defender.Indicator{ID: fmt.Sprintf("%d", 990+len(d.posts)), Type: in.Type, Value: in.Value, Action: in.Action, Description: in.Description, Expires: in.Expires, Created: d.clock.Now()}
-	if how == acts || how == actsSilently {
-		d.indicators = append(slices.DeleteFunc(d.indicators, func(o defender.Indicator) bool { return o.Value == in.Value }), i)
+	i := defender.Indicator{
+		Type: in.Type, Value: in.Value, Action: in.Action, Description: in.Description, Expires: in.Expires, CreatedBy: "mdebot",
+		Created: d.clock.Now(), Updated: d.clock.Now(),
 	}
-	switch how {
-	case forbids:
-		return defender.Indicator{}, fmt.Errorf("set indicator: %w", &defender.APIError{StatusCode: 400, Code: "BadRequest", Message: "The limit is 15000 per tenant"})
-	case actsSilently, onlySilent:
-		return defender.Indicator{}, fmt.Errorf("set indicator: %w", defender.ErrUnclear)
-	default:
-		return i, nil
+	how, err := d.take(post{value: in.Value, kind: defender.MachineActionType(in.Type), comment: in.Description, scope: string(in.Action), expires: in.Expires}, func() {
+		at := slices.IndexFunc(d.indicators, func(o defender.Indicator) bool { return o.Type == in.Type && o.Value == in.Value })
+		if at >= 0 {
+			i.ID, i.Created = d.indicators[at].ID, d.indicators[at].Created
+			d.indicators[at] = i
+			return
+		}
+		d.serial++
+		i.ID = fmt.Sprintf("%d", 990+d.serial)
+		d.indicators = append(d.indicators, i)
+	})
+	if how == answersLies {
+		i.ID = "never"
 	}
+	if err != nil {
+		return defender.Indicator{}, err
+	}
+	return i, nil
 }
 
 func (d *fakeDefender) DeleteIndicator(_ context.Context, id string) error {
+	p := post{value: id, deletes: true}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	how := d.how()
-	d.posts = append(d.posts, post{value: id, acted: how == acts || how == actsSilently})
-	if how == acts || how == actsSilently {
+	there := slices.ContainsFunc(d.indicators, func(i defender.Indicator) bool { return i.ID == id })
+	d.mu.Unlock()
+	if !there {
+		return d.refuse(p, defender.ErrNotFound)
+	}
+	_, err := d.take(p, func() {
 		d.indicators = slices.DeleteFunc(d.indicators, func(o defender.Indicator) bool { return o.ID == id })
-	}
-	if how != acts {
-		return fmt.Errorf("delete indicator: %w", defender.ErrUnclear)
-	}
-	return nil
+	})
+	return err
 }
 
 func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
+	own := defender.MachineAction{
+		Tenant: d.tenant, Type: p.kind, Scope: p.scope, Requestor: "mdebot", Comment: p.comment, Source: "PublicApi",
+		Status: defender.ActionPending, MachineID: p.machine, ID: "action-never", Created: d.clock.Now(),
+	}
+	how, err := d.take(p, func() {
+		own.ID, own.Created = fmt.Sprintf("action-%d", len(d.actions)+1), d.clock.Now()
+		d.actions = append(d.actions, own)
+	})
+	switch {
+	case err != nil:
+		return defender.MachineAction{}, err
+	case how == returnsOther:
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.actions[len(d.actions)-1], nil
+	}
+	return own, nil
+}
+
+// take is one POST, answered as the next answer says; do has its effect. Both hold
+// the lock.
+func (d *fakeDefender) take(p post, do func()) (answer, error) {
 	d.mu.Lock()
 	how := acts
 	if len(d.answers) > 0 {
@@ -314,42 +351,69 @@ func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
 	if onPost != nil {
 		onPost(p)
 	}
-	own := defender.MachineAction{
-		Type: p.kind, Scope: p.scope, Requestor: "mdebot", Comment: p.comment, Source: "PublicApi",
-		Status: defender.ActionPending, MachineID: p.machine,
+	d.mu.Lock()
+	d.posts = append(d.posts, p)
+	switch {
+	case how == actsLate:
+		d.later = append(d.later, late{at: d.clock.Now().Add(time.Minute), do: do})
+	case p.acted:
+		do()
 	}
-	if how == actsLate {
-		own.Created = d.clock.Now().Add(time.Minute)
+	d.mu.Unlock()
+	const op = "isolate machine"
+	switch how {
+	case acts, answersLies, returnsOther:
+		return how, nil
+	case dies:
+		panic(errCrash)
+	case throttles:
+		return how, &defender.ThrottledError{Op: op, RetryAfter: 20 * time.Second}
+	case forbids:
+		return how, fmt.Errorf("%s: %w: the application lacks Machine.Isolate\x1b[31m", op, defender.ErrForbidden)
+	case isFull:
+		return how, fmt.Errorf("%s: %w: Maximum number of indicators reached. The limit is 15000 per tenant", op, defender.ErrInvalid)
+	case unreachable:
+		return how, fmt.Errorf("%s: %w", op, defender.ErrUnavailable)
+	case unauthorized:
+		return how, fmt.Errorf("%s: %w", op, defender.ErrUnauthorized)
+	case alreadyActive:
+		return how, fmt.Errorf("%s: %w", op, defender.ErrAlreadyActive)
+	default:
+		return how, fmt.Errorf("%s: %w: connection reset", op, defender.ErrUnclear)
 	}
-	if p.acted {
-		d.add(own)
+}
+
+// refuse is a POST that Defender refuses for what it is about.
+func (d *fakeDefender) refuse(p post, why error) error {
+	d.mu.Lock()
+	d.last = forbids
+	onPost := d.onPost
+	d.mu.Unlock()
+	if onPost != nil {
+		onPost(p)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.posts = append(d.posts, p)
-	switch how {
-	case acts:
-		return d.actions[len(d.actions)-1], nil
-	case dies:
-		panic(errCrash)
-	case answersLies:
-		own.ID, own.Created = "action-never", d.clock.Now()
-		return own, nil
-	case returnsOther:
-		return d.actions[len(d.actions)-1], nil
-	case throttles:
-		return defender.MachineAction{}, &defender.ThrottledError{Op: "isolate machine", RetryAfter: 20 * time.Second}
-	case forbids:
-		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w: the application lacks Machine.Isolate\x1b[31m", defender.ErrForbidden)
-	case unreachable:
-		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrUnavailable)
-	case unauthorized:
-		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrUnauthorized)
-	case alreadyActive:
-		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w", defender.ErrAlreadyActive)
-	default:
-		return defender.MachineAction{}, fmt.Errorf("isolate machine: %w: connection reset", defender.ErrUnclear)
-	}
+	return fmt.Errorf("act: %w", why)
+}
+
+// late is an effect that comes after its call.
+type late struct {
+	at time.Time
+	do func()
+}
+
+// catchUp has the effects that are due by now.
+func (d *fakeDefender) catchUp() {
+	now := d.clock.Now()
+	d.later = slices.DeleteFunc(d.later, func(l late) bool {
+		if l.at.After(now) {
+			return false
+		}
+		l.do()
+		return true
+	})
 }
 
 // fakeDirectory knows everybody as a member but for its exceptions.

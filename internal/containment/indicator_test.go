@@ -66,7 +66,7 @@ func TestIndicators_unclearAnswers(t *testing.T) {
 		"set without an answer":       {approvals.Block, []answer{actsSilently}, approvals.Succeeded, 1},
 		"not set, and set again":      {approvals.Block, []answer{onlySilent}, approvals.Succeeded, 2},
 		"never set":                   {approvals.Block, []answer{onlySilent, onlySilent, onlySilent}, approvals.Failed, 3},
-		"refused":                     {approvals.Block, []answer{forbids}, approvals.Unknown, 1},
+		"refused for good":            {approvals.Block, []answer{isFull}, approvals.Failed, 1},
 		"deleted without an answer":   {approvals.Unblock, []answer{actsSilently}, approvals.Succeeded, 1},
 		"not deleted, and once again": {approvals.Unblock, []answer{onlySilent}, approvals.Succeeded, 2},
 	} {
@@ -80,11 +80,7 @@ func TestIndicators_unclearAnswers(t *testing.T) {
 			}
 			s.defender.answers = tc.answers
 			r := s.indicator(t, tc.kind, params, "evil.example")
-			wait := 9 * time.Minute
-			if tc.answers[0] == forbids {
-				wait = time.Second
-			}
-			s.run(t, wait)
+			s.run(t, 9*time.Minute)
 			s.want(t, r, tc.state, "")
 			s.wantPosts(t, tc.posts)
 		})

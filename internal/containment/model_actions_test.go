@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
@@ -58,6 +60,8 @@ func init() { // they draw each other
 		{"answer", 3, (*model).answer},
 		{"finish", 2, (*model).finish},
 		{"colleague", 1, (*model).colleague},
+		{"mute", 1, (*model).mute},
+		{"in vain", 2, (*model).inVain},
 		{"back up", 1, (*model).save},
 		{"restore", 1, (*model).restore},
 		{"restart", 1, (*model).restartOne},
@@ -200,41 +204,154 @@ func (m *model) account(h human) hand {
 	return draw(m, "account", slackOf(h), slackOf(h), teamsOf(h), secondOf(h))
 }
 
-func (m *model) ask() {
-	kind := draw(m, "action", machineKinds...)
-	by := m.account(draw[human](m, "by", 0, 0, 1, 2, 3))
-	n := draw(m, "machines", 1, 1, 2)
-	o := order{by: by, action: kind}
-	for range n {
-		id := draw(m, "machine", machineIDs...)
-		o.machines = append(o.machines, draw(m, "as", id, id, id, m.boxes[id].name))
-	}
-	text := kind + " " + strings.Join(o.machines, ",") + " beaconing"
-	if kinds[kind].Params["file"].Form != nil {
-		text = kind + " " + aHash + " " + strings.Join(o.machines, ",") + " beaconing"
-	}
-	if scopes := kinds[kind].Params["scope"].Values; len(scopes) > 0 {
-		if o.scope = scopes[0]; m.oneIn(3, "other scope") {
-			o.scope = scopes[1]
-			text += " --" + o.scope
+func (m *model) ask() { m.askFor(sentKinds, m.account(draw[human](m, "by", 0, 0, 1, 2, 3))) }
+
+func (m *model) askFor(which []string, by hand) {
+	kind := draw(m, "action", which...)
+	o := order{by: by, action: kind, params: map[string]string{}}
+	switch kinds[kind].Target {
+	case approvals.TargetMachine:
+		m.askMachines(o)
+	case approvals.TargetMachineAction:
+		m.askCancel(o)
+	case approvals.TargetIndicator:
+		if kinds[kind].Undo {
+			m.askUnblock(o)
+		} else {
+			m.askBlock(o)
 		}
+	default:
+		m.t.Fatalf("the model does not know how to ask to %s", kind)
 	}
-	m.types(by, text, &o)
 }
 
-// kinds and machineKinds are the registry's actions and those of them on machines.
-var (
-	kinds        = approvals.Actions()
-	machineKinds = func() (names []string) {
-		for name, a := range kinds {
-			if a.Target == approvals.TargetMachine {
-				names = append(names, name)
+func (m *model) askMachines(o order) {
+	for range draw(m, "machines", 1, 1, 2) {
+		id := draw(m, "machine", machineIDs...)
+		o.names = append(o.names, draw(m, "as", id, id, id, m.boxes[id].name))
+	}
+	text := o.action + " " + strings.Join(o.names, ",") + " beaconing"
+	if kinds[o.action].Params["file"].Form != nil {
+		o.params["file"] = aHash
+		text = o.action + " " + aHash + " " + strings.Join(o.names, ",") + " beaconing"
+	}
+	if scopes := kinds[o.action].Params["scope"].Values; len(scopes) > 0 {
+		if o.params["scope"] = scopes[0]; m.oneIn(3, "other scope") {
+			o.params["scope"] = scopes[1]
+			text += " --" + scopes[1]
+		}
+	}
+	m.types(o.by, text, &o)
+}
+
+// askCancel is about an action that runs, whoever started it, and seldom about one
+// that has ended.
+func (m *model) askCancel(o order) {
+	started := func() (all, running []defender.MachineAction) {
+		m.defender.mu.Lock()
+		defer m.defender.mu.Unlock()
+		for _, a := range m.defender.actions {
+			if all = append(all, a); !a.Status.Final() {
+				running = append(running, a)
 			}
 		}
-		slices.Sort(names)
-		return names
-	}()
+		return all, running
+	}
+	all, running := started()
+	if len(running) == 0 && (len(all) == 0 || !m.oneIn(6, "an ended one")) {
+		m.starts(defender.ActionPending)
+		_, running = started()
+	}
+	if len(running) > 0 {
+		all = running
+	}
+	a := all[m.upTo(len(all)-1, "of")]
+	o.names, o.box, o.params["type"] = []string{a.ID}, a.MachineID, string(a.Type)
+	m.types(o.by, o.action+" "+a.ID+" wrong machine", &o)
+}
+
+// indicatorValues are what people block: two domains, and an address that is
+// somebody else's in every network.
+var indicatorValues = map[string]defender.IndicatorType{
+	"evil.example": defender.IndicatorDomain, "worse.example": defender.IndicatorDomain, privateAddress: defender.IndicatorIP,
+}
+
+const privateAddress = "192.168.7.7"
+
+func (m *model) askBlock(o order) {
+	o.names = draw(m, "values", []string{"evil.example"}, []string{"evil.example"}, []string{"worse.example"},
+		[]string{"evil.example", "worse.example"}, []string{privateAddress})
+	text := o.action + " " + strings.Join(o.names, ",") + " beaconing"
+	effects := kinds[o.action].Params["effect"].Values
+	o.params["effect"] = draw(m, "effect", effects[0], effects[0], effects[1], effects[2])
+	text += " --" + o.params["effect"]
+	if o.expires = m.oneIn(2, "expires"); o.expires {
+		text += " --expires " + draw(m, "after", "5m", "7d")
+	}
+	m.types(o.by, text, &o)
+}
+
+func (m *model) askUnblock(o order) {
+	there := m.inForce()
+	if len(there) == 0 {
+		m.portalBlocks("evil.example")
+		there = m.inForce()
+	}
+	i := there[m.upTo(len(there)-1, "of")]
+	o.names, o.params["indicator"] = []string{i.Value}, i.ID
+	m.types(o.by, o.action+" "+i.Value+" it was the wrong one", &o)
+}
+
+// inForce are Defender's indicators.
+func (m *model) inForce() []defender.Indicator {
+	m.defender.mu.Lock()
+	defer m.defender.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(m.defender.indicators), func(i defender.Indicator) bool {
+		return !i.Expires.IsZero() && !i.Expires.After(m.clock.Now())
+	})
+}
+
+// mute asks for a mute that could hide High alerts, and takes the offer.
+func (m *model) mute() {
+	if !m.oneIn(2, "really") {
+		return
+	}
+	o := order{by: m.account(draw[human](m, "by", 0, 0, 1, 2)), action: approvals.Mute}
+	inv := m.invocation(chat.Command, o.by)
+	inv.Text = `mute --title "Suspicious sign-in" --high --reason we test it ourselves`
+	i := m.replica()
+	offer, _ := m.says(i, inv, nil, false, nil)
+	if len(offer.Buttons) == 0 {
+		return
+	}
+	click := m.invocation(chat.Click, o.by)
+	click.Action, click.Value = offer.Buttons[0].Action, offer.Buttons[0].Value
+	n := len(m.requests)
+	m.says(i, click, &o, false, m.mayCrash())
+	if len(m.requests) > n && m.oneIn(2, "agreed") {
+		m.agree(m.requests[len(m.requests)-1])
+	}
+}
+
+// kinds are the registry's actions; sentKinds those that Defender is told, and
+// machineKinds those of them on machines.
+var (
+	kinds        = approvals.Actions()
+	sentKinds    = kindsWith(func(a approvals.Action) bool { return !a.Local() })
+	machineKinds = kindsWith(func(a approvals.Action) bool { return a.Target == approvals.TargetMachine })
+	// repeatedKinds may be sent again where they are known to have had no effect.
+	repeatedKinds = kindsWith(func(a approvals.Action) bool { return a.Repeat == approvals.RepeatWhenAbsent })
 )
+
+func kindsWith(which func(approvals.Action) bool) (names []string) {
+	for name, a := range kinds {
+		if which(a) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // pick is a request, the latest ones more often.
 func (m *model) pick() *request {
@@ -271,6 +388,24 @@ func (m *model) urgent() {
 	if len(m.requests) > n {
 		m.agree(m.requests[len(m.requests)-1])
 	}
+}
+
+// inVain asks for something that may be sent once more where it is known not to be
+// there, has it approved, and lets the call go without a clear answer.
+func (m *model) inVain() {
+	m.defender.mu.Lock()
+	m.defender.answers, m.defender.hideFor = []answer{draw(m, "answer", onlySilent, onlySilent, actsLate, actsSilently)}, 0
+	m.defender.mu.Unlock()
+	n := len(m.requests)
+	if m.askFor(repeatedKinds, slackOf(draw[human](m, "by", 0, 1))); len(m.requests) == n {
+		return
+	}
+	m.agree(m.requests[n])
+	for range 4 {
+		m.workOne()
+		m.clock.Pass(46 * time.Second)
+	}
+	m.workOne()
 }
 
 func (m *model) deny() {
@@ -425,12 +560,12 @@ func (m *model) settle() {
 		return
 	}
 	id := of.targets[k]
-	o := order{by: draw(m, "by", slackOf(0), slackOf(1), slackOf(2)), action: approvals.Settle, machines: []string{id}, of: of, outcome: approvals.SettleNotDone}
+	o := order{by: draw(m, "by", slackOf(0), slackOf(1), slackOf(2)), action: approvals.Settle, names: []string{id}, of: of, params: map[string]string{"outcome": approvals.SettleNotDone}}
 	if of.effects[id] > 0 {
-		o.outcome = approvals.SettleDone
+		o.params["outcome"] = approvals.SettleDone
 	}
 	n := len(m.requests)
-	m.types(o.by, fmt.Sprintf("settle %d %s %s seen in the portal", of.number, o.outcome, id), &o)
+	m.types(o.by, fmt.Sprintf("settle %d %s %s seen in the portal", of.number, o.params["outcome"], id), &o)
 	if len(m.requests) > n {
 		m.agree(m.requests[len(m.requests)-1])
 	}

@@ -1,6 +1,7 @@
 package containment
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/links"
 )
@@ -18,12 +20,13 @@ import (
 
 // order is what somebody typed.
 type order struct {
-	by       hand
-	action   string
-	machines []string // as typed
-	scope    string
-	of       *request // what a settlement is about
-	outcome  string
+	by      hand
+	action  string
+	names   []string          // of what it acts on, as typed
+	params  map[string]string // that follow from it
+	expires bool              // whether an end was named
+	of      *request          // what a settlement is about
+	box     string            // the machine of the action that is to be cancelled
 }
 
 // ballot is a click on Approve.
@@ -38,7 +41,8 @@ type request struct {
 	id, digest string
 	number     int64
 	order      order
-	targets    []string          // machine IDs
+	targets    []string          // IDs
+	until      time.Time         // when an indicator is to end, as shown
 	names      map[string]string // of the machines, as shown
 	by         human
 	opened     time.Time // by the wall clock, as are the other times
@@ -53,11 +57,19 @@ type request struct {
 	gone       bool // not in the restored database
 	asked      bool // people were asked to settle it
 
-	final   map[string]string // by machine; what was told for good
+	final   map[string]string // by target; what was told for good
 	claims  map[string][]*claim
 	sent    map[string][]*sending
 	effects map[string]int
 	done    map[string]bool // settled so by two people
+}
+
+// box is the machine that a target is about, or "".
+func (q *request) box(id string) string {
+	if kinds[q.order.action].Target == approvals.TargetMachineAction {
+		return q.order.box
+	}
+	return id // boxes have no indicators
 }
 
 // claim is a committed intent.
@@ -70,9 +82,12 @@ type claim struct {
 
 // sending is one POST.
 type sending struct {
-	harmless bool // refused before any effect
-	notDone  bool // settled so by two people
-	others   bool // answered with somebody else's action
+	at       time.Time // true time
+	harmless bool      // refused before any effect
+	notDone  bool      // settled so by two people
+	absent   bool      // looked for in vain
+	others   bool      // answered with somebody else's action
+	effect   bool
 }
 
 // freeze is one that is in force.
@@ -158,14 +173,36 @@ func (m *model) moved(q *request, r approvals.Request, i int, t approvals.Target
 		if why := m.short(q, "", m.began(), false); why != "" {
 			m.violate("INV-1: #%d took effect: %s", r.Number, why)
 		}
-	case q.effects[key] == 0 && !q.done[key] && !slices.ContainsFunc(q.sent[key], func(s *sending) bool { return s.others }):
+	case q.effects[key] == 0 && !q.done[key] && !m.brought(q, key) && !slices.ContainsFunc(q.sent[key], func(s *sending) bool { return s.others }):
 		m.violate("#%d says that %s succeeded, and nothing took effect", r.Number, key)
 	}
 }
 
 // local requests are carried out without Defender.
-func (q *request) local() bool {
-	return q.order.action == approvals.Settle || q.order.action == approvals.Unfreeze
+func (q *request) local() bool { return kinds[q.order.action].Local() }
+
+// brought reports whether what q wants of a target is so at Defender, and nobody
+// can tell, or needs to, who brought it about.
+func (m *model) brought(q *request, id string) bool {
+	switch q.order.action {
+	case approvals.Cancel:
+		a, known := m.defender.named(id)
+		return known && a.Status == defender.ActionCancelled
+	case approvals.Unblock:
+		return !slices.ContainsFunc(m.inForce(), func(i defender.Indicator) bool { return i.ID == q.order.params["indicator"] })
+	}
+	return false
+}
+
+// inPlace reports whether the effect of q's own calls is there to be seen.
+func (m *model) inPlace(q *request, id string) bool {
+	marker := "[mdebot:" + q.id + "]"
+	if q.order.action == approvals.Block {
+		return slices.ContainsFunc(m.inForce(), func(i defender.Indicator) bool {
+			return approvals.IndicatorID(string(i.Type), i.Value) == id && strings.HasPrefix(i.Description, marker)
+		})
+	}
+	return m.brought(q, id)
 }
 
 // opened compares a new request with what was typed.
@@ -191,15 +228,18 @@ func (m *model) opened(r approvals.Request) *request {
 	if m.freeze != nil && !q.local() {
 		m.violate("#%d was opened while everything is frozen", r.Number)
 	}
-	if r.Action != o.action || r.Params["scope"] != o.scope || r.Params["outcome"] != o.outcome {
-		m.violate("INV-2: %s %v was typed and #%d is %s %v", o.action, o.scope, r.Number, r.Action, r.Params)
+	shown := maps.Clone(r.Params)
+	delete(shown, "expires")
+	if r.Action != o.action || !maps.Equal(shown, o.params) || (r.Params["expires"] != "") != o.expires {
+		m.violate("INV-2: %s %v was typed and #%d is %s %v", o.action, o.params, r.Number, r.Action, r.Params)
 	}
+	q.until, _ = time.Parse(time.RFC3339, r.Params["expires"])
 	switch o.action {
 	case approvals.Settle:
 		q.demands = o.of.demands
-		q.targets = []string{o.machines[0]}
-	case approvals.Unfreeze:
-		q.demands, q.targets = []demand{m.book.strictest()}, []string{"freeze"}
+		q.targets = []string{o.names[0]}
+	case approvals.Unfreeze, approvals.Mute:
+		q.demands, q.targets = []demand{m.book.strictest()}, []string{o.action}
 	default:
 		m.bound(q, r)
 	}
@@ -218,10 +258,21 @@ func (m *model) opened(r approvals.Request) *request {
 	return q
 }
 
-// bound holds the machines of a request to those that were typed.
+// bound holds what a request is about to what was typed.
 func (m *model) bound(q *request, r approvals.Request) {
 	var want []string
-	for _, typed := range q.order.machines {
+	for _, typed := range q.order.names {
+		switch kinds[r.Action].Target {
+		case approvals.TargetMachineAction:
+			want = append(want, typed)
+			continue
+		case approvals.TargetIndicator:
+			want = append(want, approvals.IndicatorID(string(indicatorValues[typed]), typed))
+			if typed == privateAddress && r.Action == approvals.Block {
+				m.violate("#%d is about a private address", r.Number)
+			}
+			continue
+		}
 		match := func(id string) bool {
 			label, _, _ := strings.Cut(m.boxes[id].name, ".")
 			return !m.boxes[id].gone && (id == typed || strings.EqualFold(m.boxes[id].name, typed) || strings.EqualFold(label, typed))
@@ -243,17 +294,22 @@ func (m *model) bound(q *request, r approvals.Request) {
 	card := textOf(cards.Request(cards.RequestView{Request: r}))
 	for _, t := range r.Targets {
 		q.targets = append(q.targets, t.ID)
-		q.names[t.ID] = m.boxes[t.ID].name
-		q.demands = append(q.demands, m.book.demandFor(r.Action, m.boxes[t.ID]))
-		if m.boxes[t.ID].tagged("never-isolate") {
+		box := m.boxes[q.box(t.ID)]
+		q.names[t.ID] = box.name
+		q.demands = append(q.demands, m.book.demandFor(q.order, box))
+		if box.tagged("never-isolate") {
 			m.violate("#%d is about a protected machine", r.Number)
 		}
-		if !strings.Contains(card, t.ID) || !strings.Contains(card, r.Digest) {
+		shown := t.ID
+		if _, value := approvals.ParseIndicatorID(t.ID); value != "" {
+			shown = value
+		}
+		if !strings.Contains(card, shown) || !strings.Contains(card, r.Digest) {
 			m.violate("the card of #%d does not show what it is about", r.Number)
 		}
 	}
 	if !slices.Equal(q.targets, want) {
-		m.violate("INV-2: %v was typed and #%d is about %v", q.order.machines, r.Number, q.targets)
+		m.violate("INV-2: %v was typed and #%d is about %v", q.order.names, r.Number, q.targets)
 	}
 }
 
@@ -265,9 +321,9 @@ func (m *model) began() scene {
 	return m.frames[len(m.frames)-1].began
 }
 
-// short says why q has not been approved by enough people, or "": for machine, if
+// short says why q has not been approved by enough people, or "": for a target, if
 // one is to be acted on. facts is the world as far as it may have been read already.
-func (m *model) short(q *request, machine string, facts scene, voting bool) string {
+func (m *model) short(q *request, target string, facts scene, voting bool) string {
 	now := m.now()
 	var people []human
 	for _, b := range q.ballots {
@@ -292,7 +348,8 @@ func (m *model) short(q *request, machine string, facts scene, voting bool) stri
 			return "too few people have approved it under the rule of its opening"
 		}
 	}
-	if machine != "" && !now.book.demandFor(q.order.action, facts.boxes[machine]).satisfied(people, in) && !now.book.demandFor(q.order.action, now.boxes[machine]).satisfied(people, in) {
+	box := q.box(target)
+	if target != "" && !now.book.demandFor(q.order, facts.boxes[box]).satisfied(people, in) && !now.book.demandFor(q.order, now.boxes[box]).satisfied(people, in) {
 		return "too few people have approved it under the rule in force"
 	}
 	return ""
@@ -316,9 +373,10 @@ func (m *model) counts(q *request, b ballot, facts, now scene, voting bool) (hum
 		case through.confirmedBy == q.by && then.at.Before(through.since.Add(coolOff)):
 			continue
 		}
-		// The account must still be what it was.
+		// The account must still be what it was. A clock that was put back makes a link
+		// newer than what was clicked through it.
 		later, since, ok := now.owner(b.by)
-		if !ok || later != who || since.since.After(b.till.at) || then.at.Before(since.count) {
+		if !ok || later != who || since.since.After(b.till.at) && since.id != through.id || then.at.Before(since.count) {
 			continue
 		}
 		if asker, ask, ok := now.owner(q.order.by); ok && asker == q.by && ask.confirmedBy == who && q.opened.Before(ask.since.Add(coolOff)) {
@@ -347,10 +405,31 @@ func (m *model) recorded(r record) {
 		m.claimed(q, r.detail.Target)
 	case "action.found":
 		saw("found")
+	case "action.absent":
+		m.absent(q, r.detail.Target)
 	case "action.settled":
 		m.settled(q, r.detail.Target, r.detail.Outcome)
 	case "request.tampered":
 		saw("tampering noticed")
+	}
+}
+
+// longest is after which time Defender shows what a call has brought about,
+// whatever answer it gave.
+const longest = 90 * time.Second
+
+// absent is what was looked for in vain, so that it may be sent once more.
+func (m *model) absent(q *request, id string) {
+	saw("absent")
+	began := m.frames[len(m.frames)-1].start
+	for _, s := range q.sent[id] {
+		s.absent = true
+		if s.effect && !s.at.Add(longest).After(began) && m.inPlace(q, id) {
+			m.violate("INV-3: #%d says that %s is not there, and it is", q.number, id)
+		}
+		if looked := m.clock.Now().Sub(s.at); looked < approvals.LookFor && m.set.Before(s.at) {
+			m.violate("INV-3: #%d was looked for during %s alone", q.number, looked)
+		}
 	}
 }
 
@@ -383,8 +462,14 @@ func (m *model) claimed(q *request, id string) {
 		m.violate("#%d claimed for "+id[:1]+": "+format, append([]any{q.number}, args...)...)
 	}
 	by, since, ok := now.owner(q.order.by)
-	was, is := f.began.boxes[id], now.boxes[id]
+	was, is := f.began.boxes[q.box(id)], now.boxes[q.box(id)]
 	blocked := func(b box) bool {
+		switch kinds[q.order.action].Target {
+		case approvals.TargetMachineAction:
+			return b.gone || b.tagged("never-isolate")
+		case approvals.TargetIndicator:
+			return false
+		}
 		return b.gone || b.elsewhere || b.merged || b.excluded || b.tagged("never-isolate") || !strings.EqualFold(b.name, q.names[id])
 	}
 	switch {
@@ -425,27 +510,23 @@ func (m *model) claimed(q *request, id string) {
 // posted judges a call as it arrives at Defender.
 func (m *model) posted(p post) {
 	saw("post")
-	var q *request
-	for _, r := range m.requests {
-		if strings.HasPrefix(p.comment, "[mdebot:"+r.id+"]") {
-			q = r
-		}
-	}
+	replica := m.frames[len(m.frames)-1].replica
+	q := m.behind(p, replica)
 	if q == nil {
-		m.violate("INV-1: a call for no request: %q", p.comment)
+		m.violate("INV-1: a call for no request: %+v", p)
 		return
 	}
+	id := p.target()
+	if p.deletes {
+		id = q.targets[0]
+	}
 	against := func(format string, args ...any) {
-		m.violate("#%d sent for "+p.machine[:1]+": "+format, append([]any{q.number}, args...)...)
+		m.violate("#%d sent for "+id[:1]+": "+format, append([]any{q.number}, args...)...)
 	}
-	sent, scope := onMachines[q.order.action], q.order.scope
-	if q.order.action == approvals.Contain {
-		scope = sent.scope
+	if !q.meant(p) || !slices.Contains(q.targets, id) {
+		against("INV-2: %+v, and %s %v of %v was shown", p, q.order.action, q.order.params, q.targets)
 	}
-	if p.kind != sent.kind || !strings.EqualFold(p.scope, scope) || p.file != sent.params["file"] || !slices.Contains(q.targets, p.machine) {
-		against("INV-2: %s (%s), and %s (%s) of %v was shown", p.kind, p.scope, q.order.action, q.order.scope, q.targets)
-	}
-	switch c := q.lastClaim(p.machine, m.frames[len(m.frames)-1].replica); {
+	switch c := q.lastClaim(id, replica); {
 	case c == nil:
 		against("INV-6: no intent for it was recorded before")
 	case c.lost:
@@ -455,28 +536,84 @@ func (m *model) posted(p post) {
 	default:
 		c.used = true
 	}
-	for _, before := range q.sent[p.machine] {
-		if !before.harmless && !before.notDone {
+	again := kinds[q.order.action].Repeat == approvals.RepeatWhenAbsent
+	for _, before := range q.sent[id] {
+		switch {
+		case before.harmless, before.notDone:
+		case again && before.absent:
+			saw("again")
+		default:
 			against("INV-3: an earlier call may have taken effect")
 		}
 	}
 	how := m.defender.last
-	q.sent[p.machine] = append(q.sent[p.machine], &sending{
-		harmless: how == throttles || how == forbids || how == unreachable || how == unauthorized || how == alreadyActive,
+	q.sent[id] = append(q.sent[id], &sending{
+		at:       m.clock.Now(),
+		harmless: how == throttles || how == forbids || how == unreachable || how == unauthorized || how == alreadyActive || how == isFull,
 		others:   how == returnsOther,
+		effect:   p.acted,
 	})
 	if p.acted {
 		saw("effect")
-		q.effects[p.machine]++
+		q.effects[id]++
 	}
-	if q.effects[p.machine] > 1 {
-		against("INV-3: %d effects", q.effects[p.machine])
+	if q.effects[id] > 1 && !again {
+		against("INV-3: %d effects", q.effects[id])
 	}
 }
 
+// behind finds the request of a call by its comment. A deletion has none: it is of
+// the request about that indicator whose claim is the latest.
+func (m *model) behind(p post, replica int) (found *request) {
+	for _, q := range m.requests {
+		switch {
+		case !p.deletes:
+			if strings.HasPrefix(p.comment, "[mdebot:"+q.id+"]") {
+				found = q
+			}
+		case q.order.action != approvals.Unblock || q.order.params["indicator"] != p.value:
+		case found == nil || found.lastClaim(found.targets[0], replica) == nil:
+			found = q
+		default:
+			mine, other := q.lastClaim(q.targets[0], replica), found.lastClaim(found.targets[0], replica)
+			if mine != nil && (other.lost || !mine.lost && mine.at.After(other.at)) {
+				found = q
+			}
+		}
+	}
+	return found
+}
+
+// target is what a call acts on.
+func (p post) target() string {
+	switch {
+	case p.cancels != "":
+		return p.cancels
+	case p.value != "":
+		return approvals.IndicatorID(string(p.kind), p.value)
+	}
+	return p.machine
+}
+
+// meant reports whether a call does what people were shown.
+func (q *request) meant(p post) bool {
+	scope := q.order.params["scope"]
+	switch q.order.action {
+	case approvals.Cancel:
+		return string(p.kind) == q.order.params["type"]
+	case approvals.Block:
+		return !p.deletes && strings.EqualFold(p.scope, q.order.params["effect"]) && p.expires.Equal(q.until)
+	case approvals.Unblock:
+		return p.deletes && p.value == q.order.params["indicator"]
+	case approvals.Contain:
+		scope = onMachines[approvals.Contain].scope
+	}
+	return p.kind == onMachines[q.order.action].kind && strings.EqualFold(p.scope, scope) && p.file == q.order.params["file"]
+}
+
 // lastClaim is the latest claim of a replica that no call has used.
-func (q *request) lastClaim(machine string, replica int) *claim {
-	for _, c := range slices.Backward(q.claims[machine]) {
+func (q *request) lastClaim(id string, replica int) *claim {
+	for _, c := range slices.Backward(q.claims[id]) {
 		if !c.used && c.replica == replica {
 			return c
 		}

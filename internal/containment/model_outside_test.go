@@ -2,11 +2,13 @@ package containment
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/approvals/approvalstest"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/durable"
@@ -120,7 +122,8 @@ func (m *model) asItWas() {
 	m.defender.mu.Lock()
 	m.defender.readErr, m.defender.hideFor = nil, 0
 	m.defender.mu.Unlock()
-	m.dirDown, m.graphDown, m.auditDown, m.offset, m.skewed = false, false, false, 0, true
+	m.dirDown, m.graphDown, m.auditDown, m.skewed = false, false, false, true
+	m.setClock(0)
 }
 
 func (m *model) pass() {
@@ -139,7 +142,7 @@ func (m *model) oversleep() {
 		m.do(i, m.take(due[0]), nil)
 	}
 	if m.oneIn(4, "put back") {
-		m.offset = -90 * time.Second
+		m.setClock(-90 * time.Second)
 	}
 }
 
@@ -175,7 +178,7 @@ func (m *model) deadline() {
 
 func (m *model) stepClock() {
 	saw("clock stepped")
-	m.offset = draw(m, "offset", 0, 0, time.Second, -time.Second, 90*time.Second, -90*time.Second, -time.Hour, time.Hour)
+	m.setClock(draw(m, "offset", 0, 0, time.Second, -time.Second, 90*time.Second, -90*time.Second, -time.Hour, time.Hour))
 	m.skewed = !m.oneIn(6, "not compared")
 }
 
@@ -202,7 +205,7 @@ func (m *model) answer() {
 	m.defender.mu.Lock()
 	defer m.defender.mu.Unlock()
 	m.defender.answers = []answer{draw(m, "answer", acts, actsSilently, actsSilently, onlySilent, dies, diesBefore, throttles, unreachable,
-		unauthorized, forbids, alreadyActive, answersLies, actsLate)}
+		unauthorized, forbids, alreadyActive, answersLies, actsLate, isFull)}
 	m.defender.hideFor = draw(m, "hidden for", 0, 0, 90*time.Second)
 	m.defender.listsTwice = m.oneIn(4, "listed twice")
 }
@@ -223,9 +226,34 @@ func (m *model) finish() {
 
 // colleague acts in the portal.
 func (m *model) colleague() {
+	switch draw(m, "portal", "action", "action", "block", "unblock") {
+	case "action":
+		m.starts(draw(m, "status", defender.ActionPending, defender.ActionSucceeded))
+	case "block":
+		m.portalBlocks(draw(m, "value", "evil.example", "worse.example"))
+	case "unblock":
+		m.defender.mu.Lock()
+		m.defender.indicators = nil
+		m.defender.mu.Unlock()
+	}
+}
+
+// starts is a machine action that somebody starts in the portal.
+func (m *model) starts(status defender.MachineActionStatus) {
 	m.defender.add(defender.MachineAction{
-		Type: draw(m, "type", defender.Isolate, defender.Unisolate), Status: draw(m, "status", defender.ActionPending, defender.ActionSucceeded),
+		Type: draw(m, "type", defender.Isolate, defender.Isolate, defender.Unisolate, defender.Scan), Status: status,
 		MachineID: draw(m, "machine", machineIDs...), Requestor: "dana@contoso.com", Comment: "by hand",
+	})
+}
+
+// portalBlocks sets an indicator in the portal, in the place of the one that is there.
+func (m *model) portalBlocks(value string) {
+	m.defender.mu.Lock()
+	defer m.defender.mu.Unlock()
+	m.defender.serial++
+	m.defender.indicators = append(slices.DeleteFunc(m.defender.indicators, func(i defender.Indicator) bool { return i.Value == value }), defender.Indicator{
+		ID: fmt.Sprintf("%d", 990+m.defender.serial), Type: indicatorValues[value], Value: value, Action: defender.IndicatorBlock, CreatedBy: "dana@contoso.com",
+		Created: m.clock.Now(), Updated: m.clock.Now(),
 	})
 }
 
@@ -248,8 +276,15 @@ func (m *model) tamper() {
 	switch draw(m, "what", "machine", "requester", "reason", "rule") {
 	case "machine":
 		other := machineIDs[(slices.Index(machineIDs, q.targets[0])+1)%len(machineIDs)]
+		name := m.boxes[other].name
+		switch kinds[q.order.action].Target {
+		case approvals.TargetMachineAction:
+			other, name = "action-999", "Isolate on dc-1.contoso.com"
+		case approvals.TargetIndicator:
+			other, name = approvals.IndicatorID(string(defender.IndicatorDomain), "other.example"), "other.example"
+		}
 		query = `UPDATE request_targets SET target = $3, name = $4 WHERE tenant = $1 AND request = $2 AND idx = 0`
-		args = append(args, other, m.boxes[other].name)
+		args = append(args, other, name)
 	case "requester":
 		query = `UPDATE requests SET requester = $3 WHERE tenant = $1 AND id = $2`
 		args = append(args, identity.PersonID{Tenant: approvalstest.Home, Object: ((q.by + 1) % human(len(crew))).object()}.String())

@@ -155,12 +155,14 @@ type box struct {
 
 func (b box) tagged(tag string) bool { return slices.Contains(strings.Fields(b.tags), tag) }
 
-// demandFor is the first rule of the file that a machine meets. A scan needs nobody
-// else, because no rule asks about actions.
-func (b rulebook) demandFor(action string, m box) demand {
+// demandFor is the first rule of the file that what is asked for meets. A scan needs
+// nobody else, because no rule asks about actions, and neither does cancelling one.
+func (b rulebook) demandFor(o order, m box) demand {
 	switch {
-	case action == approvals.Scan:
+	case o.action == approvals.Scan, o.action == approvals.Cancel && o.params["type"] == "RunAntiVirusScan":
 		return demand{}
+	case o.action == approvals.Block, o.action == approvals.Unblock:
+		return b.rest // the others ask about machines
 	case m.tagged("tier0"):
 		return b.tier0
 	case strings.HasPrefix(m.os, "WindowsServer"):

@@ -57,7 +57,8 @@ func (m *model) quiet() {
 	m.defender.mu.Lock()
 	m.defender.answers, m.defender.readErr, m.defender.hideFor = nil, nil, 0
 	m.defender.mu.Unlock()
-	m.dirDown, m.graphDown, m.auditDown, m.notary.down, m.offset, m.skewed = false, false, false, false, 0, true
+	m.dirDown, m.graphDown, m.auditDown, m.notary.down, m.skewed = false, false, false, false, true
+	m.setClock(0)
 	for round := range 20 {
 		if m.rested() {
 			break
@@ -242,15 +243,15 @@ func checkSeen(t *testing.T) {
 	if t.Failed() || seen.counts["history"] < 300 {
 		return
 	}
-	for _, kind := range machineKinds {
+	for kind := range kinds {
 		if seen.counts["open "+kind] == 0 {
 			t.Errorf("in %d histories nobody asked to %s", seen.counts["history"], kind)
 		}
 	}
 	for _, what := range []string{
-		"open settle", "open unfreeze", "vote slack", "vote teams", "click again",
+		"vote slack", "vote teams", "click again",
 		"approved", "executing", "submitted", "succeeded", "failed", "unknown", "denied", "withdrawn", "expired", "void",
-		"post", "effect", "found", "needs people", "settled not-done", "freeze", "unfreeze", "link made", "link confirmed", "link ended",
+		"post", "effect", "found", "absent", "again", "needs people", "settled not-done", "freeze", "unfreeze", "link made", "link confirmed", "link ended",
 		"asked through a new link", "pause", "crash", "restore", "restore noticed", "tamper", "tampering noticed", "rules changed",
 	} {
 		if seen.counts[what] == 0 {

@@ -49,6 +49,7 @@ type model struct {
 
 	clock  *approvalstest.Clock // true time, which only advances
 	offset time.Duration        // of the wall clock
+	set    time.Time            // true time when that changed last
 	skewed bool                 // whether the clock can be compared with others'
 
 	scene                            // now; at is not kept
@@ -77,6 +78,7 @@ type model struct {
 type frame struct {
 	replica int
 	began   scene
+	start   time.Time // true time when it began
 	since   time.Time // true time when the first thing was looked up
 	read    time.Time // the same by the wall clock
 	plan    *interruption
@@ -152,6 +154,13 @@ func (m *model) parse(b rulebook) *policy.Policy {
 	return p
 }
 
+// setClock puts the machines' clocks off by d.
+func (m *model) setClock(d time.Duration) {
+	if m.offset != d {
+		m.offset, m.set = d, m.clock.Now()
+	}
+}
+
 // wall is the time by the machines' clocks.
 func (m *model) wall() time.Time { return m.clock.Now().Add(m.offset) }
 
@@ -213,12 +222,12 @@ func (m *model) start(i int) {
 		Skew: func() (time.Duration, bool) { return m.offset, m.skewed }, Logger: quietLog,
 	})
 	r.runner = New(Config{
-		Approvals: r.engine, Reader: watched{m.defender, m}, Actor: watched{m.defender, m}, Directory: m, People: people,
+		Approvals: r.engine, Reader: watched{m.defender, m}, Indicators: watched{m.defender, m}, Actor: watched{m.defender, m}, Directory: m, People: people,
 		Now: func() time.Time { m.point("clock"); return m.wall() }, Logger: quietLog,
 	})
 	routerOf := func(t tenant.ID, l *links.Service) *commands.Router {
 		return commands.New(commands.Config{
-			Tenant: t, Defender: desk{fakeDefender: m.defender}, Approvals: r.engine, Policy: r.policy, Groups: people, Links: l, People: people,
+			Tenant: t, Defender: desk{fakeDefender: m.defender}, Indicators: m.defender, Mutes: unmuted{}, Approvals: r.engine, Policy: r.policy, Groups: people, Links: l, People: people,
 			Directory: m, Inbox: r.store, Recorder: recorder{db, log}, Subjects: nowhere{}, Now: m.wall, Logger: quietLog,
 		})
 	}
@@ -307,7 +316,7 @@ func (m *model) interrupted(oneIn, points int) *interruption {
 }
 
 func (m *model) within(i int, plan *interruption, typed *order, fn func() error) (*frame, error) {
-	f := &frame{replica: i, began: m.now(), plan: plan, typed: typed}
+	f := &frame{replica: i, began: m.now(), start: m.clock.Now(), plan: plan, typed: typed}
 	m.frames = append(m.frames, f)
 	defer func() { m.frames = m.frames[:len(m.frames)-1] }()
 	return f, survive(fn)
@@ -603,6 +612,41 @@ func (w watched) ScanMachine(ctx context.Context, id string, scan defender.ScanT
 	return a, err
 }
 
+func (w watched) CancelAction(ctx context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error) {
+	a, err := w.fakeDefender.CancelAction(ctx, id, kind, comment)
+	w.m.point("answered")
+	return a, err
+}
+
+func (w watched) SetIndicator(ctx context.Context, in defender.IndicatorInput) (defender.Indicator, error) {
+	i, err := w.fakeDefender.SetIndicator(ctx, in)
+	w.m.point("answered")
+	return i, err
+}
+
+func (w watched) DeleteIndicator(ctx context.Context, id string) error {
+	err := w.fakeDefender.DeleteIndicator(ctx, id)
+	w.m.point("answered")
+	return err
+}
+
+func (w watched) Indicators(ctx context.Context, value string) iter.Seq2[defender.Indicator, error] {
+	w.m.point("read")
+	found := w.fakeDefender.Indicators(ctx, value)
+	w.m.point("indicators read")
+	return found
+}
+
+// unmuted is a chat in which nothing is muted and nothing would be.
+type unmuted struct{ noMutes }
+
+// noMutes is what no command of the model asks of it.
+type noMutes interface{ commands.Mutes }
+
+func (unmuted) PreviewMute(context.Context, tenant.ID, policy.Mute) (policy.MutePreview, error) {
+	return policy.MutePreview{}, nil
+}
+
 // desk is Defender as commands see it.
 type desk struct {
 	*fakeDefender
@@ -634,6 +678,14 @@ func (desk) RelatedMachines(context.Context, defender.Observable) ([]defender.Ma
 	return nil, nil
 }
 
+func (desk) IPSightings(context.Context, string) (defender.Sightings, error) {
+	return defender.Sightings{}, defender.ErrNotFound
+}
+
+func (desk) DomainSightings(context.Context, string) (defender.Sightings, error) {
+	return defender.Sightings{}, defender.ErrNotFound
+}
+
 func (desk) MachineUsers(context.Context, string) ([]defender.User, error)   { return nil, nil }
 func (desk) MachineAlerts(context.Context, string) ([]defender.Alert, error) { return nil, nil }
 
@@ -642,8 +694,8 @@ func (desk) Machines(context.Context, defender.MachineFilter) iter.Seq2[defender
 }
 
 func (desk) Permissions(context.Context) (defender.Permissions, error) {
-	all := []string{"Machine.Read.All"}
-	for _, kind := range machineKinds {
+	all := []string{"Machine.Read.All", "Alert.Read.All"}
+	for _, kind := range sentKinds {
 		all = append(all, kinds[kind].Permission)
 	}
 	return defender.PermissionsOf(all, nil), nil
