@@ -120,6 +120,7 @@ func (a *App) equip(c *customer, dir identity.Directory, people identity.People)
 	c.misuse = containment.NewWatch(containment.WatchConfig{
 		DB: a.store, Approvals: a.approvals, Audit: a.audit, Alarm: a.notify, Tenant: c.id,
 		Actions:      c.client.For(defender.LaneAlerts),
+		Indicators:   c.actor.Indicators(defender.LaneAlerts),
 		Applications: []string{c.cfg.ClientID, c.cfg.ActingID()},
 		Off:          func() string { return c.permissions.without(defender.PermissionMachineRead) },
 		Now:          a.now, Logger: a.log,

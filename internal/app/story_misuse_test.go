@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,5 +101,58 @@ func TestStory_actionsWithTheBotsIdentityRaiseTheAlarm(t *testing.T) {
 	}
 	if n := s.posted(on, sandbox.Sam, sandbox.SlackOps, alarm); n != 2 {
 		t.Errorf("%d alarms in the ops channel, want one for each action", n)
+	}
+}
+
+func TestStory_indicatorsWithTheBotsIdentityRaiseTheAlarm(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	const alarm = "Somebody acts in Defender with mdebot's identity"
+	on := s.slack()
+
+	on.write(sandbox.Riley, on.soc(), "block evil.example,worse.example beacon --warn --expires 7d")
+	card := s.sees(on, sandbox.Avery, on.approvals(), "evil.example", "Approve")
+	s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
+	s.eventually("both indicators", func() string {
+		if n := len(s.world.Tenant.Indicators()); n != 2 {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+	for value, person := range map[string]string{"portal.example": "analyst@contoso.example", "worse.example": "analyst@contoso.example"} {
+		if _, err := s.world.Tenant.PortalIndicator("DomainName", value, "Block", person, "by hand"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.compared()
+	if n := s.foreignRecords(); n != 0 {
+		t.Errorf("approved indicators and those of the portal raised %d alarms", n)
+	}
+
+	// The thief turns what was approved into its opposite and keeps its marker, and
+	// lets a domain of their own pass.
+	var marker string
+	for _, i := range s.world.Tenant.Indicators() {
+		if i.Value == "evil.example" {
+			marker = i.Description
+		}
+	}
+	thief := s.thief()
+	for value, comment := range map[string]string{"evil.example": marker, "thief.example": strings.Replace(marker, "[", "", 1), "portal.example": "mine now"} {
+		if _, err := thief.SetIndicator(t.Context(), defender.IndicatorInput{
+			Type: defender.IndicatorDomain, Value: value, Action: "Allowed", Title: "t", Description: comment,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.compared()
+	s.compared()
+	s.compared()
+	for _, value := range []string{"evil.example", "thief.example", "portal.example"} {
+		s.sees(on, sandbox.Sam, sandbox.SlackOps, alarm, "Allowed", value)
+	}
+	s.sees(s.teams(), sandbox.Avery, sandbox.TeamsApprovals, alarm, "thief.example")
+	if n := s.foreignRecords(); n != 3 {
+		t.Errorf("%d records of foreign indicators, want one for each", n)
 	}
 }

@@ -2,6 +2,7 @@ package containment
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -27,12 +28,16 @@ const (
 	// watchOverlap is how far before the last good look the next one begins.
 	watchOverlap = 15 * time.Minute
 	watchLease   = time.Minute
+	// watchIndicatorsEvery is longer, because only the whole list of them tells who
+	// has changed one: up to 15,000.
+	watchIndicatorsEvery = 4 * time.Minute
 )
 
-// Alarm tells people about a machine action that carries the bot's identity and
-// is not its own. It is called once for each, in the transaction that records it.
+// Alarm tells people about what carries the bot's identity and is not its own. It
+// is called once for each, in the transaction that records it.
 type Alarm interface {
 	ForeignAction(ctx context.Context, tx durable.Tx, t tenant.ID, a defender.MachineAction) error
+	ForeignIndicator(ctx context.Context, tx durable.Tx, t tenant.ID, i defender.Indicator) error
 }
 
 // WatchConfig is what a Watch works with. Everything is required.
@@ -46,6 +51,8 @@ type WatchConfig struct {
 	Actions interface {
 		MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error]
 	}
+	// Indicators lists all indicators, with the acting application.
+	Indicators IndicatorReader
 	// Applications are the client IDs of the bot: the requestor of what it starts.
 	Applications []string
 	// Off says why machine actions cannot be read at all, or ""; nil means that they
@@ -55,13 +62,16 @@ type WatchConfig struct {
 	Logger *slog.Logger
 }
 
-// Watch looks for machine actions that somebody else starts in the bot's name:
-// its credential is the side door to the two-person rule, and Defender records
-// whose it was (threat-model D-12). Several processes may run one on the same
-// database; one of them looks at a time.
+// Watch looks for machine actions that somebody else starts in the bot's name, and
+// for indicators that somebody else sets in it: its credential is the side door to
+// the two-person rule, and Defender records whose it was (threat-model D-12).
+// Several processes may run one on the same database; one of them looks at a time.
+//
+// An indicator that was taken away leaves nothing behind that could be compared.
 type Watch struct {
 	WatchConfig
-	next time.Time // this process need not ask before
+	next           time.Time // this process need not ask before
+	nextIndicators time.Time
 }
 
 // NewWatch returns a Watch. Call Look every few seconds.
@@ -79,6 +89,11 @@ func (w *Watch) Look(ctx context.Context) error {
 		return err
 	}
 	found := w.compare(ctx, since)
+	if found == nil && !now.Before(w.nextIndicators) {
+		if found = w.compareIndicators(ctx, since); found == nil {
+			w.nextIndicators = now.Add(watchIndicatorsEvery)
+		}
+	}
 	next, good := now.Add(watchEvery), now
 	if found != nil {
 		next, good = now.Add(watchAgain), time.Time{}
@@ -91,7 +106,7 @@ func (w *Watch) Look(ctx context.Context) error {
 		return err
 	})
 	if found != nil {
-		found = fmt.Errorf("compare machine actions: %w", found)
+		found = fmt.Errorf("compare what Defender lists with what was handed out: %w", found)
 	}
 	return errors.Join(found, err)
 }
@@ -135,18 +150,84 @@ func (w *Watch) compare(ctx context.Context, since time.Time) error {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(w.Applications, func(id string) bool { return strings.EqualFold(id, a.Requestor) }) {
+		if !w.ours(a.Requestor) {
 			continue
 		}
 		own, err := w.own(ctx, a)
 		if err == nil && !own {
-			err = w.raise(ctx, a)
+			err = w.raise(ctx, a.ID, detail(a, nil), func(tx durable.Tx) error {
+				return w.Alarm.ForeignAction(ctx, tx, w.Tenant, a)
+			}, slog.String("machine_action_id", a.ID), slog.String("machine_id", a.MachineID))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *Watch) ours(id string) bool {
+	return slices.ContainsFunc(w.Applications, func(app string) bool { return strings.EqualFold(app, id) })
+}
+
+// compareIndicators raises the alarm for every foreign indicator that was set or
+// changed since then. An application that may not list them may not set them.
+func (w *Watch) compareIndicators(ctx context.Context, since time.Time) error {
+	for i, err := range w.Indicators.Indicators(ctx, "") {
+		var record *defender.RecordError
+		switch {
+		case errors.Is(err, defender.ErrForbidden):
+			return nil
+		case errors.As(err, &record):
+			continue // one that cannot be read hides no other
+		case err != nil:
+			return err
+		}
+		changed, by := i.Updated, i.UpdatedBy
+		if changed.IsZero() {
+			changed = i.Created
+		}
+		if by == "" {
+			by = i.CreatorID
+		}
+		if changed.Before(since) || !w.ours(by) {
+			continue
+		}
+		own, err := w.ownIndicator(ctx, i)
+		if err == nil && !own {
+			err = w.raise(ctx, fmt.Sprintf("indicator %s %d", i.ID, durable.Micros(changed)), indicatorDetail(i, nil), func(tx durable.Tx) error {
+				return w.Alarm.ForeignIndicator(ctx, tx, w.Tenant, i)
+			}, slog.String("indicator_id", i.ID))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownIndicator reports whether i is what a request has set: of its target, and
+// with the effect and the end that people decided about. Where Defender does not
+// say who changed it last, a person may have done so in the portal, and only what
+// it is about counts.
+func (w *Watch) ownIndicator(ctx context.Context, i defender.Indicator) (bool, error) {
+	m := named.FindStringSubmatch(i.Description)
+	if m == nil {
+		return false, nil
+	}
+	r, err := w.Approvals.Request(ctx, w.Tenant, m[1])
+	if errors.Is(err, approvals.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || r.Action != approvals.Block {
+		return false, err
+	}
+	id := approvals.IndicatorID(string(i.Type), i.Value)
+	sent := slices.ContainsFunc(r.Targets, func(t approvals.Target) bool {
+		return strings.EqualFold(t.ID, id) && !t.IntentAt.IsZero() && (t.MachineAction == "" || t.MachineAction == i.ID)
+	})
+	asShown := i.Action == indicatorActions[r.Params["effect"]] && i.Expires.Equal(expiry(r))
+	return sent && (asShown || i.UpdatedBy == ""), nil
 }
 
 // named finds the request in a comment that begins with a [marker].
@@ -163,21 +244,21 @@ func (w *Watch) own(ctx context.Context, a defender.MachineAction) (bool, error)
 	}, a.MachineID)
 }
 
-// raise records a foreign action and tells people, once.
-func (w *Watch) raise(ctx context.Context, a defender.MachineAction) error {
+// raise records what is foreign and tells people, once for each id.
+func (w *Watch) raise(ctx context.Context, id string, detail json.RawMessage, tell func(durable.Tx) error, what ...slog.Attr) error {
 	return w.DB.InTx(ctx, func(tx durable.Tx) error {
 		n, err := tx.Exec(ctx, `INSERT INTO foreign_actions (tenant, id, found_at) VALUES ($1, $2, $3) ON CONFLICT (tenant, id) DO NOTHING`,
-			string(w.Tenant), a.ID, durable.Micros(w.Now()))
+			string(w.Tenant), id, durable.Micros(w.Now()))
 		if err != nil || n == 0 {
 			return err
 		}
 		if _, err := w.Audit.Append(ctx, tx, audit.Event{
-			Tenant: w.Tenant, At: w.Now(), Kind: "action.foreign", Outcome: "failed", Detail: detail(a, nil),
+			Tenant: w.Tenant, At: w.Now(), Kind: "action.foreign", Outcome: "failed", Detail: detail,
 		}); err != nil {
 			return err
 		}
-		w.Logger.ErrorContext(ctx, "a machine action carries this bot's identity and is not its own", slog.String("tenant_id", string(w.Tenant)),
-			slog.String("machine_action_id", a.ID), slog.String("machine_id", a.MachineID))
-		return w.Alarm.ForeignAction(ctx, tx, w.Tenant, a)
+		w.Logger.LogAttrs(ctx, slog.LevelError, "something at Defender carries this bot's identity and is not its own",
+			append(what, slog.String("tenant_id", string(w.Tenant)))...)
+		return tell(tx)
 	})
 }

@@ -50,6 +50,8 @@ type Indicator struct {
 	Description string
 	Severity    string
 	CreatedBy   string // a person, or the ID of an application
+	CreatorID   string // the same, never as a name
+	UpdatedBy   string // the ID of who changed it last; "" where Defender does not say
 	Source      string // User, AadApp
 	Created     time.Time
 	Updated     time.Time
@@ -66,6 +68,7 @@ type wireIndicator struct {
 	Description text    `json:"description"`
 	Severity    text    `json:"severity"`
 	CreatedBy   text    `json:"createdBy"`
+	UpdatedBy   text    `json:"lastUpdatedBy"`
 	DisplayName text    `json:"createdByDisplayName"`
 	Source      text    `json:"sourceType"`
 	Created     instant `json:"creationTimeDateTimeUtc"`
@@ -84,7 +87,7 @@ func (c *core) indicator(w wireIndicator) (string, Indicator) {
 		Type:   canonical(w.Type, IndicatorSHA1, IndicatorSHA256, IndicatorMD5, IndicatorCertificate, IndicatorIP, IndicatorDomain, IndicatorURL),
 		Action: canonical(w.Action, IndicatorBlock, IndicatorWarn, IndicatorAudit, "Allowed", "BlockAndRemediate"),
 		Title:  string(w.Title), Description: string(w.Description), Severity: string(w.Severity),
-		CreatedBy: by, Source: string(w.Source),
+		CreatedBy: by, CreatorID: string(w.CreatedBy), UpdatedBy: string(w.UpdatedBy), Source: string(w.Source),
 		Created: time.Time(w.Created), Updated: time.Time(w.Updated), Expires: time.Time(w.Expires), Groups: w.Groups,
 	}
 }

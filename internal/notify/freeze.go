@@ -33,6 +33,12 @@ func (n *Notifier) ForeignAction(ctx context.Context, tx durable.Tx, t tenant.ID
 	return n.notice(ctx, tx, t, aboutForeign+a.ID, cards.ForeignAction(a, n.portal(t)), alarmPlaces(n.policy.Current())...)
 }
 
+// ForeignIndicator raises the same alarm about an indicator.
+func (n *Notifier) ForeignIndicator(ctx context.Context, tx durable.Tx, t tenant.ID, i defender.Indicator) error {
+	about := fmt.Sprintf("%sindicator %s %d", aboutForeign, i.ID, durable.Micros(i.Updated))
+	return n.notice(ctx, tx, t, about, cards.ForeignIndicator(i), alarmPlaces(n.policy.Current())...)
+}
+
 // alarmPlaces are where what concerns everybody who decides is told.
 func alarmPlaces(p *policy.Policy) []chat.Destination {
 	var places []chat.Destination

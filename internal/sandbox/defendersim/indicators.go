@@ -27,6 +27,7 @@ type Indicator struct {
 	Severity       *string      `json:"severity"`
 	SourceType     string       `json:"sourceType"`
 	CreatedBy      string       `json:"createdBy"`
+	UpdatedBy      string       `json:"lastUpdatedBy"`
 	Created        estate.Time  `json:"creationTimeDateTimeUtc"`
 	Updated        estate.Time  `json:"lastUpdateTime"`
 	Expires        *estate.Time `json:"expirationTime"`
@@ -54,7 +55,7 @@ var indicatorEntity = entity[Indicator]{
 		textOf("title", func(i Indicator) string { return i.Title }),
 		textOf("createdBy", func(i Indicator) string { return i.CreatedBy }),
 	},
-	unfilterable: []string{"id", "description", "sourceType", "lastUpdateTime"},
+	unfilterable: []string{"id", "description", "sourceType", "lastUpdateTime", "lastUpdatedBy"},
 	natural:      func(a, b Indicator) int { return strings.Compare(a.ID, b.ID) },
 }
 
@@ -128,7 +129,7 @@ const maxIndicators = 15_000
 func (t *Tenant) setIndicator(i Indicator, by, source string) (Indicator, error) {
 	now, unlock := t.lock()
 	defer unlock()
-	i.Updated = estate.At(now)
+	i.Updated, i.UpdatedBy = estate.At(now), by
 	if i.RbacGroupNames == nil {
 		i.RbacGroupNames = []string{}
 	}
