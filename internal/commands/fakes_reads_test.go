@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -118,7 +119,7 @@ func (e *estate) ExposedMachines(context.Context, string) ([]defender.MachineRef
 }
 
 func (e *estate) TagMachine(_ context.Context, id, tag string, add bool) (defender.Machine, error) {
-	if err := e.fault("tag"); err != nil {
+	if err := cmp.Or(e.fault("tag"), e.fault("tag "+tag)); err != nil {
 		return defender.Machine{}, err
 	}
 	for i := range e.machines {

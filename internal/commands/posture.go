@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -239,6 +240,9 @@ func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
 		if name == "" || (word[0] != '+' && word[0] != '-') {
 			return chat.Message{}, sayOf("", a.text, " is no change of a tag.", "Write +tag to add one and -tag to remove one; put tags with spaces in quotes.")
 		}
+		if word[0] == '+' && chat.Visible(name, defender.MaxTag) != name {
+			return chat.Message{}, sayOf("", a.text, " cannot be a tag.", fmt.Sprintf("Nothing was changed. A tag has at most %d characters, all of which can be seen.", defender.MaxTag))
+		}
 		changes = append(changes, change{name, word[0] == '+'})
 	}
 	switch {
@@ -265,10 +269,18 @@ func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
 		return chat.Message{}, err
 	}
 	before := m.Tags
-	for _, ch := range changes {
-		if m, err = r.Defender.TagMachine(ctx, m.ID, ch.tag, ch.add); err != nil {
+	for i, ch := range changes {
+		now, err := r.Defender.TagMachine(ctx, m.ID, ch.tag, ch.add)
+		if s := r.known(c, err); err != nil && i > 0 && s != nil {
+			return chat.Message{}, &sorry{
+				sentence: chat.Join(chat.Plain(fmt.Sprintf("Only %d of %d changes were made, those before ", i, len(changes))), chat.Untrusted(ch.tag), chat.Plain(". "), s.sentence),
+				next:     s.next,
+			}
+		}
+		if err != nil {
 			return chat.Message{}, err
 		}
+		m = now
 	}
 	return cards.Tagged(m, before), nil
 }

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -168,6 +169,11 @@ func TestTag(t *testing.T) {
 	mustSay(t, "two", w.says(t, riley, `tag ws-042 "+legal hold" +reimaged`), "Tags of ws-042.corp.example changed", "legal hold, reimaged")
 	mustSay(t, "one off", w.says(t, riley, "tag ws-042 −reimaged"), "Now: legal hold", "Before: legal hold, reimaged")
 	mustSay(t, "no sign", w.says(t, riley, "tag ws-042 reimaged"), "reimaged is no change of a tag")
+	mustSay(t, "what nobody can see", w.says(t, riley, "tag ws-042 +re\u200bimaged"), "cannot be a tag", "all of which can be seen")
+	mustSay(t, "too long", w.says(t, riley, "tag ws-042 +"+strings.Repeat("x", 201)), "cannot be a tag", "at most 200 characters")
+	w.estate.faults["tag a;b"] = fmt.Errorf("tag machine: %w", defender.ErrInvalid)
+	mustSay(t, "characters that Defender refuses", w.says(t, riley, `tag ws-042 +c;d +a;b`), "Only 1 of 2 changes were made, those before a;b", "Defender does not accept that")
+	mustSay(t, "what was made", w.says(t, riley, "tag ws-042 -c;d"), "Now: legal hold")
 	mustSay(t, "several machines", w.says(t, riley, "tag twin +reimaged"), "twin matches 2 machines")
 	mustSay(t, "by a viewer", w.says(t, viewer, "tag ws-042 +reimaged"), "needs the role responder")
 	w.recordErr = errors.New("disk full")

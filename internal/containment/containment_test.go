@@ -99,6 +99,28 @@ func TestExecute_sortsTheAnswers(t *testing.T) {
 	}
 }
 
+// Defender may permit the application less on one machine than on another; each
+// target says what became of it.
+func TestExecute_permissionMissingForOneOfTwoMachines(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.defender.answers = []answer{acts, forbids}
+	r := s.approve(t, approvalstest.Isolate(approvalstest.Riley, s.target("ws-1"), s.target("ws-2")))
+	s.work(t)
+	s.defender.finish(defender.ActionSucceeded)
+	s.run(t, 10*time.Second)
+	r = s.now(t, r)
+	var states []string
+	for _, target := range r.Targets {
+		states = append(states, string(target.State)+" "+target.Why)
+	}
+	slices.Sort(states)
+	if r.State != approvals.Failed || len(states) != 2 || !strings.Contains(states[0], "the application lacks Machine.Isolate") || states[1] != "succeeded " {
+		t.Errorf("the request is %s, its machines are %q", r.State, states)
+	}
+	s.wantPosts(t, 2)
+}
+
 // The list may show an action only after 90 seconds; the looks wait for it.
 func TestLook_findsALateAction(t *testing.T) {
 	t.Parallel()

@@ -62,13 +62,14 @@ func TestIndicators_unclearAnswers(t *testing.T) {
 		answers []answer
 		state   approvals.State
 		posts   int
+		why     string
 	}{
-		"set without an answer":       {approvals.Block, []answer{actsSilently}, approvals.Succeeded, 1},
-		"not set, and set again":      {approvals.Block, []answer{onlySilent}, approvals.Succeeded, 2},
-		"never set":                   {approvals.Block, []answer{onlySilent, onlySilent, onlySilent}, approvals.Failed, 3},
-		"refused for good":            {approvals.Block, []answer{isFull}, approvals.Failed, 1},
-		"deleted without an answer":   {approvals.Unblock, []answer{actsSilently}, approvals.Succeeded, 1},
-		"not deleted, and once again": {approvals.Unblock, []answer{onlySilent}, approvals.Succeeded, 2},
+		"set without an answer":       {approvals.Block, []answer{actsSilently}, approvals.Succeeded, 1, ""},
+		"not set, and set again":      {approvals.Block, []answer{onlySilent}, approvals.Succeeded, 2, ""},
+		"never set":                   {approvals.Block, []answer{onlySilent, onlySilent, onlySilent}, approvals.Failed, 3, ""},
+		"refused for good":            {approvals.Block, []answer{isFull}, approvals.Failed, 1, "The limit is 15000 per tenant"},
+		"deleted without an answer":   {approvals.Unblock, []answer{actsSilently}, approvals.Succeeded, 1, ""},
+		"not deleted, and once again": {approvals.Unblock, []answer{onlySilent}, approvals.Succeeded, 2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +82,7 @@ func TestIndicators_unclearAnswers(t *testing.T) {
 			s.defender.answers = tc.answers
 			r := s.indicator(t, tc.kind, params, "evil.example")
 			s.run(t, 9*time.Minute)
-			s.want(t, r, tc.state, "")
+			s.want(t, r, tc.state, tc.why)
 			s.wantPosts(t, tc.posts)
 		})
 	}

@@ -169,8 +169,8 @@ func (c *Client) ExposedMachines(ctx context.Context, id string) ([]MachineRefer
 	}, wireReference.reference))
 }
 
-// maxTag is far more than a tag of Defender may have.
-const maxTag = 200
+// MaxTag is far more than a tag of Defender may have.
+const MaxTag = 200
 
 // TagMachine adds a tag to a machine or removes it, and returns the machine as it
 // is then. It is sent once.
@@ -179,8 +179,8 @@ func (c *Client) TagMachine(ctx context.Context, machineID, tag string, add bool
 	if err := checkMachineID(op, machineID); err != nil {
 		return Machine{}, err
 	}
-	if tag = strings.TrimSpace(tag); tag == "" || len(tag) > maxTag {
-		return Machine{}, fmt.Errorf("%s: %w: a tag has 1 to %d characters", op, ErrInvalid, maxTag)
+	if tag = strings.TrimSpace(tag); tag == "" || utf8.RuneCountInString(tag) > MaxTag {
+		return Machine{}, fmt.Errorf("%s: %w: a tag has 1 to %d characters", op, ErrInvalid, MaxTag)
 	}
 	// Defender compares body names with regard to case.
 	body := struct {
