@@ -457,3 +457,43 @@ func TestStory_filesOfHuntsAreDeletedInTime(t *testing.T) {
 		t.Errorf("%d hunts are still known, %v", hunts, err)
 	}
 }
+
+// Somebody works on an incident that Defender makes part of another meanwhile: it is
+// read where it went, and nothing is written into what nobody has looked at.
+func TestStory_incidentMergedWhileOpen(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		one, err := s.world.Tenant.RaiseAlert(s.machine("ws-014").ID, "High", "Loader on a finance machine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := s.world.Tenant.RaiseAlert(s.machine("ws-015").ID, "High", "The same loader again")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := func() (all []string) {
+			for _, e := range s.world.Tenant.Effects(defendersim.OfKind(defendersim.EffectIncidentUpdate)) {
+				all = append(all, e.Detail+" "+e.Comment)
+			}
+			return all
+		}
+		first := fmt.Sprintf("incident %d", one.IncidentID)
+		s.ask(on, sandbox.Riley, first, fmt.Sprintf("Incident %d", one.IncidentID), "Loader on a finance machine", "ws-014")
+		s.ask(on, sandbox.Riley, first+" assign me", "Assigned to", "Riley Chen")
+		on.write(sandbox.Riley, on.direct(sandbox.Riley), first+" comment we look at it")
+		s.eventually("two changes", func() string {
+			if got := changes(); len(got) != 2 || !strings.Contains(got[0], "assignedTo=Riley Chen") || !strings.Contains(got[1], "we look at it, by Riley Chen") {
+				return fmt.Sprintf("%q", got)
+			}
+			return ""
+		})
+
+		s.world.Tenant.MergeIncidents(one.IncidentID, two.IncidentID)
+		s.later(time.Minute)
+		s.ask(on, sandbox.Riley, first+" resolve true-positive malware", fmt.Sprintf("Incident %d is part of incident %d now, so nothing was changed.", one.IncidentID, two.IncidentID))
+		s.ask(on, sandbox.Riley, first, fmt.Sprintf("incident %d is part of this one now", one.IncidentID), "The same loader again")
+		s.ask(on, sandbox.Riley, fmt.Sprintf("incident %d resolve true-positive malware", two.IncidentID), "Resolved", "TruePositive")
+		if got := changes(); len(got) != 3 || !strings.Contains(got[2], fmt.Sprintf("incident=%d status=Resolved", two.IncidentID)) {
+			t.Errorf("changes are %q", got)
+		}
+	})
+}

@@ -24,6 +24,7 @@ func Incident(in defender.Incident, asked int64, p Portal) chat.Message {
 			{Label: "Created", Value: when(in.Created)},
 			{Label: "Changed", Value: when(in.Updated)},
 			{Label: "Machines", Value: references(in.Machines)},
+			{Label: "Users", Value: listWithin(in.Users, 300)},
 			{Label: "Tags", Value: list(in.Tags)},
 		},
 	}

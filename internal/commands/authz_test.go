@@ -17,7 +17,7 @@ var callable = map[string]string{
 	"machines": "machines", "action": "action " + action1, "isolated": "isolated", "isolate": "isolate ws-042 because",
 	"release": "release ws-099 because", "hunt": "hunt DeviceInfo", "run": "hunt run quiet-machines", "hunts": "hunt list", "requests": "requests", "approve": "approve 1",
 	"deny": "deny 1", "withdraw": "withdraw 1", "settle": "settle 1 done seen", "freeze": "freeze because", "mute": "mute --title x --reason y", "mutes": "mutes", "unmute": "unmute 1", "unfreeze": "unfreeze because", "whoami": "whoami", "status": "status", "help": "help",
-	"lookup": "lookup 203.0.113.9", "incident": "incident 7", "incidents": "incidents", "user": "user sam", "cve": "cve CVE-2021-44228",
+	"lookup": "lookup 203.0.113.9", "incident": "incident 7", "incidents": "incidents", "incident-assign": "incident 7 assign me", "incident-resolve": "incident 7 resolve fp", "incident-comment": "incident 7 comment seen", "user": "user sam", "cve": "cve CVE-2021-44228",
 	"tenant": "tenant", "score": "score", "software": "software log4j", "tag": "tag ws-042 +reimaged",
 	"contain": "contain printer-3 because", "restrict": "restrict ws-042 because", "unrestrict": "unrestrict ws-042 because", "scan": "scan ws-042",
 	"quarantine": "quarantine " + evilFile + " ws-042 because", "package": "package ws-042 because", "cancel": "cancel " + action1 + " because", "download": "download 1", "block": "block evil.example because", "unblock": "unblock evil.example because", "indicators": "indicators", "live": "live", "offboard": "offboard", "actions": "actions",
@@ -28,7 +28,7 @@ var callable = map[string]string{
 // A(dmin), u(nlinked member), c = unlinked member in a readers channel, g(uest).
 var may = map[string]string{
 	"alert": "vraAc", "alerts": "vraAc", "machine": "vraAc", "machines": "vraAc", "action": "vraAc", "actions": "vraAc", "isolated": "vraAc", "requests": "vraAc", "mutes": "vraAc",
-	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "user": "vraA", "tenant": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
+	"lookup": "vraAc", "incident": "vraAc", "incidents": "vraAc", "incident-assign": "r", "incident-resolve": "r", "incident-comment": "r", "user": "vraA", "tenant": "vraA", "cve": "vraAc", "score": "vraAc", "software": "vraAc", "tag": "r",
 	"ack": "r", "assign": "r", "resolve": "r", "comment": "r", "isolate": "r", "release": "r", "contain": "r", "restrict": "r", "unrestrict": "r", "scan": "r", "quarantine": "r", "package": "r", "cancel": "r", "download": "r", "block": "r", "unblock": "r", "indicators": "vraAc", "live": "vraAc", "offboard": "vraAc", "settle": "r", "freeze": "vraA", "unfreeze": "r", "hunt": "r", "run": "r", "hunts": "vraA", "mute": "r", "unmute": "r",
 	"approve": "vraA", "deny": "vraA", "withdraw": "vraA", "status": "A", "help": "vraAuc", "link": "vraAuc", "unlink": "vraAuc", "confirm-link": "a", "whoami": "vraAucg",
 }

@@ -73,7 +73,7 @@ func (e *estate) UserAlerts(_ context.Context, account string) ([]defender.Alert
 
 func (e *estate) incidents() []defender.Incident {
 	return []defender.Incident{
-		{ID: 7, Name: "Credential <i>theft</i>", Severity: defender.High, Status: "Active", Updated: noon, Alerts: []defender.IncidentAlert{{ID: alert1, Title: "x", Source: "MicrosoftDefenderATP"}}},
+		{ID: 7, Name: "Credential <i>theft</i>", Severity: defender.High, Status: "Active", Updated: noon, Users: []string{"sam@corp.example"}, Alerts: []defender.IncidentAlert{{ID: alert1, Title: "x", Source: "MicrosoftDefenderATP"}}},
 		{ID: 6, Name: "Odd sign-in", Severity: defender.Low, Status: "Active", Updated: noon.Add(-time.Hour)},
 		{ID: 5, RedirectedTo: 7, Severity: defender.High, Status: "Redirected", Updated: noon.Add(-time.Hour)},
 	}
@@ -83,6 +83,20 @@ func (e *estate) Incident(_ context.Context, id int64) (defender.Incident, error
 	for _, in := range e.incidents() {
 		if in.ID == id || in.RedirectedTo == id {
 			return e.incidents()[0], nil
+		}
+	}
+	return defender.Incident{}, defender.ErrNotFound
+}
+
+func (e *estate) UpdateIncident(_ context.Context, id int64, u defender.IncidentUpdate) (defender.Incident, error) {
+	if err := e.fault("update incident"); err != nil {
+		return defender.Incident{}, err
+	}
+	for _, in := range e.incidents() {
+		if in.ID == id {
+			e.incidentUpdates = append(e.incidentUpdates, u)
+			in.AssignedTo, in.Status = cmp.Or(u.AssignedTo, in.AssignedTo), cmp.Or(u.Status, in.Status)
+			return in, nil
 		}
 	}
 	return defender.Incident{}, defender.ErrNotFound

@@ -86,12 +86,13 @@ var (
 
 // estate is a Defender tenant that holds state.
 type estate struct {
-	mu       sync.Mutex
-	machines []defender.Machine
-	alerts   []defender.Alert
-	actions  []defender.MachineAction
-	users    map[string][]defender.User
-	granted  defender.Permissions
+	incidentUpdates []defender.IncidentUpdate
+	mu              sync.Mutex
+	machines        []defender.Machine
+	alerts          []defender.Alert
+	actions         []defender.MachineAction
+	users           map[string][]defender.User
+	granted         defender.Permissions
 	// faults make an operation fail: "users", "alerts", "actions", "find", "update",
 	// "permissions", "hunt".
 	faults     map[string]error

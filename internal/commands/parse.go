@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -97,6 +98,10 @@ func (r *Router) parse(inv chat.Invocation) (*call, error) {
 		c.spec, tokens = r.alertVerb(spec, tokens)
 		c.run = c.spec.run
 	}
+	if spec.Name == "incident" {
+		c.spec, tokens = r.incidentVerb(spec, tokens)
+		c.run = c.spec.run
+	}
 	if err := c.take(tokens); err != nil {
 		return c, err
 	}
@@ -134,6 +139,18 @@ func (r *Router) alertVerb(alert *Spec, tokens []token) (*Spec, []token) {
 		}
 	}
 	return alert, tokens
+}
+
+// incidentVerb turns "incident <id> assign …" into "incident-assign <id> …".
+func (r *Router) incidentVerb(incident *Spec, tokens []token) (*Spec, []token) {
+	if len(tokens) < 2 || tokens[1].flag != "" || tokens[1].quoted {
+		return incident, tokens
+	}
+	verb, ok := r.byName["incident-"+strings.ToLower(tokens[1].text)]
+	if !ok {
+		return incident, tokens
+	}
+	return verb, slices.Delete(slices.Clone(tokens), 1, 2)
 }
 
 func isAlertVerb(name string) bool {

@@ -16,7 +16,7 @@ import (
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
-// Defender is what commands read, and what little they write: alerts and tags. It
+// Defender is what commands read, and what little they write: alerts, incidents and tags. It
 // has no way to act on a machine.
 type Defender interface {
 	Alerts(ctx context.Context, f defender.AlertFilter) iter.Seq2[defender.Alert, error]
@@ -40,6 +40,7 @@ type Defender interface {
 	UserMachines(ctx context.Context, account string) ([]defender.Machine, error)
 	UserAlerts(ctx context.Context, account string) ([]defender.Alert, error)
 	Incident(ctx context.Context, id int64) (defender.Incident, error)
+	UpdateIncident(ctx context.Context, id int64, u defender.IncidentUpdate) (defender.Incident, error)
 	Incidents(ctx context.Context, since time.Time) iter.Seq2[defender.Incident, error]
 	ExposureScore(ctx context.Context) (defender.Score, error)
 	SecureScore(ctx context.Context) (defender.Score, error)

@@ -2,14 +2,10 @@ package commands
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -18,19 +14,7 @@ import (
 )
 
 func postureSpecs() []Spec {
-	return []Spec{
-		{
-			Name: "incident", Usage: "incident <id>", Summary: "Show one incident with its alerts.",
-			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readIncidents},
-			Flags: []Flag{publicFlag}, Examples: []string{"incident 924521"},
-			busy: lookingUp, run: (*Router).incident,
-		},
-		{
-			Name: "incidents", Usage: "incidents [severity] [--since 24h]", Summary: "List incidents that changed lately, the newest first.",
-			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readIncidents},
-			Flags: []Flag{{Name: "since", Value: "24h", Summary: "how far back: 90m, 24h, 7d"}, publicFlag}, Examples: []string{"incidents", "incidents high --since 7d"},
-			run: (*Router).incidents,
-		},
+	return append(incidentSpecs(), []Spec{
 		{
 			Name: "user", Usage: "user <account>", Summary: "Where an account was seen, and its alerts; the answer comes to you alone.",
 			Role: identity.Viewer, Permissions: [][]string{{defender.PermissionAlertRead, defender.PermissionMachineWrite}}, Audience: chat.Personal,
@@ -61,68 +45,7 @@ func postureSpecs() []Spec {
 			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042 "+legal hold"`},
 			run:      (*Router).tag,
 		},
-	}
-}
-
-var incidentID = regexp.MustCompile(`^#?([0-9]{1,18})$`)
-
-func (r *Router) incident(ctx context.Context, c *call) (chat.Message, error) {
-	m := incidentID.FindStringSubmatch(c.arg(0))
-	if len(c.args) != 1 || m == nil {
-		return chat.Message{}, usageError(c, "Give the number of one incident; incidents lists them.")
-	}
-	id, err := strconv.ParseInt(m[1], 10, 64)
-	if err != nil {
-		return chat.Message{}, err
-	}
-	in, err := r.Defender.Incident(ctx, id)
-	if err != nil {
-		return chat.Message{}, err
-	}
-	return cards.Incident(in, id, r.Portal), nil
-}
-
-func (r *Router) incidents(ctx context.Context, c *call) (chat.Message, error) {
-	if len(c.args) > 1 {
-		return chat.Message{}, usageError(c, "incidents takes one severity at most.")
-	}
-	since := 24 * time.Hour
-	if text, given := c.flags["since"]; given {
-		d, ok := parseAge(text)
-		if !ok {
-			return chat.Message{}, usageError(c, "--since takes a time such as 90m, 24h or 7d, up to 180d.")
-		}
-		since = d
-	}
-	var least defender.Severity
-	if word := c.arg(0); word != "" {
-		s, ok := severityOf(word)
-		if !ok {
-			return chat.Message{}, &sorry{
-				sentence: chat.Join(chat.Untrusted(word), chat.Plain(" is not a severity.")),
-				next:     chat.Join(chat.Plain("Write informational, low, medium or high. Usage: "), chat.Code(c.usage())),
-			}
-		}
-		least = s
-	}
-	from := r.Now().Add(-since)
-	// Defender XDR cannot filter by severity, so that is done here.
-	var all []defender.Incident
-	for in, err := range r.Defender.Incidents(ctx, from) {
-		var record *defender.RecordError
-		switch {
-		case errors.As(err, &record):
-			continue
-		case err != nil:
-			return chat.Message{}, err
-		case in.RedirectedTo != 0 || in.Severity.Rank() < least.Rank():
-			continue
-		}
-		if all = append(all, in); len(all) > listed {
-			break
-		}
-	}
-	return cards.IncidentList(all[:min(len(all), listed)], from, least, len(all) > listed), nil
+	}...)
 }
 
 // user reads what is known about an account. Only the name before "@" and after

@@ -123,6 +123,51 @@ func TestIncidents(t *testing.T) {
 	mustSay(t, "no number", w.says(t, viewer, "incident abc"), "Give the number of one incident")
 }
 
+func TestIncidentUpdates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	permit(w, "Incident.ReadWrite.All")
+	w.estate.granted = defender.PermissionsOf(nil, nil).With(nil, []string{"Incident.Read.All"})
+	mustSay(t, "without the permission", w.says(t, riley, "incident 7 assign me"), "needs Incident.ReadWrite.All on Microsoft Threat Protection")
+	w.estate.granted = defender.PermissionsOf(nil, nil).With(nil, []string{"Incident.ReadWrite.All"})
+	for text, want := range map[string]defender.IncidentUpdate{
+		"incident 7 assign me":                                 {AssignedTo: "Riley Chen", Comment: "Assigned to Riley Chen"},
+		"incident #7 ASSIGN dana@corp.example":                 {AssignedTo: "dana@corp.example", Comment: "Assigned to dana@corp.example"},
+		"incident 7 resolve fp not-malicious":                  {Status: "Resolved", Classification: "FalsePositive", Determination: "Clean", Comment: "Resolved as FalsePositive/Clean"},
+		"incident 7 resolve true-positive compromised-account": {Status: "Resolved", Classification: "TruePositive", Determination: "CompromisedAccount", Comment: "Resolved as TruePositive/CompromisedAccount"},
+		"incident 7 comment both hosts are reimaged":           {Comment: "Comment: both hosts are reimaged"},
+	} {
+		w.estate.incidentUpdates = nil
+		mustSay(t, text, w.says(t, riley, text), "Incident 7", "sam@corp.example")
+		want.Comment += ", by Riley Chen from slack through mdebot"
+		if got := w.estate.incidentUpdates; len(got) != 1 || got[0] != want {
+			t.Errorf("%s changes %+v, want %+v", text, got, want)
+		}
+	}
+	if kinds := w.kinds(); !strings.Contains(kinds, "incident.updating") || !strings.Contains(kinds, "incident.updated") {
+		t.Errorf("recorded %s", kinds)
+	}
+	w.estate.incidentUpdates = nil
+	for text, wants := range map[string][]string{
+		"incident 5 resolve fp":      {"Incident 5 is part of incident 7 now, so nothing was changed.", "incident 7"},
+		"incident 99 assign me":      {"Defender does not know that ID."},
+		"incident 7 assign":          {"Assign it to whom?", "incident <id> assign"},
+		"incident 7 resolve":         {"Say how: true-positive"},
+		"incident 7 resolve fp what": {"After false-positive say one of"},
+		"incident 7 comment":         {"The comment is missing."},
+		"incident 7 close":           {"After the number, incident takes assign, resolve or comment."},
+		"incident x comment seen":    {"Give the number of one incident"},
+	} {
+		mustSay(t, text, w.says(t, riley, text), wants...)
+	}
+	mustSay(t, "by a viewer", w.says(t, viewer, "incident 7 resolve fp"), "needs the role responder")
+	w.recordErr = errors.New("disk full")
+	mustSay(t, "without a record", w.says(t, riley, "incident 7 comment seen"), "Something went wrong")
+	if len(w.estate.incidentUpdates) != 0 {
+		t.Errorf("changed %+v", w.estate.incidentUpdates)
+	}
+}
+
 func TestPosture(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -263,6 +263,13 @@ func (s *scoped) Incident(ctx context.Context, id int64) (defender.Incident, err
 	return i, nil
 }
 
+func (s *scoped) UpdateIncident(ctx context.Context, id int64, u defender.IncidentUpdate) (defender.Incident, error) {
+	if _, err := s.Incident(ctx, id); err != nil {
+		return defender.Incident{}, err
+	}
+	return s.Defender.UpdateIncident(ctx, id, u)
+}
+
 func (s *scoped) Incidents(ctx context.Context, since time.Time) iter.Seq2[defender.Incident, error] {
 	return func(yield func(defender.Incident, error) bool) {
 		for i, err := range s.Defender.Incidents(ctx, since) {

@@ -50,7 +50,8 @@ func TestScope_nothingOutsideIsShown(t *testing.T) {
 		"mutes": {"mutes"}, "unmute": {"unmute 1"},
 		"lookup": {"lookup 203.0.113.9", "lookup evil.example", "lookup " + strings.Repeat("a", 40)},
 		"user":   {"user sam"}, "cve": {"cve CVE-2026-0001"}, "software": {"software openssl"}, "score": {"score"},
-		"incident": {"incident 7"}, "incidents": {"incidents"}, "tag": {"tag ws-042 +seen"}, "requests": {"requests"},
+		"incident": {"incident 7"}, "incidents": {"incidents"},
+		"incident-assign": {"incident 7 assign me"}, "incident-resolve": {"incident 7 resolve fp"}, "incident-comment": {"incident 7 comment seen"}, "tag": {"tag ws-042 +seen"}, "requests": {"requests"},
 	}
 	// These are about people, requests and the bot itself.
 	others := setOf("whoami status tenant help freeze unfreeze link unlink confirm-link approve deny withdraw settle hunts")

@@ -83,7 +83,8 @@ var (
 	readMachines = []string{defender.PermissionMachineRead}
 	hunting      = []string{defender.PermissionHuntGraph, defender.PermissionHuntDefender}
 
-	readIncidents = []string{defender.PermissionIncidentRead}
+	readIncidents  = []string{defender.PermissionIncidentRead}
+	writeIncidents = []string{defender.PermissionIncidentWrite}
 )
 
 var publicFlag = Flag{Name: "public", Summary: "show the answer to everyone here"}

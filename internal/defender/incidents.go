@@ -1,11 +1,15 @@
 package defender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,6 +29,7 @@ type Incident struct {
 	Tags           []string
 	Alerts         []IncidentAlert
 	Machines       []MachineReference // of the alerts, each once
+	Users          []string           // of the alerts, each once: a principal name, or domain\account
 }
 
 // IncidentAlert is an alert as its incident shows it. Alerts of other products
@@ -61,6 +66,24 @@ type wireIncidentAlert struct {
 	Source   text                        `json:"serviceSource"`
 	Created  instant                     `json:"creationTime"`
 	Devices  records[wireIncidentDevice] `json:"devices"`
+	Entities records[wireIncidentEntity] `json:"entities"`
+}
+
+type wireIncidentEntity struct {
+	Type      text `json:"entityType"`
+	Account   text `json:"accountName"`
+	Domain    text `json:"domainName"`
+	Principal text `json:"userPrincipalName"`
+}
+
+func (w wireIncidentEntity) user() string {
+	switch {
+	case !strings.EqualFold(string(w.Type), "User"):
+		return ""
+	case w.Principal != "" || w.Domain == "" || w.Account == "":
+		return cmp.Or(string(w.Principal), string(w.Account))
+	}
+	return string(w.Domain) + `\` + string(w.Account)
 }
 
 type wireIncidentDevice struct {
@@ -88,6 +111,11 @@ func (c *core) incident(w wireIncident) (string, Incident) {
 			if d.ID != "" && !seen[string(d.ID)] {
 				seen[string(d.ID)] = true
 				in.Machines = append(in.Machines, MachineReference{ID: string(d.ID), Name: string(d.Name), OS: string(d.OS), Group: string(d.Group)})
+			}
+		}
+		for _, e := range a.Entities {
+			if who := e.user(); who != "" && !slices.ContainsFunc(in.Users, func(known string) bool { return strings.EqualFold(known, who) }) {
+				in.Users = append(in.Users, who)
 			}
 		}
 	}
@@ -125,4 +153,26 @@ func (c *Client) Incident(ctx context.Context, id int64) (Incident, error) {
 		id = in.RedirectedTo
 	}
 	return Incident{}, fmt.Errorf("%s: %w: %w", op, ErrUnavailable, errors.New("it was merged too many times"))
+}
+
+// IncidentUpdate is what changes of an incident. Empty fields stay as they are.
+type IncidentUpdate struct {
+	Status         string `json:"status,omitempty"`
+	AssignedTo     string `json:"assignedTo,omitempty"`
+	Classification string `json:"classification,omitempty"`
+	Determination  string `json:"determination,omitempty"`
+	Comment        string `json:"comment,omitempty"`
+}
+
+// UpdateIncident changes an incident and returns it as it is now. It is sent once:
+// after ErrUnavailable the change may or may not have been made. An incident that
+// was merged is not followed: its answer says where it went.
+func (c *Client) UpdateIncident(ctx context.Context, id int64, u IncidentUpdate) (Incident, error) {
+	const op = "update incident"
+	if id <= 0 || u == (IncidentUpdate{}) {
+		return Incident{}, fmt.Errorf("%s: %w: an incident ID is a number, and something has to change", op, ErrInvalid)
+	}
+	defer c.cache.forget()
+	text := strconv.FormatInt(id, 10)
+	return get(ctx, c, call{op: op, api: apiXDR, family: familyIncidents, method: http.MethodPatch, path: "/api/incidents/" + text, id: text, body: u}, c.incident)
 }

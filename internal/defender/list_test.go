@@ -412,3 +412,50 @@ func TestMachineAction(t *testing.T) {
 		t.Errorf("MachineAction() with a path = %v, want ErrInvalid", err)
 	}
 }
+
+func TestUpdateIncident(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.mux.HandleFunc("PATCH /api/incidents/{id}", func(w http.ResponseWriter, r *http.Request) {
+		var body map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		if diff := cmp.Diff(map[string]any{"status": "Resolved", "classification": "FalsePositive", "determination": "Clean"}, body); diff != "" {
+			t.Errorf("body (-want +got):\n%s", diff)
+		}
+		user := func(account, domain, principal any) map[string]any {
+			return map[string]any{"entityType": "User", "accountName": account, "domainName": domain, "userPrincipalName": principal}
+		}
+		writeJSON(w, 200, map[string]any{"incidentId": 7, "status": "resolved", "alerts": []any{
+			map[string]any{"alertId": "da1", "entities": []any{
+				user("sam", "CORP", "sam@corp.example"), user("sam", nil, "SAM@corp.example"), user("svc", "CORP", nil), user(nil, nil, nil),
+				map[string]any{"entityType": "File", "accountName": "no user"},
+			}},
+		}})
+	})
+	c, _ := f.client(t)
+	got, err := c.UpdateIncident(t.Context(), 7, IncidentUpdate{Status: "Resolved", Classification: "FalsePositive", Determination: "Clean"})
+	if err != nil || got.Status != "Resolved" {
+		t.Errorf("UpdateIncident() = %+v, %v", got, err)
+	}
+	if diff := cmp.Diff([]string{"sam@corp.example", `CORP\svc`}, got.Users); diff != "" {
+		t.Errorf("users (-want +got):\n%s", diff)
+	}
+	for id, u := range map[int64]IncidentUpdate{0: {Status: "Resolved"}, -7: {Status: "Resolved"}, 7: {}} {
+		if _, err := c.UpdateIncident(t.Context(), id, u); !errors.Is(err, ErrInvalid) {
+			t.Errorf("UpdateIncident(%d, %+v) = %v, want ErrInvalid", id, u, err)
+		}
+	}
+}
+
+func TestUpdateIncident_isSentOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.mux.Handle("PATCH /api/incidents/{id}", answer(503, ""))
+	c, _ := f.client(t)
+	if _, err := c.UpdateIncident(t.Context(), 7, IncidentUpdate{Comment: "x"}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("UpdateIncident() = %v, want ErrUnavailable", err)
+	}
+	if n := len(f.seen()); n != 1 {
+		t.Errorf("requests = %d, want 1", n)
+	}
+}

@@ -28,7 +28,8 @@ const (
 	PermissionVulnerabilityRead = "Vulnerability.Read.All"
 	PermissionHuntDefender      = "AdvancedQuery.Read.All"
 	// On Microsoft Threat Protection, which is Defender XDR.
-	PermissionIncidentRead = "Incident.Read.All"
+	PermissionIncidentRead  = "Incident.Read.All"
+	PermissionIncidentWrite = "Incident.ReadWrite.All"
 	// On Microsoft Graph.
 	PermissionHuntGraph       = "ThreatHunting.Read.All"
 	PermissionApplicationRead = "Application.Read.All"
@@ -43,12 +44,13 @@ const (
 var wider = map[string][]string{
 	PermissionAlertRead:    {PermissionAlertWrite},
 	PermissionMachineRead:  {PermissionMachineWrite},
-	PermissionIncidentRead: {"Incident.ReadWrite.All"},
+	PermissionIncidentRead: {PermissionIncidentWrite},
 }
 
 // elsewhere are the permissions that are not Defender for Endpoint's own.
 var elsewhere = map[string]api{
 	strings.ToLower(PermissionIncidentRead):    apiXDR,
+	strings.ToLower(PermissionIncidentWrite):   apiXDR,
 	strings.ToLower(PermissionHuntGraph):       apiGraph,
 	strings.ToLower(PermissionApplicationRead): apiGraph,
 	strings.ToLower(PermissionDeviceRead):      apiGraph,

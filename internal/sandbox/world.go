@@ -194,7 +194,7 @@ func (w *World) populate() {
 				"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.ReadWrite.All", "User.Read.All", "AdvancedQuery.Read.All",
 				"File.Read.All", "Ip.Read.All", "Url.Read.All", "Score.Read.All", "Software.Read.All", "Vulnerability.Read.All",
 			},
-			entrasim.XDR:   {"Incident.Read.All"},
+			entrasim.XDR:   {"Incident.Read.All", "Incident.ReadWrite.All"},
 			entrasim.Graph: {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All", "Application.Read.All", "Device.Read.All"},
 		},
 	})

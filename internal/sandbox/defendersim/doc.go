@@ -37,6 +37,7 @@
 //	GET   /api/Software                                Software.Read.All
 //	GET   /api/vulnerabilities/{id}, …/machineReferences  Vulnerability.Read.All
 //	GET   /api/incidents, /api/incidents/{id}          Incident.Read.All, on Defender XDR's audience
+//	PATCH /api/incidents/{id}                          Incident.ReadWrite.All, there too
 //	GET   /v1.0/applications(appId='…')                Application.Read.All, on Graph's audience
 //	GET   /v1.0/devices(deviceId='…')/registeredOwners Device.Read.All, on Graph's audience
 //	GET, POST /api/indicators, DELETE …/{id}           Ti.ReadWrite or Ti.ReadWrite.All

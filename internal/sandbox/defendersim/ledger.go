@@ -22,7 +22,9 @@ const (
 	EffectUnindicator EffectKind = "DeleteIndicator"
 	EffectCancel      EffectKind = "Cancel"
 	EffectAlertUpdate EffectKind = "UpdateAlert"
-	EffectTag         EffectKind = "Tag"
+	// EffectIncidentUpdate is a change of an incident.
+	EffectIncidentUpdate EffectKind = "UpdateIncident"
+	EffectTag            EffectKind = "Tag"
 )
 
 // Effect is one change that somebody brought about: a machine action that was

@@ -1,13 +1,9 @@
 package defendersim
 
 import (
-	"cmp"
-	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,106 +78,6 @@ func machineReferences(w http.ResponseWriter, c call) error {
 		return writeJSON(w, http.StatusOK, page{Context: metadata("MachineReferences"), Value: rows})
 	}
 	return notFound("Vulnerability", c.PathValue("id"))
-}
-
-// incident is Defender XDR's view of the alerts that share an incident ID.
-func (t *Tenant) incidents() []map[string]any {
-	of := map[int64][]*estate.Alert{}
-	for _, a := range t.visibleAlerts(func(*estate.Alert) bool { return true }) {
-		of[a.IncidentID] = append(of[a.IncidentID], a)
-	}
-	var out []map[string]any
-	for id, alerts := range of {
-		if id != 0 {
-			out = append(out, t.incidentOf(id, alerts))
-		}
-	}
-	slices.SortFunc(out, func(a, b map[string]any) int { return cmp.Compare(b["incidentId"].(int64), a["incidentId"].(int64)) })
-	return out
-}
-
-func (t *Tenant) incidentOf(id int64, alerts []*estate.Alert) map[string]any {
-	slices.SortStableFunc(alerts, func(a, b *estate.Alert) int { return a.AlertCreationTime.Compare(b.AlertCreationTime.Time) })
-	first := alerts[0]
-	name := fmt.Sprintf("'%s' on one endpoint", first.Title)
-	for _, in := range t.estate.Incidents {
-		if in.ID == id && in.Name != "" {
-			name = in.Name
-		}
-	}
-	worst, updated, open := first.Severity, first.LastUpdateTime, false
-	rows := []map[string]any{}
-	for _, a := range alerts {
-		if slices.Index(severities, a.Severity) > slices.Index(severities, worst) {
-			worst = a.Severity
-		}
-		if a.LastUpdateTime.After(updated.Time) {
-			updated = a.LastUpdateTime
-		}
-		open = open || a.Status != "Resolved"
-		devices := []map[string]any{}
-		if a.MachineID != nil {
-			devices = append(devices, map[string]any{"mdatpDeviceId": a.MachineID, "deviceDnsName": a.ComputerDNSName, "aadDeviceId": nil, "osPlatform": "Windows11"})
-		}
-		rows = append(rows, map[string]any{
-			"alertId": a.ID, "incidentId": id, "serviceSource": "MicrosoftDefenderATP", "creationTime": a.AlertCreationTime, "lastUpdatedTime": a.LastUpdateTime,
-			"title": a.Title, "description": a.Description, "category": a.Category, "status": a.Status, "severity": a.Severity,
-			"assignedTo": a.AssignedTo, "mitreTechniques": a.MitreTechniques, "devices": devices, "entities": []any{},
-		})
-	}
-	status := "Active"
-	if !open {
-		status = "Resolved"
-	}
-	return map[string]any{
-		"incidentId": id, "redirectIncidentId": nil, "incidentName": name, "createdTime": first.AlertCreationTime, "lastUpdateTime": updated,
-		"assignedTo": nil, "classification": "Unknown", "determination": "NotAvailable", "status": status, "severity": worst,
-		"tags": []string{}, "comments": []any{}, "alerts": rows,
-	}
-}
-
-// sinceFilter is the one filter of incidents that is in use.
-var sinceFilter = regexp.MustCompile(`^lastUpdateTime ge (\S+)$`)
-
-func listIncidents(w http.ResponseWriter, c call) error {
-	q := c.URL.Query()
-	found := c.tenant.incidents()
-	if filter := q.Get("$filter"); filter != "" {
-		m := sinceFilter.FindStringSubmatch(filter)
-		if m == nil {
-			return badRequest("ODataError", "The filter '%s' is not supported", filter)
-		}
-		since, err := time.Parse(time.RFC3339Nano, m[1])
-		if err != nil {
-			return badRequest("ODataError", "The time '%s' is not valid", m[1])
-		}
-		found = slices.DeleteFunc(found, func(in map[string]any) bool { return in["lastUpdateTime"].(estate.Time).Before(since) })
-	}
-	top, skip := 100, 0
-	for name, into := range map[string]*int{"$top": &top, "$skip": &skip} {
-		if text := q.Get(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 || (name == "$top" && n > 100) {
-				return badRequest("ODataError", "%s is not valid", name)
-			}
-			*into = n
-		}
-	}
-	found = found[min(skip, len(found)):]
-	found = found[:min(top, len(found))]
-	if found == nil {
-		found = []map[string]any{}
-	}
-	return writeJSON(w, http.StatusOK, page{Context: "https://api.security.microsoft.com/api/$metadata#Incidents", Value: found})
-}
-
-func getIncident(w http.ResponseWriter, c call) error {
-	for _, in := range c.tenant.incidents() {
-		if strconv.FormatInt(in["incidentId"].(int64), 10) == c.PathValue("id") {
-			return writeJSON(w, http.StatusOK, in)
-		}
-	}
-	return notFound("Incident", c.PathValue("id"))
 }
 
 var keyed = regexp.MustCompile(`^(applications\(appId|devices\(deviceId)='([0-9a-fA-F-]{36})'\)$`)

@@ -215,6 +215,8 @@ func (s *Server) routes() *http.ServeMux {
 	route("GET /api/incidents", FamilyIncidents, listIncidents, "Incident.Read.All", "Incident.ReadWrite.All")
 	route("GET /api/incidents/{id}", FamilyIncidents, getIncident, "Incident.Read.All", "Incident.ReadWrite.All")
 
+	route("PATCH /api/incidents/{id}", FamilyIncidents, updateIncident, "Incident.ReadWrite.All")
+
 	route("GET /v1.0/{entity}", FamilyDirectory, getApplication, "Application.Read.All")
 	route("GET /v1.0/{entity}/{of}", FamilyDirectory, deviceOwners, "Device.Read.All", "Directory.Read.All")
 	route("GET /v1.0/users/{id}", FamilyDirectory, getUser, "User.Read.All")

@@ -34,6 +34,7 @@ type Tenant struct {
 	failNext         map[string]int32 // machine ID: error of its next action
 	serial           int32
 	incident         int64 // the last one used
+	incidentsSet     map[int64]incidentSet
 }
 
 // alertRecord is an alert and when it can first be read. The alert is replaced,
@@ -48,6 +49,7 @@ func newTenant(s *Server, e *estate.Estate) *Tenant {
 		server: s, id: e.Tenant, estate: e, timing: s.timing,
 		machines: map[string]*estate.Machine{}, alerts: map[string]*alertRecord{},
 		events: slices.Clone(e.Events), tables: map[string]Table{}, failNext: map[string]int32{}, gone: map[string]bool{},
+		incidentsSet: map[int64]incidentSet{},
 	}
 	for _, m := range e.Machines {
 		t.putMachine(m)
