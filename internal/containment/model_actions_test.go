@@ -333,12 +333,10 @@ func (m *model) mute() {
 	}
 }
 
-// kinds are the registry's actions; sentKinds those that Defender is told, and
-// machineKinds those of them on machines.
+// kinds are the registry's actions, and sentKinds those that Defender is told.
 var (
-	kinds        = approvals.Actions()
-	sentKinds    = kindsWith(func(a approvals.Action) bool { return !a.Local() })
-	machineKinds = kindsWith(func(a approvals.Action) bool { return a.Target == approvals.TargetMachine })
+	kinds     = approvals.Actions()
+	sentKinds = kindsWith(func(a approvals.Action) bool { return !a.Local() })
 	// repeatedKinds may be sent again where they are known to have had no effect.
 	repeatedKinds = kindsWith(func(a approvals.Action) bool { return a.Repeat == approvals.RepeatWhenAbsent })
 )

@@ -158,7 +158,9 @@ func (t *Tenant) changeIncident(id int64, app string, ch alertChange) {
 	set := t.incidentsSet[id]
 	set.changed = estate.At(now)
 	for _, f := range []struct{ into, from **string }{
-		{&set.change.Status, &ch.Status}, {&set.change.AssignedTo, &ch.AssignedTo}, {&set.change.Classification, &ch.Classification},
+		{&set.change.Status, &ch.Status},
+		{&set.change.AssignedTo, &ch.AssignedTo},
+		{&set.change.Classification, &ch.Classification},
 		{&set.change.Determination, &ch.Determination},
 	} {
 		if *f.from != nil {
