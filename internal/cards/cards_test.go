@@ -350,7 +350,8 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		}, 2, portal{}),
 		"cve":      Vulnerability(VulnerabilityView{Vulnerability: defender.Vulnerability{ID: hostile, Description: hostile, Severity: hostile, Vector: hostile}, Machines: there}),
 		"software": SoftwareList([]defender.Software{{Name: hostile, Vendor: hostile}}, hostile, true),
-		"tagged":   Tagged(mv.Machine, []string{hostile}),
+		"tagged":   Tagged([]TaggedMachine{{Machine: mv.Machine, Before: []string{hostile}}}),
+		"both":     Tagged([]TaggedMachine{{Machine: mv.Machine, Before: []string{hostile}}, {Machine: mv.Machine}}),
 		"yours?":   LinkProposal(identity.Principal{Account: hostile, Name: hostile}),
 	} {
 		for _, text := range textsOf(m) {

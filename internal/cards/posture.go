@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -179,15 +180,30 @@ func SoftwareList(all []defender.Software, words string, more bool) chat.Message
 	return m
 }
 
-// Tagged says which tags a machine has now.
-func Tagged(m defender.Machine, before []string) chat.Message {
-	return chat.Message{
-		Title: chat.Join(chat.Plain("Tags of "), outside(m.Name), chat.Plain(" changed")),
-		Tone:  chat.Good,
-		Facts: []chat.Fact{
-			{Label: "ID", Value: code(m.ID)},
-			{Label: "Now", Value: list(m.Tags)},
-			{Label: "Before", Value: list(before)},
-		},
+// TaggedMachine is a machine whose tags were changed.
+type TaggedMachine struct {
+	Machine defender.Machine // as it is now
+	Before  []string
+}
+
+// Tagged says which tags machines have now.
+func Tagged(all []TaggedMachine) chat.Message {
+	if len(all) == 1 {
+		m := all[0].Machine
+		return chat.Message{
+			Title: chat.Join(chat.Plain("Tags of "), outside(m.Name), chat.Plain(" changed")),
+			Tone:  chat.Good,
+			Facts: []chat.Fact{
+				{Label: "ID", Value: code(m.ID)},
+				{Label: "Now", Value: list(m.Tags)},
+				{Label: "Before", Value: list(all[0].Before)},
+			},
+		}
 	}
+	m := chat.Message{Title: chat.Plain(fmt.Sprintf("Tags of %d machines changed", len(all))), Tone: chat.Good}
+	m.Table = &chat.Table{Caption: "Tags", Columns: []string{"Machine", "Now", "Before", "ID"}, Total: len(all)}
+	for _, t := range all {
+		m.Table.Rows = append(m.Table.Rows, []string{t.Machine.Name, strings.Join(t.Machine.Tags, ", "), strings.Join(t.Before, ", "), t.Machine.ID})
+	}
+	return m
 }

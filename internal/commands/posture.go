@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -40,9 +39,9 @@ func postureSpecs() []Spec {
 			busy: lookingUp, run: (*Router).software,
 		},
 		{
-			Name: "tag", Usage: "tag <machine> +tag… -tag…", Summary: "Add tags to a machine or remove them; not those that a rule reads.",
+			Name: "tag", Usage: "tag <machine>… +tag… -tag…", Summary: "Add tags to machines or remove them; not those that a rule reads.",
 			Role: identity.Responder, Permissions: [][]string{{defender.PermissionMachineWrite}}, Changes: true,
-			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042 "+legal hold"`},
+			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042,ws-043 "+legal hold"`},
 			run:      (*Router).tag,
 		},
 	}...)
@@ -144,66 +143,4 @@ func (r *Router) software(ctx context.Context, c *call) (chat.Message, error) {
 	}
 	slices.SortStableFunc(found, func(a, b defender.Software) int { return int(b.ExposedMachines - a.ExposedMachines) })
 	return cards.SoftwareList(found[:min(len(found), listed)], words, len(found) > listed), nil
-}
-
-// maxTags is how many tags one command changes: each is a call.
-const maxTags = 10
-
-// tag changes the tags of one machine. A tag that a rule reads decides who has to
-// approve, so no single person changes it from chat.
-func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
-	type change struct {
-		tag string
-		add bool
-	}
-	var changes []change
-	for _, a := range c.args[min(1, len(c.args)):] {
-		word := strings.Replace(a.text, "−", "-", 1) // a minus sign, as word processors write it
-		name := strings.TrimSpace(strings.TrimLeft(word, "+-"))
-		if name == "" || (word[0] != '+' && word[0] != '-') {
-			return chat.Message{}, sayOf("", a.text, " is no change of a tag.", "Write +tag to add one and -tag to remove one; put tags with spaces in quotes.")
-		}
-		if word[0] == '+' && chat.Visible(name, defender.MaxTag) != name {
-			return chat.Message{}, sayOf("", a.text, " cannot be a tag.", fmt.Sprintf("Nothing was changed. A tag has at most %d characters, all of which can be seen.", defender.MaxTag))
-		}
-		changes = append(changes, change{name, word[0] == '+'})
-	}
-	switch {
-	case len(changes) == 0:
-		return chat.Message{}, usageError(c, "Which machine, and which tags?")
-	case len(changes) > maxTags:
-		return chat.Message{}, usageError(c, "One command changes ten tags at most.")
-	}
-	for _, ch := range changes {
-		if rule := r.Policy.Current().ReadsTag(ch.tag); rule != "" {
-			return chat.Message{}, sayOf("The tag ", ch.tag, " is read by "+rule+", so changing it changes who must approve or who is told.",
-				"mdebot does not change it for one person. Whoever may do so uses the Defender portal.")
-		}
-	}
-	m, err := r.oneMachine(ctx, c.arg(0), cards.ChooserView{Next: "Nothing was changed. Type the command again with an ID."})
-	if err != nil {
-		return chat.Message{}, err
-	}
-	detail := map[string]string{"machine_id": m.ID}
-	for _, ch := range changes {
-		detail["tags"] = strings.TrimSpace(detail["tags"] + " " + map[bool]string{true: "+", false: "-"}[ch.add] + ch.tag)
-	}
-	if err := r.record(ctx, c, "machine.tag", "ok", detail); err != nil {
-		return chat.Message{}, err
-	}
-	before := m.Tags
-	for i, ch := range changes {
-		now, err := r.Defender.TagMachine(ctx, m.ID, ch.tag, ch.add)
-		if s := r.known(c, err); err != nil && i > 0 && s != nil {
-			return chat.Message{}, &sorry{
-				sentence: chat.Join(chat.Plain(fmt.Sprintf("Only %d of %d changes were made, those before ", i, len(changes))), chat.Untrusted(ch.tag), chat.Plain(". "), s.sentence),
-				next:     s.next,
-			}
-		}
-		if err != nil {
-			return chat.Message{}, err
-		}
-		m = now
-	}
-	return cards.Tagged(m, before), nil
 }
