@@ -147,13 +147,15 @@ func (p Permissions) Consented(permission string) bool {
 	return !t.claims.known || len(t.claims.Roles) > 0
 }
 
-// used are the roles that some part of mdebot asks for, on Defender's API.
+// used are the roles beside those of actions that some part of mdebot asks for, on
+// Defender's API.
 var used = []string{
-	PermissionAlertRead, PermissionAlertWrite, PermissionMachineRead, PermissionUserRead, PermissionIsolate, PermissionHuntDefender,
+	PermissionAlertRead, PermissionAlertWrite, PermissionMachineRead, PermissionMachineWrite, PermissionUserRead, PermissionHuntDefender,
+	PermissionFileRead, PermissionIPRead, PermissionURLRead, PermissionScoreRead, PermissionSoftwareRead, PermissionVulnerabilityRead,
 }
 
 // usedOnGraph are those on Microsoft Graph.
-var usedOnGraph = []string{PermissionHuntGraph, PermissionGroupMembers, PermissionDirectoryRead}
+var usedOnGraph = []string{PermissionHuntGraph, PermissionGroupMembers, PermissionDirectoryRead, PermissionApplicationRead, PermissionDeviceRead}
 
 // Excess lists roles that the applications have without need: what nothing here
 // asks for, and, once one of its own acts, what only that one should have.
@@ -164,7 +166,7 @@ func (p Permissions) Excess() []string {
 	apart := p.actingToken != nil
 	var excess []string
 	for _, role := range p.Defender {
-		if !in(used, role) || apart && in(actions, role) {
+		if !in(used, role) && (apart || !in(actions, role)) {
 			excess = append(excess, role+" on the application that reads")
 		}
 	}
@@ -174,7 +176,8 @@ func (p Permissions) Excess() []string {
 		}
 	}
 	for _, role := range p.Acting {
-		if !in(actions, role) {
+		// The tags that a rule reads are changed by the application that acts.
+		if !in(actions, role) && !strings.EqualFold(role, PermissionMachineWrite) {
 			excess = append(excess, role+" on the application that acts")
 		}
 	}

@@ -22,6 +22,10 @@ func TestPermissions_actionsAreAskedOfWhoeverActs(t *testing.T) {
 			p:       PermissionsOf([]string{PermissionMachineRead, PermissionIsolate, "Machine.Offboard"}, []string{PermissionHuntGraph, "Mail.Read"}),
 			isolate: true, excess: []string{"Machine.Offboard on the application that reads", "Mail.Read of Graph on the application that reads"},
 		},
+		"every role that something here asks for": {
+			p: PermissionsOf(slices.Concat(used, actions), usedOnGraph), isolate: true,
+		},
+		"another one that changes tags too":  {p: reader.ActedBy(PermissionsOf([]string{PermissionIsolate, PermissionMachineWrite}, nil), nil), isolate: true},
 		"another one acts":                   {p: reader.ActedBy(actor, nil), isolate: true},
 		"another one that may not":           {p: both.ActedBy(reader, nil), excess: []string{"Machine.Isolate on the application that reads", "Machine.Read.All on the application that acts"}},
 		"another one that Entra refuses":     {p: both.ActedBy(Permissions{}, errors.New("refused")), excess: []string{"Machine.Isolate on the application that reads"}},
