@@ -76,6 +76,10 @@ var playedActions = map[string]playedAction{
 		thing: (*play).domain, text: "block %s a story", says: "block", done: "in force",
 		route: "POST /api/indicators", effect: defendersim.EffectIndicator, repeats: true,
 	},
+	approvals.Tag: {
+		thing: (*play).workstation, text: "tag %s +tier0 --reason a story", says: "tag (+tier0)", done: "tagged",
+		route: "POST /api/machines/*/tags", effect: defendersim.EffectTag, repeats: true,
+	},
 	approvals.Unblock: {
 		thing: (*play).blocked, text: "unblock %s a story", says: "unblock", done: "removed",
 		route: "DELETE /api/indicators/*", effect: defendersim.EffectUnindicator, repeats: true, single: true,
@@ -358,7 +362,7 @@ func (p *play) partlyEnd() int {
 	one, _, machine := p.action.thing(p)
 	two, _, _ := p.action.thing(p)
 	effects := 2
-	if machine == "" {
+	if machine == "" || p.action.repeats {
 		p.world.Defender.Faults.Add(fault.Fault{Kind: fault.Answer, Route: p.action.route, Status: http.StatusBadRequest, Times: 1})
 		effects = 1
 	} else {

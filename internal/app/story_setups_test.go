@@ -202,7 +202,7 @@ func TestStory_setupPlatform(t *testing.T) {
 	s.sees(on, sandbox.Riley, sandbox.SlackSOC, a.Title)
 	s.ask(on, sandbox.Riley, "alert "+a.ID+" ack", "In progress", "assigned to Riley Chen")
 	s.ask(on, sandbox.Riley, "tag ws-014 +reimaged", "Tags of ws-014", "reimaged")
-	s.ask(on, sandbox.Riley, "tag ws-014 +never-isolate", "read by", "Defender portal")
+	s.ask(on, sandbox.Riley, "tag ws-014 +never-isolate", "read by", "A second person must approve that")
 	s.ask(on, sandbox.Riley, "cve CVE-2021-44228", "3 exposed machines", "Critical")
 	s.ask(on, sandbox.Riley, "score", "33.5 of 100")
 	user := s.machine("ws-014").Users[0].AccountName

@@ -128,6 +128,7 @@ const (
 	Cancel     = "cancel"
 	Block      = "block"
 	Unblock    = "unblock"
+	Tag        = "tag"
 	Settle     = "settle"
 	// Unfreeze ends a freeze; its target is the tenant.
 	Unfreeze = "unfreeze"
@@ -225,6 +226,14 @@ func Actions() Registry {
 			Undo:   true, Verb: "unblock", Done: "removed",
 		},
 		Action{
+			// It is asked for where a rule reads the tag; others change without it.
+			Kind: Tag, Family: "tags",
+			Role: identity.Responder, Permission: "Machine.ReadWrite.All", Target: TargetMachine,
+			Params: map[string]Param{"tag": {Form: tagForm, Example: "+tier0", Says: "Write +tag to add one and -tag to remove one."}},
+			Repeat: RepeatWhenAbsent,
+			Verb:   "tag", Done: "tagged",
+		},
+		Action{
 			Kind: Settle, Family: "settlement", Role: identity.Responder, Target: TargetRequest,
 			Params: map[string]Param{"outcome": {Values: []string{SettleNotDone, SettleDone}}},
 			Verb:   "settle", Done: "settled", apply: applySettlement,
@@ -244,6 +253,8 @@ func Actions() Registry {
 var expiryForm = regexp.MustCompile(`^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$`)
 
 var indicatorForm = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+var tagForm = regexp.MustCompile(`^[+-]\S(.{0,198}\S)?$`)
 
 var sha1Form = regexp.MustCompile(`^[0-9a-f]{40}$`)
 

@@ -126,6 +126,19 @@ var actionTable = map[string]actionWords{
 		},
 		means: meaning("Whatever it kept machines from is possible again, on every machine."),
 	},
+	approvals.Tag: {
+		manner: func(params map[string]string) chat.Text {
+			return chat.Join(chat.Plain("("), chat.Untrusted(params["tag"]), chat.Plain(")"))
+		},
+		runs: func(params map[string]string) chat.Text {
+			verb := "addition"
+			if strings.HasPrefix(params["tag"], "-") {
+				verb = "removal"
+			}
+			return chat.Join(chat.Plain("Defender's "+verb+" of the tag "), chat.Code(strings.TrimLeft(params["tag"], "+-")), chat.Plain(", once per machine listed here, in this order."))
+		},
+		means: meaning("A rule, a protection or a route of mdebot.yaml reads this tag: changing it changes who must approve actions on the machine, or who is told. A tag that is taken away counts for another day."),
+	},
 	approvals.Settle: {
 		runs: func(params map[string]string) chat.Text {
 			return chat.Join(chat.Plain("Nothing at Defender. mdebot records the outcome people have seen: "), chat.Untrusted(params["outcome"]))

@@ -122,10 +122,16 @@ func machineActions() []machineAction {
 	}
 }
 
+// tagAction is the change of a tag that a rule reads; its command is [Router.tag].
+var tagAction = machineAction{
+	kind: approvals.Tag, title: "Request a change of tags",
+	intro: "A rule reads this tag, so it changes who must approve. A second person must approve the change.",
+}
+
 // machineActionNamed is the machine action that a command asks for; empty when it
 // asks for something else.
 func machineActionNamed(kind string) machineAction {
-	for _, a := range machineActions() {
+	for _, a := range append(machineActions(), tagAction) {
 		if a.kind == kind {
 			return a
 		}

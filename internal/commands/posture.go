@@ -39,9 +39,10 @@ func postureSpecs() []Spec {
 			busy: lookingUp, run: (*Router).software,
 		},
 		{
-			Name: "tag", Usage: "tag <machine>… +tag… -tag…", Summary: "Add tags to machines or remove them; not those that a rule reads.",
-			Role: identity.Responder, Permissions: [][]string{{defender.PermissionMachineWrite}}, Changes: true,
-			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042,ws-043 "+legal hold"`},
+			Name: "tag", Usage: "tag <machine>… +tag… -tag… [--reason <why>]", Summary: "Add tags to machines or remove them; a second person must approve for one that a rule reads.",
+			Role: identity.Responder, Permissions: [][]string{{defender.PermissionMachineWrite}}, Changes: true, SecondByRule: true,
+			Flags:    []Flag{{Name: "reason", Value: "<why>", Summary: "needed for a tag that a rule reads", rest: true}},
+			Examples: []string{"tag ws-042 +under-investigation", "tag ws-042 +reimaged -under-investigation", `tag ws-042,ws-043 "+legal hold"`, "tag ws-042 +tier0 --reason it holds the certificate keys"},
 			run:      (*Router).tag,
 		},
 	}...)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -205,9 +206,19 @@ func TestTag(t *testing.T) {
 	w := newWorld(t)
 	mustSay(t, "without the permission", w.says(t, riley, "tag ws-042 +reimaged"), "tag needs Machine.ReadWrite.All")
 	permit(w, "Machine.ReadWrite.All")
-	mustSay(t, "a rule's tag", w.says(t, riley, "tag ws-042 +never-isolate"), "never-isolate", "read by a condition under protected", "Defender portal")
+	mustSay(t, "a rule's tag", w.says(t, riley, "tag ws-042 +never-isolate"), "never-isolate", "read by a condition under protected", "A second person must approve that", "--reason <why>")
 	mustSay(t, "the mark of tier 0", w.says(t, riley, "tag ws-042 -tier0"), "tier0", "tier 0")
-	mustSay(t, "one rule's tag among others", w.says(t, riley, "tag ws-042 +reimaged -never-isolate"), "read by")
+	mustSay(t, "one rule's tag among others", w.says(t, riley, "tag ws-042 +reimaged -never-isolate --reason odd"), "read by", "Ask for that tag alone")
+	mustSay(t, "one that is gone", w.says(t, riley, "tag ws-042 -never-isolate --reason odd"), "The tags of ws-042.corp.example are so already.")
+	if n := len(w.live(t)); n != 0 {
+		t.Fatalf("%d requests are open", n)
+	}
+	mustSay(t, "asked for", w.says(t, riley, "tag ws-042 ws-043 +never-isolate --reason it holds the keys"), "Asked:", ws042, ws043)
+	q := w.live(t)[0]
+	if q.Action != approvals.Tag || q.Params["tag"] != "+never-isolate" || q.Reason != "it holds the keys" || len(q.Targets) != 2 || q.State != approvals.Pending {
+		t.Errorf("request = %s %v %q of %d, %s", q.Action, q.Params, q.Reason, len(q.Targets), q.State)
+	}
+	mustSay(t, "its card", cards.Request(cards.RequestView{Request: q}), "tag (+never-isolate) 2 machines", "addition of the tag never-isolate", "who must approve")
 	if got := w.estate.machines[0].Tags; len(got) != 0 {
 		t.Fatalf("tags are %v, want none", got)
 	}

@@ -60,19 +60,32 @@ func tagOrder(c *call) (machines []string, changes []tagChange, err error) {
 }
 
 // tag changes tags of machines. A tag that a rule reads decides who has to approve,
-// so no single person changes it from chat.
+// so changing it is asked for like every other action.
 func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
 	names, changes, err := tagOrder(c)
 	if err != nil {
 		return chat.Message{}, err
 	}
+	reason := strings.TrimSpace(c.flags["reason"])
 	var words []string
+	asks := false
 	for _, ch := range changes {
-		if rule := r.Policy.Current().ReadsTag(ch.tag); rule != "" {
-			return chat.Message{}, sayOf("The tag ", ch.tag, " is read by "+rule+", so changing it changes who must approve or who is told.",
-				"mdebot does not change it for one person. Whoever may do so uses the Defender portal.")
-		}
 		words = append(words, ch.String())
+		rule := r.Policy.Current().ReadsTag(ch.tag)
+		if rule == "" {
+			continue
+		}
+		asks = true
+		next := ""
+		switch {
+		case len(changes) > 1:
+			next = "Nothing was changed. Ask for that tag alone."
+		case reason == "":
+			next = "A second person must approve that. Say why: --reason <why>"
+		default:
+			continue
+		}
+		return chat.Message{}, sayOf("The tag ", ch.tag, " is read by "+rule+", so changing it changes who must approve or who is told.", next)
 	}
 	// Every machine is known before the first is changed.
 	var machines []defender.Machine
@@ -84,6 +97,9 @@ func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
 		if !slices.ContainsFunc(machines, func(other defender.Machine) bool { return other.ID == m.ID }) {
 			machines = append(machines, m)
 		}
+	}
+	if asks {
+		return r.requestTag(ctx, c, machines, changes[0], reason)
 	}
 	var tagged []cards.TaggedMachine
 	done := 0
@@ -102,6 +118,18 @@ func (r *Router) tag(ctx context.Context, c *call) (chat.Message, error) {
 		tagged = append(tagged, cards.TaggedMachine{Machine: m, Before: before})
 	}
 	return cards.Tagged(tagged), nil
+}
+
+// requestTag asks for the change of a tag that a rule reads.
+func (r *Router) requestTag(ctx context.Context, c *call, machines []defender.Machine, ch tagChange, reason string) (chat.Message, error) {
+	o := order{reason: reason, params: map[string]string{"tag": ch.String()}}
+	for _, m := range machines {
+		if slices.Contains(m.Tags, ch.tag) == ch.add {
+			return chat.Message{}, sayOf("The tags of ", m.Name, " are so already.", "Nothing was asked for.")
+		}
+		o.machines = append(o.machines, m.ID)
+	}
+	return r.request(ctx, c, o)
 }
 
 // tagsStopped says how far a command came before err.

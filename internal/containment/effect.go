@@ -131,6 +131,14 @@ var effects = map[string]effect{
 			return approvals.Started{ID: id, Status: "deleted", Detail: indicatorDetail(defender.Indicator{ID: id}, err)}, err
 		},
 	},
+	approvals.Tag: {
+		course: onTags{},
+		send: func(ctx context.Context, actor Actor, a approvals.Attempt, _ string) (approvals.Started, error) {
+			tag, add := tagOf(a.Request)
+			m, err := actor.TagMachine(ctx, a.Target.ID, tag, add)
+			return tagged(a.Request, m, err), err
+		},
+	},
 	approvals.Scan: {
 		course: onMachine{kind: defender.Scan, beside: []defender.MachineActionType{defender.Scan}, obstacle: oneAtATime},
 		send: machineAction(func(ctx context.Context, actor Actor, a approvals.Attempt, comment string) (defender.MachineAction, error) {

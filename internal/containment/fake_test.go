@@ -313,6 +313,31 @@ func (d *fakeDefender) DeleteIndicator(_ context.Context, id string) error {
 	return err
 }
 
+// TagMachine takes effect at once or never: what a machine is has to be known.
+func (d *fakeDefender) TagMachine(_ context.Context, id, tag string, add bool) (defender.Machine, error) {
+	p := post{machine: id, kind: "Tag", scope: "-" + tag}
+	if add {
+		p.scope = "+" + tag
+	}
+	d.mu.Lock()
+	_, known := d.machines[id]
+	d.mu.Unlock()
+	if !known {
+		return defender.Machine{}, d.refuse(p, defender.ErrNotFound)
+	}
+	_, err := d.take(p, func() {
+		m := d.machines[id]
+		m.Tags = slices.DeleteFunc(slices.Clone(m.Tags), func(t string) bool { return t == tag })
+		if add {
+			m.Tags = append(m.Tags, tag)
+		}
+		d.machines[id] = m
+	})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.machines[id], err
+}
+
 func (d *fakeDefender) act(p post) (defender.MachineAction, error) {
 	own := defender.MachineAction{
 		Tenant: d.tenant, Type: p.kind, Scope: p.scope, Requestor: "mdebot", Comment: p.comment, Source: "PublicApi",
@@ -354,7 +379,7 @@ func (d *fakeDefender) take(p post, do func()) (answer, error) {
 	d.mu.Lock()
 	d.posts = append(d.posts, p)
 	switch {
-	case how == actsLate:
+	case how == actsLate && p.kind != "Tag":
 		d.later = append(d.later, late{at: d.clock.Now().Add(time.Minute), do: do})
 	case p.acted:
 		do()

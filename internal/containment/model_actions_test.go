@@ -231,6 +231,10 @@ func (m *model) askMachines(o order) {
 		o.names = append(o.names, draw(m, "as", id, id, id, m.boxes[id].name))
 	}
 	text := o.action + " " + strings.Join(o.names, ",") + " beaconing"
+	if kinds[o.action].Params["tag"].Form != nil {
+		o.params["tag"] = draw(m, "tag", "+tier0", "-tier0")
+		text = o.action + " " + strings.Join(o.names, ",") + " " + o.params["tag"] + " --reason beaconing"
+	}
 	if kinds[o.action].Params["file"].Form != nil {
 		o.params["file"] = aHash
 		text = o.action + " " + aHash + " " + strings.Join(o.names, ",") + " beaconing"

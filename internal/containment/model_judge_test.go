@@ -188,6 +188,11 @@ func (m *model) brought(q *request, id string) bool {
 	case approvals.Cancel:
 		a, known := m.defender.named(id)
 		return known && a.Status == defender.ActionCancelled
+	case approvals.Tag:
+		m.defender.mu.Lock()
+		defer m.defender.mu.Unlock()
+		tag, add := strings.CutPrefix(q.order.params["tag"], "+")
+		return slices.Contains(m.defender.machines[id].Tags, strings.TrimPrefix(tag, "-")) == add
 	case approvals.Unblock:
 		return !slices.ContainsFunc(m.inForce(), func(i defender.Indicator) bool { return i.ID == q.order.params["indicator"] })
 	}
@@ -516,10 +521,7 @@ func (m *model) posted(p post) {
 		m.violate("INV-1: a call for no request: %+v", p)
 		return
 	}
-	id := p.target()
-	if p.deletes {
-		id = q.targets[0]
-	}
+	id := p.of(q)
 	against := func(format string, args ...any) {
 		m.violate("#%d sent for "+id[:1]+": "+format, append([]any{q.number}, args...)...)
 	}
@@ -553,6 +555,9 @@ func (m *model) posted(p post) {
 		others:   how == returnsOther,
 		effect:   p.acted,
 	})
+	if p.acted && p.kind == "Tag" {
+		m.retag(p.machine, p.scope)
+	}
 	if p.acted {
 		saw("effect")
 		q.effects[id]++
@@ -562,20 +567,20 @@ func (m *model) posted(p post) {
 	}
 }
 
-// behind finds the request of a call by its comment. A deletion has none: it is of
-// the request about that indicator whose claim is the latest.
+// behind finds the request of a call by its comment. Deletions and tags have none:
+// one is of the request about the same thing whose claim is the latest.
 func (m *model) behind(p post, replica int) (found *request) {
 	for _, q := range m.requests {
 		switch {
-		case !p.deletes:
+		case p.comment != "":
 			if strings.HasPrefix(p.comment, "[mdebot:"+q.id+"]") {
 				found = q
 			}
-		case q.order.action != approvals.Unblock || q.order.params["indicator"] != p.value:
-		case found == nil || found.lastClaim(found.targets[0], replica) == nil:
+		case !q.meant(p) || p.kind == "Tag" && !slices.Contains(q.targets, p.machine):
+		case found == nil || found.lastClaim(p.of(found), replica) == nil:
 			found = q
 		default:
-			mine, other := q.lastClaim(q.targets[0], replica), found.lastClaim(found.targets[0], replica)
+			mine, other := q.lastClaim(p.of(q), replica), found.lastClaim(p.of(found), replica)
 			if mine != nil && (other.lost || !mine.lost && mine.at.After(other.at)) {
 				found = q
 			}
@@ -584,9 +589,11 @@ func (m *model) behind(p post, replica int) (found *request) {
 	return found
 }
 
-// target is what a call acts on.
-func (p post) target() string {
+// of is what a call of q acts on.
+func (p post) of(q *request) string {
 	switch {
+	case p.deletes:
+		return q.targets[0]
 	case p.cancels != "":
 		return p.cancels
 	case p.value != "":
@@ -605,10 +612,23 @@ func (q *request) meant(p post) bool {
 		return !p.deletes && strings.EqualFold(p.scope, q.order.params["effect"]) && p.expires.Equal(q.until)
 	case approvals.Unblock:
 		return p.deletes && p.value == q.order.params["indicator"]
+	case approvals.Tag:
+		return p.kind == "Tag" && p.scope == q.order.params["tag"]
 	case approvals.Contain:
 		scope = onMachines[approvals.Contain].scope
 	}
 	return p.kind == onMachines[q.order.action].kind && strings.EqualFold(p.scope, scope) && p.file == q.order.params["file"]
+}
+
+// retag notes what a machine is from now on.
+func (m *model) retag(id, change string) {
+	b := m.boxes[id]
+	tags := slices.DeleteFunc(strings.Fields(b.tags), func(tag string) bool { return tag == change[1:] })
+	if change[0] == '+' {
+		tags = append(tags, change[1:])
+	}
+	b.tags = strings.Join(tags, " ")
+	m.boxes[id] = b
 }
 
 // lastClaim is the latest claim of a replica that no call has used.

@@ -630,6 +630,12 @@ func (w watched) DeleteIndicator(ctx context.Context, id string) error {
 	return err
 }
 
+func (w watched) TagMachine(ctx context.Context, id, tag string, add bool) (defender.Machine, error) {
+	m, err := w.fakeDefender.TagMachine(ctx, id, tag, add)
+	w.m.point("answered")
+	return m, err
+}
+
 func (w watched) Indicators(ctx context.Context, value string) iter.Seq2[defender.Indicator, error] {
 	w.m.point("read")
 	found := w.fakeDefender.Indicators(ctx, value)

@@ -41,6 +41,7 @@ type Actor interface {
 	CancelAction(ctx context.Context, id string, kind defender.MachineActionType, comment string) (defender.MachineAction, error)
 	SetIndicator(ctx context.Context, in defender.IndicatorInput) (defender.Indicator, error)
 	DeleteIndicator(ctx context.Context, id string) error
+	TagMachine(ctx context.Context, machineID, tag string, add bool) (defender.Machine, error)
 	ScanMachine(ctx context.Context, machineID string, scan defender.ScanType, comment string) (defender.MachineAction, error)
 }
 

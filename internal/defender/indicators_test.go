@@ -92,3 +92,34 @@ func TestIndicatorReader(t *testing.T) {
 		t.Errorf("query = %s, want the value as one literal", q)
 	}
 }
+
+func TestActor_TagMachine(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.mux.HandleFunc("POST /api/machines/{id}/tags", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]any{"id": testMachine, "machineTags": []string{"tier0"}})
+	})
+	c, _ := f.client(t)
+	a := f.actor(t, c)
+	if _, err := a.TagMachine(t.Context(), testMachine, "tier0", true); !errors.Is(err, ErrForbidden) || len(f.seen()) != 0 {
+		t.Fatalf("without the permission = %v after %d calls", err, len(f.seen()))
+	}
+	f.grant(PermissionMachineWrite)
+	a = f.actor(t, c)
+	got, err := a.TagMachine(t.Context(), testMachine, "tier0", true)
+	if err != nil || len(got.Tags) != 1 {
+		t.Errorf("TagMachine() = %+v, %v", got, err)
+	}
+	if body := string(f.seen()[0].Body); body != `{"Value":"tier0","Action":"Add"}` {
+		t.Errorf("body = %s", body)
+	}
+	if _, err := a.TagMachine(t.Context(), strings.Repeat("f", 40), "tier0", false); !errors.Is(err, ErrUnclear) {
+		t.Errorf("an answer about another machine = %v, want ErrUnclear", err)
+	}
+	if _, err := a.TagMachine(t.Context(), testMachine, strings.Repeat("x", 201), true); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a tag beyond the limit = %v", err)
+	}
+	if n := len(f.seen()); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+}

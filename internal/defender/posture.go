@@ -175,12 +175,44 @@ const MaxTag = 200
 // TagMachine adds a tag to a machine or removes it, and returns the machine as it
 // is then. It is sent once.
 func (c *Client) TagMachine(ctx context.Context, machineID, tag string, add bool) (Machine, error) {
-	const op = "tag machine"
-	if err := checkMachineID(op, machineID); err != nil {
+	tagging, err := taggingCall(familyMachines, machineID, tag, add)
+	if err != nil {
 		return Machine{}, err
 	}
+	defer c.cache.forget()
+	return get(ctx, c, tagging, c.machine)
+}
+
+// TagMachine does the same with the acting application, for a tag that decides who
+// has to approve. Like every order it is ErrUnclear when it may have taken effect
+// without an answer.
+func (a *Actor) TagMachine(ctx context.Context, machineID, tag string, add bool) (Machine, error) {
+	tagging, err := taggingCall(familyActions, machineID, tag, add)
+	if err != nil {
+		return Machine{}, err
+	}
+	body, err := a.order(ctx, tagging, PermissionMachineWrite)
+	if err != nil {
+		return Machine{}, err
+	}
+	var w wireMachine
+	if err := decode(body, &w); err != nil {
+		return Machine{}, fmt.Errorf("%s: %w: %w", tagging.op, ErrUnclear, err)
+	}
+	_, m := a.client.machine(w)
+	if !strings.EqualFold(m.ID, machineID) {
+		return m, &MismatchError{Op: tagging.op, Field: "machine ID", Want: machineID, Got: m.ID, kind: ErrUnclear}
+	}
+	return m, nil
+}
+
+func taggingCall(f family, machineID, tag string, add bool) (call, error) {
+	const op = "tag machine"
+	if err := checkMachineID(op, machineID); err != nil {
+		return call{}, err
+	}
 	if tag = strings.TrimSpace(tag); tag == "" || utf8.RuneCountInString(tag) > MaxTag {
-		return Machine{}, fmt.Errorf("%s: %w: a tag has 1 to %d characters", op, ErrInvalid, MaxTag)
+		return call{}, fmt.Errorf("%s: %w: a tag has 1 to %d characters", op, ErrInvalid, MaxTag)
 	}
 	// Defender compares body names with regard to case.
 	body := struct {
@@ -190,10 +222,7 @@ func (c *Client) TagMachine(ctx context.Context, machineID, tag string, add bool
 	if add {
 		body.Action = "Add"
 	}
-	defer c.cache.forget()
-	return get(ctx, c, call{
-		op: op, family: familyMachines, method: http.MethodPost, path: "/api/machines/" + machineID + "/tags", id: machineID, body: body,
-	}, c.machine)
+	return call{op: op, family: f, method: http.MethodPost, path: "/api/machines/" + machineID + "/tags", id: machineID, body: body}, nil
 }
 
 // Owner is a person who registered a device in the directory.

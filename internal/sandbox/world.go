@@ -206,6 +206,7 @@ func (w *World) populate() {
 		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,
 		Roles: map[string][]string{entrasim.Defender: {
 			"Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "Ti.ReadWrite.All",
+			"Machine.ReadWrite.All", // for tags that a rule reads
 		}},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
