@@ -17,6 +17,22 @@ type Post struct {
 	Message   Message
 	// Delivery identifies this post for [Poster.Find] after a crash.
 	Delivery string
+	// Admits says who besides members may read this post, because mdebot.yaml says
+	// so by name. Nobody else from outside may (threat-model S-14).
+	Admits Readers
+}
+
+// Readers are the people of a conversation who are no full members.
+type Readers struct {
+	// Guests of the own workspace or tenant.
+	Guests bool
+	// Strangers are of other organisations. Who admits them admits guests too.
+	Strangers bool
+}
+
+// Admit reports whether everybody found in a conversation is admitted.
+func (r Readers) Admit(found Readers) bool {
+	return r.Strangers || !found.Strangers && (r.Guests || !found.Guests)
 }
 
 // Poster sends messages to one platform. Implementations make one attempt; who
@@ -46,10 +62,29 @@ var (
 	ErrCredentials = errors.New("the platform refused the bot's credentials")
 	// ErrUnclear: no answer was seen; the message may have been posted.
 	ErrUnclear = errors.New("no answer was seen")
-	// ErrForbiddenPlace: the conversation is shared with outsiders and not named
-	// for that in mdebot.yaml (threat-model S-14).
-	ErrForbiddenPlace = errors.New("the conversation is shared with outsiders")
+	// ErrForbiddenPlace: people from outside read the conversation, and mdebot.yaml
+	// does not name it for that (threat-model S-14). See [ForbiddenError].
+	ErrForbiddenPlace = errors.New("people from outside read the conversation")
+	// ErrReadersUnknown: nobody can tell now who reads the conversation, so that
+	// nothing was posted there.
+	ErrReadersUnknown = errors.New("who reads the conversation cannot be found out")
 )
+
+// ForbiddenError is [ErrForbiddenPlace] with who was found.
+type ForbiddenError struct {
+	Place Destination
+	Found Readers
+}
+
+func (e *ForbiddenError) Error() string {
+	if e.Found.Strangers {
+		return fmt.Sprintf("%s is shared with people of other organisations", e.Place)
+	}
+	return fmt.Sprintf("%s holds guests", e.Place)
+}
+
+// Unwrap is [ErrForbiddenPlace].
+func (*ForbiddenError) Unwrap() error { return ErrForbiddenPlace }
 
 // ThrottledError reports that the platform asked to wait. Nothing was posted.
 type ThrottledError struct {

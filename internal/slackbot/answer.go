@@ -275,7 +275,7 @@ func (r *replier) inPlace(ctx context.Context, m chat.Message) error {
 	case r.at.responseURL != "":
 		return r.useResponse(ctx, m)
 	case r.everyone:
-		if err := r.b.checkPlace(ctx, r.at.channel); err != nil {
+		if err := r.b.checkPlace(ctx, r.at.channel, r.b.admitted(r.at.channel)); err != nil {
 			return err
 		}
 		thread := r.at.thread
@@ -312,9 +312,7 @@ func (r *replier) useResponse(ctx context.Context, m chat.Message) error {
 	}
 	everyone := r.everyone
 	if everyone {
-		if err := r.b.checkPlace(ctx, r.at.channel); errors.Is(err, chat.ErrForbiddenPlace) {
-			everyone = false
-		}
+		everyone = r.b.checkPlace(ctx, r.at.channel, r.b.admitted(r.at.channel)) == nil
 	}
 	body := responseBody{
 		ResponseType: "ephemeral", ReplaceOriginal: r.replaces || !r.at.clicked && r.uses > 0,

@@ -53,7 +53,9 @@ type Bot struct {
 	seen     deliveries
 	refusals *rate.Limiter // of log lines about what nobody signed
 	standing *cache[identity.Principal, identity.Standing]
-	places   *cache[string, error]
+	places   *cache[string, bool]         // channel → shared with other workspaces
+	holds    *cache[string, chat.Readers] // channel → who from outside is in it
+	outside  *cache[string, chat.Readers] // account → what it is to a channel it is in
 	directs  *cache[string, string]
 	shares   *cache[string, shared]
 	flat     atomic.Bool // Slack refused blocks that collapse
@@ -101,6 +103,9 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	if cfg.OnAck == nil {
 		cfg.OnAck = func(time.Duration) {}
 	}
+	if cfg.Guests == nil {
+		cfg.Guests = func(chat.Destination) bool { return false }
+	}
 	if cfg.OnFile == nil {
 		cfg.OnFile = func(context.Context, string) {}
 	}
@@ -117,7 +122,9 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		seen:     deliveries{now: cfg.Now},
 		refusals: rate.NewLimiter(1, 10),
 		standing: newCache[identity.Principal, identity.Standing](cfg.Now, 4*time.Minute),
-		places:   newCache[string, error](cfg.Now, 5*time.Minute),
+		places:   newCache[string, bool](cfg.Now, readersAge),
+		holds:    newCache[string, chat.Readers](cfg.Now, readersAge),
+		outside:  newCache[string, chat.Readers](cfg.Now, readersAge),
 		directs:  newCache[string, string](cfg.Now, time.Hour),
 		shares:   newCache[string, shared](cfg.Now, responseLife),
 		queue:    make(chan func(context.Context), maxQueued),

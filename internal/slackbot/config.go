@@ -42,6 +42,9 @@ type Config struct {
 	// OnFile, unless nil, is told of each file that went out with an answer to one
 	// person, so that it can be deleted in time. See [Bot.DeleteFile].
 	OnFile func(ctx context.Context, file string)
+	// Guests says whether guests of a channel may read answers there; nil means
+	// nowhere.
+	Guests func(chat.Destination) bool
 	// Now is the clock for signatures, caches and deadlines; nil means time.Now.
 	Now func() time.Time
 }

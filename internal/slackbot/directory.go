@@ -25,21 +25,26 @@ func (b *Bot) Standing(ctx context.Context, p identity.Principal) (identity.Stan
 	if err != nil {
 		return identity.Unknown, err
 	}
+	standing, err := b.lookUp(ctx, me, p)
+	if err != nil {
+		return identity.Unknown, err
+	}
+	b.standing.put(key, standing)
+	return standing, nil
+}
+
+func (b *Bot) lookUp(ctx context.Context, me installation, p identity.Principal) (identity.Standing, error) {
 	user, err := b.client.Load().GetUserInfoContext(ctx, p.Account)
 	var refused slack.SlackErrorResponse
-	var standing identity.Standing
 	switch {
 	case errors.As(err, &refused) && (refused.Err == "user_not_found" || refused.Err == "user_not_visible"):
-		standing = identity.Outsider
+		return identity.Outsider, nil
 	case err != nil:
 		return identity.Unknown, refusal("look up a Slack account", err)
 	case user.ID != p.Account:
 		return identity.Unknown, errors.New("look up a Slack account: the answer is about nobody asked for; is a proxy answering?")
-	default:
-		standing = standingOf(user, p, me)
 	}
-	b.standing.put(key, standing)
-	return standing, nil
+	return standingOf(user, p, me), nil
 }
 
 func standingOf(u *slack.User, p identity.Principal, me installation) identity.Standing {

@@ -85,6 +85,7 @@ type worldOptions struct {
 	respond func(chat.Invocation) chat.Response
 	sim     func(*slacksim.Options)
 	now     func() time.Time
+	guests  func(chat.Destination) bool
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -110,13 +111,13 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	} {
 		sim.AddUser(u)
 	}
-	all := []string{"U0RILEY", "U0AVERY", "U0GUEST", "U0EVE"}
+	all := []string{"U0RILEY", "U0AVERY"}
 	sim.AddChannel(slacksim.Channel{ID: "C0SOC", Name: "soc", BotIn: true, Members: all})
 	sim.AddChannel(slacksim.Channel{ID: "C0OUT", Name: "elsewhere", Members: all})
-	sim.AddChannel(slacksim.Channel{ID: "C0SHARED", Name: "with-partners", BotIn: true, Shared: true, Members: all})
+	sim.AddChannel(slacksim.Channel{ID: "C0SHARED", Name: "with-partners", BotIn: true, Shared: true, Members: append(all, "U0EVE")})
 
 	h := &fakeHandler{respond: o.respond, calls: make(chan chat.Invocation, 2*maxQueued)}
-	cfg := Config{BotToken: testBotToken, APIURL: simServer.URL + "/api/", Now: o.now, Transport: &http.Transport{}}
+	cfg := Config{BotToken: testBotToken, APIURL: simServer.URL + "/api/", Now: o.now, Transport: &http.Transport{}, Guests: o.guests}
 	if o.socket {
 		cfg.AppToken = testAppToken
 	} else {

@@ -27,7 +27,7 @@ const (
 
 // Post implements [chat.Poster].
 func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
-	channel, err := b.resolve(ctx, p.To)
+	channel, err := b.resolve(ctx, p.To, p.Admits)
 	if err != nil {
 		return chat.Ref{}, err
 	}
@@ -117,7 +117,7 @@ func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
 // Find implements [chat.Poster]. It reads at most the 2,000 latest messages.
 func (b *Bot) Find(ctx context.Context, p chat.Post, since time.Time) (chat.Ref, bool, error) {
 	const op = "look for a posted message"
-	channel, err := b.resolve(ctx, p.To)
+	channel, err := b.resolve(ctx, p.To, p.Admits)
 	if err != nil {
 		return chat.Ref{}, false, err
 	}
@@ -177,8 +177,9 @@ func (b *Bot) page(ctx context.Context, channel, thread, oldest, cursor string) 
 	return history.Messages, history.ResponseMetaData.NextCursor, nil
 }
 
-// resolve is the channel that a destination means, if the bot may post there.
-func (b *Bot) resolve(ctx context.Context, to chat.Destination) (string, error) {
+// resolve is the channel that a destination means, if the bot may post there what
+// those admitted may read.
+func (b *Bot) resolve(ctx context.Context, to chat.Destination, admits chat.Readers) (string, error) {
 	if to.Platform() != identity.Slack {
 		return "", fmt.Errorf("%s is no Slack destination: %w", to, chat.ErrNotThere)
 	}
@@ -196,7 +197,7 @@ func (b *Bot) resolve(ctx context.Context, to chat.Destination) (string, error) 
 	if channel == "" {
 		return "", fmt.Errorf("%s: %w", to, chat.ErrNotThere)
 	}
-	return channel, b.checkPlace(ctx, channel)
+	return channel, b.checkPlace(ctx, channel, admits)
 }
 
 // directChannel is the direct chat with an account of the workspace.
@@ -213,31 +214,6 @@ func (b *Bot) directChannel(ctx context.Context, user string) (string, error) {
 	}
 	b.directs.put(user, opened.ID)
 	return opened.ID, nil
-}
-
-// checkPlace refuses channels that people of other workspaces can read
-// (threat-model S-14). An answer is at most five minutes old; no answer is a
-// refusal too.
-func (b *Bot) checkPlace(ctx context.Context, channel string) error {
-	if channel[0] == 'D' {
-		return nil
-	}
-	if err, ok := b.places.get(channel); ok {
-		return err
-	}
-	info, err := b.client.Load().GetConversationInfoContext(ctx, &slack.GetConversationInfoInput{ChannelID: channel})
-	if err != nil {
-		return refusal("look at a channel", err)
-	}
-	if info.ID == "" {
-		return errors.New("look at a channel: the answer names none; is a proxy answering?")
-	}
-	var verdict error
-	if info.IsExtShared || info.IsPendingExtShared {
-		verdict = fmt.Errorf("slack:%s: %w", channel, chat.ErrForbiddenPlace)
-	}
-	b.places.put(channel, verdict)
-	return verdict
 }
 
 // upload sends m's picture and files into a conversation. It returns the IDs of

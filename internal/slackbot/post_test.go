@@ -2,7 +2,9 @@ package slackbot
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +167,184 @@ func TestPost_becomesSharedBetweenTwoPosts(t *testing.T) {
 	clock.advance(10 * time.Minute)
 	if _, err := w.bot.Post(t.Context(), post); !errors.Is(err, chat.ErrForbiddenPlace) {
 		t.Errorf("Post() = %v, want %v within ten minutes", err, chat.ErrForbiddenPlace)
+	}
+}
+
+func TestPost_guestJoinsBetweenTwoPosts(t *testing.T) {
+	t.Parallel()
+	for who, want := range map[string]string{"U0GUEST": "holds guests", "U0SINGLE": "holds guests", "U0EVE": "other organisations", "U0NOBODY": "other organisations"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			clock := newClock()
+			w := newWorld(t, worldOptions{now: clock.now})
+			post := chat.Post{To: "slack:C0SOC", Message: *say("x")}
+			for _, m := range []string{"U0GONE", "U0ROBOT"} { // neither reads along
+				w.sim.Join(m, "C0SOC")
+			}
+			if _, err := w.bot.Post(t.Context(), post); err != nil {
+				t.Fatal(err)
+			}
+			w.sim.Join(who, "C0SOC")
+			clock.advance(10 * time.Minute)
+			_, err := w.bot.Post(t.Context(), post)
+			if !errors.Is(err, chat.ErrForbiddenPlace) || !strings.Contains(err.Error(), want) {
+				t.Errorf("Post() = %v, want a refusal that says %q within ten minutes", err, want)
+			}
+			post.Admits.Guests = true
+			_, err = w.bot.Post(t.Context(), post)
+			if guest := strings.Contains(want, "guests"); guest && err != nil {
+				t.Errorf("Post() that admits guests = %v", err)
+			}
+			w.sim.Leave(who, "C0SOC")
+			clock.advance(10 * time.Minute)
+			post.Admits.Guests = false
+			if _, err := w.bot.Post(t.Context(), post); err != nil {
+				t.Errorf("Post() = %v after they left", err)
+			}
+		})
+	}
+}
+
+// A member who is made a guest counts as one within ten minutes, although the
+// account was looked up for another channel just before the channel was.
+func TestPost_memberBecomesAGuestBetweenTwoPosts(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	w := newWorld(t, worldOptions{now: clock.now})
+	w.sim.AddChannel(slacksim.Channel{ID: "C0FIN", Name: "fin", BotIn: true, Members: []string{"U0RILEY"}})
+	post := func(to chat.Destination) error {
+		_, err := w.bot.Post(t.Context(), chat.Post{To: to, Message: *say("x")})
+		return err
+	}
+	if err := post("slack:C0FIN"); err != nil {
+		t.Fatal(err)
+	}
+	w.sim.AddUser(slacksim.User{ID: "U0RILEY", Name: "riley", Guest: true})
+	clock.advance(readersAge - time.Second)
+	if err := post("slack:C0SOC"); err != nil {
+		t.Fatalf("Post() = %v, want what was learnt %s ago", err, readersAge)
+	}
+	clock.advance(readersAge + 2*time.Second)
+	if err := post("slack:C0SOC"); !errors.Is(err, chat.ErrForbiddenPlace) {
+		t.Errorf("Post() = %v ten minutes after, want %v", err, chat.ErrForbiddenPlace)
+	}
+}
+
+func TestPost_whoReadsAChannelIsAskedOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	w := newWorld(t, worldOptions{now: clock.now})
+	members := make([]string, 0, maxReaders-1) // the bot is one more
+	for i := range cap(members) {
+		members = append(members, fmt.Sprintf("U0M%d", i))
+		w.sim.AddUser(slacksim.User{ID: members[i], Name: "m"})
+	}
+	w.sim.AddChannel(slacksim.Channel{ID: "C0SOC", Name: "soc", BotIn: true, Members: members})
+	post := chat.Post{To: "slack:C0SOC", Message: *say("x")}
+	for range 3 {
+		if _, err := w.bot.Post(t.Context(), post); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.sim.Calls("users.info"); got != len(members) {
+		t.Errorf("%d accounts were looked up for three posts, want each of %d once", got, len(members))
+	}
+
+	// The first guest ends the search.
+	w.sim.AddUser(slacksim.User{ID: members[0], Name: "m", Guest: true})
+	clock.advance(10 * time.Minute)
+	if _, err := w.bot.Post(t.Context(), post); !errors.Is(err, chat.ErrForbiddenPlace) {
+		t.Errorf("Post() = %v, want %v", err, chat.ErrForbiddenPlace)
+	}
+	if got := w.sim.Calls("users.info") - len(members); got > 10*readersAtOnce {
+		t.Errorf("%d accounts were looked up although the first was a guest", got)
+	}
+
+	// Where guests are admitted, or there are too many to look at, nobody is looked up.
+	w.sim.Join("U0RILEY", "C0SOC")
+	clock.advance(10 * time.Minute)
+	before := w.sim.Calls("users.info")
+	admits := post
+	admits.Admits.Guests = true
+	if _, err := w.bot.Post(t.Context(), admits); err != nil || w.sim.Calls("users.info") != before {
+		t.Errorf("Post() that admits guests = %v after %d look-ups, want none", err, w.sim.Calls("users.info")-before)
+	}
+	w.sim.AddUser(slacksim.User{ID: members[0], Name: "m"})
+	clock.advance(10 * time.Minute)
+	if _, err := w.bot.Post(t.Context(), post); !errors.Is(err, chat.ErrReadersUnknown) || !strings.Contains(err.Error(), "too many") {
+		t.Errorf("Post() = %v, want %v", err, chat.ErrReadersUnknown)
+	}
+}
+
+func TestPost_whereReadersCannotBeFoundOut(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault slacksim.Fault
+		want  error // nil: the wait that Slack asked for
+	}{
+		"the members are not told":           {slacksim.Fault{Method: "conversations.members", Kind: slacksim.FaultServerError}, chat.ErrReadersUnknown},
+		"a list without members":             {slacksim.Fault{Method: "conversations.members", Kind: slacksim.FaultEmpty}, chat.ErrReadersUnknown},
+		"the scope is missing":               {slacksim.Fault{Method: "conversations.members", Kind: slacksim.FaultError, Code: "missing_scope"}, chat.ErrReadersUnknown},
+		"an account is not told":             {slacksim.Fault{Method: "users.info", Kind: slacksim.FaultServerError}, chat.ErrReadersUnknown},
+		"a proxy answers about an account":   {slacksim.Fault{Method: "users.info", Kind: slacksim.FaultEmpty}, chat.ErrReadersUnknown},
+		"Slack asks to wait for the members": {slacksim.Fault{Method: "conversations.members", Kind: slacksim.FaultThrottle, RetryAfter: "3"}, nil},
+		"Slack asks to wait for an account":  {slacksim.Fault{Method: "users.info", Kind: slacksim.FaultThrottle, RetryAfter: "3"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldOptions{})
+			w.sim.Inject(tt.fault)
+			post := chat.Post{To: "slack:C0SOC", Message: *say("x")}
+			_, err := w.bot.Post(t.Context(), post)
+			if tt.want == nil {
+				if throttled := (*chat.ThrottledError)(nil); !errors.As(err, &throttled) || errors.Is(err, chat.ErrReadersUnknown) {
+					t.Errorf("Post() = %v, want to wait", err)
+				}
+			} else if !errors.Is(err, tt.want) || errors.Is(err, chat.ErrUnclear) {
+				t.Errorf("Post() = %v, want %v", err, tt.want)
+			}
+			if n := len(w.sim.Ledger()); n != 0 {
+				t.Errorf("%d posts took effect", n)
+			}
+			if _, err := w.bot.Post(t.Context(), post); err != nil {
+				t.Errorf("Post() = %v when it can be found out", err)
+			}
+		})
+	}
+}
+
+// What everybody in a channel would read of an answer goes to the asker alone where
+// guests read along, unless mdebot.yaml admits them.
+func TestAnswer_forEveryoneWhereGuestsReadAlong(t *testing.T) {
+	t.Parallel()
+	for name, admitted := range map[string]bool{"not admitted": false, "admitted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, worldOptions{
+				respond: func(chat.Invocation) chat.Response {
+					return chat.Response{Audience: chat.Everyone, Message: say("for all")}
+				},
+				guests: func(d chat.Destination) bool { return admitted && d == "slack:C0SOC" },
+			})
+			w.sim.Join("U0GUEST", "C0SOC")
+			if err := w.sim.Slash(t.Context(), "U0RILEY", "C0SOC", "machine ws-1 --public"); err != nil {
+				t.Fatal(err)
+			}
+			w.message(t, "C0SOC", "U0RILEY", 1)
+			want := map[bool]int{true: 1}[admitted]
+			if got := len(w.sim.Messages("C0SOC", "U0GUEST")); got != want {
+				t.Errorf("the guest sees %d messages, want %d", got, want)
+			}
+			if err := w.sim.Mention(t.Context(), "U0RILEY", "C0SOC", "", "machine ws-1"); err != nil {
+				t.Fatal(err)
+			}
+			place := map[bool]string{true: "C0SOC", false: w.sim.DirectChannel("U0RILEY")}[admitted]
+			w.wait(t, "the answer to the mention", func() bool {
+				return slices.ContainsFunc(w.sim.Messages(place, "U0RILEY"), func(m slacksim.Message) bool {
+					return m.FromBot && m.OnlyFor == "" && m.ThreadTS != "" || m.Channel != "C0SOC"
+				})
+			})
+		})
 	}
 }
 

@@ -64,13 +64,14 @@ func (b *Bot) replies(inv chat.Invocation, audience chat.Audience, targeted bool
 	return &replies{bot: b, inv: inv, audience: audience, targeted: targeted}
 }
 
-// private tells that the answer must not be seen by others in the conversation.
-func (r *replies) private() bool {
-	return !r.inv.In.Direct && (r.audience == chat.Personal || r.targeted && r.audience != chat.Everyone)
+// private tells that the answer must not be seen by others in the conversation. It
+// may ask Teams who they are.
+func (r *replies) private(ctx context.Context) bool {
+	return !r.inv.In.Direct && (r.audience == chat.Personal || r.targeted && r.audience != chat.Everyone || r.guarded(ctx))
 }
 
-func (r *replies) follows() string {
-	if r.private() {
+func (r *replies) follows(ctx context.Context) string {
+	if r.private(ctx) {
 		return wordPersonal
 	}
 	return wordFollows
@@ -155,7 +156,7 @@ func (r *replies) say(ctx context.Context, m chat.Message) error {
 	if len(m.Files) == 0 {
 		return r.show(ctx, summary(m), card(m))
 	}
-	if r.inv.In.Direct || r.private() {
+	if r.inv.In.Direct || r.private(ctx) {
 		if err := r.show(ctx, summary(m), card(m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
 			return err
 		}
@@ -193,7 +194,7 @@ func (r *replies) show(ctx context.Context, summary string, drawn object) error 
 // or the asker's personal chat with a pointer in the thread. A private answer is
 // never posted in the open, a public one falls back to the personal chat.
 func (r *replies) post(ctx context.Context, summary string, drawn object) (chat.Ref, error) {
-	if r.private() {
+	if r.private(ctx) {
 		ref, err := r.personally(ctx, summary, drawn)
 		if r.inv.Kind == chat.Command && !r.pointed {
 			r.point(ctx, err)

@@ -38,6 +38,9 @@ type Options struct {
 	References References
 	// Refused is told of authentic activities that are not taken.
 	Refused chat.RefusedListener
+	// Guests says whether guests of a conversation may read answers there. Nil means
+	// nowhere.
+	Guests func(chat.Destination) bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 }
@@ -57,6 +60,8 @@ type Bot struct {
 	references References
 	known      *learned
 	standings  *standings
+	readers    *readers
+	guests     func(chat.Destination) bool
 	tasks      *tasks
 	seen       *seen
 	forms      *shelf[*keptForm]
@@ -105,6 +110,8 @@ func New(cfg Config, o Options) (*Bot, error) {
 		references: o.References,
 		known:      &learned{},
 		standings:  newStandings(o.Now),
+		readers:    newReaders(o.Now),
+		guests:     o.Guests,
 		tasks:      newTasks(maxTasks, o.Logger),
 		seen:       newSeen(o.Now),
 		forms:      newShelf[*keptForm](maxForms, keepForms, o.Now),

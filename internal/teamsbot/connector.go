@@ -79,6 +79,7 @@ type request struct {
 	method     string
 	serviceURL string
 	path       []string
+	query      url.Values
 	body       any
 	effect     bool
 }
@@ -101,7 +102,7 @@ func (c *connector) do(ctx context.Context, r request, out any) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.op, err)
 		}
-		err = c.once(ctx, r, address(base, r.path), token, body, out)
+		err = c.once(ctx, r, address(base, r.path, r.query), token, body, out)
 		if refused := (*ConnectorError)(nil); errors.As(err, &refused) && refused.StatusCode == http.StatusUnauthorized && attempt == 0 {
 			c.tokens.drop(token)
 			continue
@@ -110,8 +111,8 @@ func (c *connector) do(ctx context.Context, r request, out any) error {
 	}
 }
 
-// address appends escaped segments to the checked base.
-func address(base *url.URL, segments []string) string {
+// address appends escaped segments and a query to the checked base.
+func address(base *url.URL, segments []string, query url.Values) string {
 	var b strings.Builder
 	b.WriteString(base.Scheme + "://" + base.Host + strings.TrimRight(base.EscapedPath(), "/") + "/v3")
 	for _, s := range segments {
@@ -121,6 +122,9 @@ func address(base *url.URL, segments []string) string {
 			escaped = strings.ReplaceAll(escaped, ".", "%2E")
 		}
 		b.WriteString("/" + escaped)
+	}
+	if len(query) > 0 {
+		b.WriteString("?" + query.Encode())
 	}
 	return b.String()
 }

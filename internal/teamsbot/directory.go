@@ -127,6 +127,10 @@ func (b *Bot) memberOf(ctx context.Context, p identity.Principal, conversation s
 	return m, err
 }
 
+func (m member) guest() bool {
+	return m.UserRole == "guest" || strings.Contains(strings.ToUpper(m.PrincipalName), "#EXT#")
+}
+
 func (m member) standing(p identity.Principal) (identity.Standing, error) {
 	object := m.AADObjectID
 	if object == "" {
@@ -141,7 +145,7 @@ func (m member) standing(p identity.Principal) (identity.Standing, error) {
 		return identity.Unknown, errors.New("look up member: Teams named no tenant")
 	case !strings.EqualFold(m.TenantID, p.Workspace):
 		return identity.Outsider, nil
-	case m.UserRole == "guest", strings.Contains(strings.ToUpper(m.PrincipalName), "#EXT#"):
+	case m.guest():
 		return identity.Guest, nil
 	case m.UserRole == "user":
 		return identity.Member, nil

@@ -146,7 +146,7 @@ func newWorld(t *testing.T, change ...func(*Config, *Options)) *world {
 	} {
 		w.sim.AddUser(u)
 	}
-	w.sim.AddTeam(teamssim.Team{Tenant: home, ID: soc, Name: "SOC", Members: []string{riley, avery, guest, outsider, nobody}})
+	w.sim.AddTeam(teamssim.Team{Tenant: home, ID: soc, Name: "SOC", Members: []string{riley, avery}})
 	w.sim.AddChannel(teamssim.Channel{Team: soc, ID: alerts, Name: "Alerts"})
 	w.sim.AddGroupChat(teamssim.GroupChat{Tenant: home, ID: group, Name: "Night shift", Members: []string{riley, loner}, Installed: true})
 

@@ -76,17 +76,17 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 		return
 	}
 	b.standings.saw(by, inv.In.ID)
-	respond(w, b.withinTime(h, inv, say, func(resp chat.Response) reply { return answer(inv, d.form, resp) }))
+	respond(w, b.withinTime(h, inv, say, func(ctx context.Context, resp chat.Response) reply { return answer(ctx, inv, d.form, resp) }))
 }
 
 // withinTime asks h and returns its answer, or a word that it follows when h
 // takes too long. Work after the answer begins when the answer is on its way.
-func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) object, answer func(chat.Response) reply) object {
+func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) object, answer func(context.Context, chat.Response) reply) object {
 	answered, gone := make(chan object), make(chan struct{})
 	until := time.Now().Add(finalTime)
 	accepted := b.tasks.start(func(ctx context.Context) {
 		resp := b.handle(ctx, h, inv)
-		rep := answer(resp)
+		rep := answer(ctx, resp)
 		if rep.final != nil && time.Now().Before(until) {
 			rep = rep.final(ctx, until)
 		}
@@ -169,7 +169,7 @@ const (
 )
 
 // answerCard draws the answer to a button, a menu or a form on a card.
-func (b *Bot) answerCard(inv chat.Invocation, form string, resp chat.Response) reply {
+func (b *Bot) answerCard(ctx context.Context, inv chat.Invocation, form string, resp chat.Response) reply {
 	rs := b.replies(inv, resp.Audience, false)
 	switch {
 	case len(resp.Errors) > 0:
@@ -179,7 +179,7 @@ func (b *Bot) answerCard(inv chat.Invocation, form string, resp chat.Response) r
 			b.deliver(ctx, inv, resp, false)
 		}}
 	case inv.Kind == chat.Submit:
-		return b.answerForm(rs, inv, form, resp)
+		return b.answerForm(ctx, rs, inv, form, resp)
 	case resp.Replace != nil:
 		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
 	case resp.Message == nil && resp.Later == nil:
@@ -189,19 +189,19 @@ func (b *Bot) answerCard(inv chat.Invocation, form string, resp chat.Response) r
 	case isShort(*resp.Message):
 		return reply{body: cardNote(words(*resp.Message)), then: rs.later(resp)}
 	}
-	return reply{body: cardNote(rs.follows()), then: rs.showThenLater(resp)}
+	return reply{body: cardNote(rs.follows(ctx)), then: rs.showThenLater(resp)}
 }
 
 // answerForm replaces a submitted form card, for everybody, by what came of it.
 // Which message that is must be known here: the client says where a form stood,
 // and could name any other message of the bot's.
-func (b *Bot) answerForm(rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
+func (b *Bot) answerForm(ctx context.Context, rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
 	known := b.shownIn(form, inv.Source)
 	if resp.Message == nil {
 		resp.Message = resp.Replace
 	}
 	m := chat.Message{Title: chat.Plain(wordReceived)}
-	private := rs.private()
+	private := rs.private(ctx)
 	switch {
 	case private:
 		m.Title = chat.Plain(wordPersonal)
@@ -231,7 +231,7 @@ func (b *Bot) answerForm(rs *replies, inv chat.Invocation, form string, resp cha
 }
 
 // answerTask draws the answer to a button that opens a dialog, and to a dialog.
-func (b *Bot) answerTask(inv chat.Invocation, form string, resp chat.Response) reply {
+func (b *Bot) answerTask(ctx context.Context, inv chat.Invocation, form string, resp chat.Response) reply {
 	rs := b.replies(inv, resp.Audience, false)
 	m := resp.Message
 	if m == nil {
@@ -254,7 +254,7 @@ func (b *Bot) answerTask(inv chat.Invocation, form string, resp chat.Response) r
 		return reply{body: taskNote(words(*m)), then: rs.later(resp)}
 	}
 	resp.Message = m
-	return reply{body: taskNote(rs.follows()), then: rs.showThenLater(resp)}
+	return reply{body: taskNote(rs.follows(ctx)), then: rs.showThenLater(resp)}
 }
 
 // dialog draws a form, and keeps it so that it can be drawn again with errors.

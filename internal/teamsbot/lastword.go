@@ -35,7 +35,7 @@ func (r *replies) lastWord(ctx context.Context, until time.Time, resp chat.Respo
 	select {
 	case <-l.said:
 	case <-done:
-		note = r.follows()
+		note = r.follows(ctx)
 	case <-timer.C:
 	}
 	word := l.close()

@@ -39,6 +39,9 @@ func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
 	if err != nil {
 		return chat.Ref{}, err
 	}
+	if err := b.checkPlace(ctx, to, p.Admits); err != nil {
+		return chat.Ref{}, err
+	}
 	if isChannel(to.ID) {
 		to.Thread = p.Thread
 	}

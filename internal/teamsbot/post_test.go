@@ -107,6 +107,7 @@ func TestPost_refusals(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			if tc.fault != (teamssim.Fault{}) {
+				tc.fault.Method = http.MethodPost // members can be read
 				w.sim.Fail(tc.fault)
 			}
 			_, err := w.bot.Post(t.Context(), chat.Post{To: tc.to, Message: *titled("x")})
@@ -262,6 +263,8 @@ func TestStanding(t *testing.T) {
 	person := func(object string) identity.Principal {
 		return identity.Principal{Platform: identity.Teams, Workspace: home, Account: object}
 	}
+	w.sim.Join(guest, soc)
+	w.sim.Join(outsider, soc)
 	for object, want := range map[string]identity.Standing{
 		riley: identity.Member, guest: identity.Guest, outsider: identity.Outsider,
 	} {

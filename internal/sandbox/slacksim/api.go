@@ -78,6 +78,12 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, name string) {
 		writeJSON(w, fail("unknown_method"))
 		return
 	}
+	s.mu.Lock()
+	if s.calls == nil {
+		s.calls = map[string]int{}
+	}
+	s.calls[name]++
+	s.mu.Unlock()
 	answer := func(w http.ResponseWriter) { writeJSON(w, s.call(m, a, token, w)) }
 	if f := s.nextFault(name); f != nil {
 		s.answerWithFault(w, r, f, answer)

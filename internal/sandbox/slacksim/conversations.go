@@ -137,9 +137,10 @@ func (s *Server) conversationsMembers(a args) map[string]any {
 	if c.BotIn {
 		members = append(members, s.opts.BotUser)
 	}
+	page, next := pageOf(members, a)
 	result := ok()
-	result["members"] = members
-	result["response_metadata"] = map[string]any{"next_cursor": ""}
+	result["members"] = page
+	result["response_metadata"] = map[string]any{"next_cursor": next}
 	return result
 }
 
@@ -166,15 +167,9 @@ func (s *Server) list(a args, match func(*Message) bool, newestFirst bool) map[s
 	if newestFirst {
 		slices.Reverse(found)
 	}
-	limit, _ := strconv.Atoi(a["limit"])
-	if limit <= 0 || limit > 999 {
-		limit = 100
-	}
-	start, _ := strconv.Atoi(strings.TrimPrefix(a["cursor"], "next:"))
-	start = min(max(start, 0), len(found))
-	end := min(start+limit, len(found))
+	page, next := pageOf(found, a)
 	messages := []any{}
-	for _, m := range found[start:end] {
+	for _, m := range page {
 		out := messageJSON(m, s.botID)
 		if m.Metadata != nil {
 			out["metadata"] = m.Metadata
@@ -185,13 +180,25 @@ func (s *Server) list(a args, match func(*Message) bool, newestFirst bool) map[s
 		messages = append(messages, out)
 	}
 	result := ok()
-	result["messages"], result["has_more"] = messages, end < len(found)
-	next := ""
-	if end < len(found) {
-		next = "next:" + strconv.Itoa(end)
-	}
+	result["messages"], result["has_more"] = messages, next != ""
 	result["response_metadata"] = map[string]any{"next_cursor": next}
 	return result
+}
+
+// pageOf cuts the page that limit and cursor ask for, and says where the next one
+// begins, or "".
+func pageOf[T any](all []T, a args) (page []T, next string) {
+	limit, _ := strconv.Atoi(a["limit"])
+	if limit <= 0 || limit > 999 {
+		limit = 100
+	}
+	start, _ := strconv.Atoi(strings.TrimPrefix(a["cursor"], "next:"))
+	start = min(max(start, 0), len(all))
+	end := min(start+limit, len(all))
+	if end < len(all) {
+		next = "next:" + strconv.Itoa(end)
+	}
+	return all[start:end], next
 }
 
 func withoutPayload(metadata json.RawMessage) map[string]any {

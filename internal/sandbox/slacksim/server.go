@@ -68,6 +68,7 @@ type Server struct {
 	uploads     map[string]*File
 	faults      []*Fault
 	ledger      []Entry
+	calls       map[string]int // by method
 	sockets     []*socket
 	tickets     map[string]bool
 	lastTS      int64

@@ -128,6 +128,26 @@ func (s *Server) AddChannel(c Channel) {
 	s.changed()
 }
 
+// Join lets a user into a channel.
+func (s *Server) Join(user, channelID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.channels[channelID]; c != nil && !slices.Contains(c.Members, user) {
+		c.Members = append(c.Members, user)
+		s.changed()
+	}
+}
+
+// Leave takes a user out of a channel.
+func (s *Server) Leave(user, channelID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.channels[channelID]; c != nil {
+		c.Members = slices.DeleteFunc(slices.Clone(c.Members), func(u string) bool { return u == user })
+		s.changed()
+	}
+}
+
 // AddUserGroup adds a user group.
 func (s *Server) AddUserGroup(g UserGroup) {
 	s.mu.Lock()
@@ -223,6 +243,13 @@ func (s *Server) Ledger() []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.ledger)
+}
+
+// Calls is how often the bot has called a method of the Web API.
+func (s *Server) Calls(method string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[method]
 }
 
 func (c *channel) find(ts string) *Message {

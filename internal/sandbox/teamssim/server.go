@@ -76,6 +76,9 @@ type Channel struct {
 	Team string
 	ID   string
 	Name string
+	// SharedWith are people of other teams or organisations, by object ID, who are
+	// in this channel alone: a shared channel.
+	SharedWith []string
 }
 
 // GroupChat is a chat of several people.
@@ -100,7 +103,7 @@ type Conversation struct {
 type conversation struct {
 	Conversation
 	user      string          // the person of a personal chat
-	members   map[string]bool // of a group chat
+	members   map[string]bool // of a group chat, or whom a channel is shared with
 	installed bool            // of a group or personal chat
 	messages  []*message
 }
@@ -224,7 +227,8 @@ func (s *Server) AddTeam(t Team) {
 	s.add(&conversation{Conversation: Conversation{ID: t.ID, Kind: "channel", Tenant: t.Tenant, Team: t.ID, Name: "General"}})
 }
 
-// AddChannel adds a channel to a team. It panics when the team is unknown.
+// AddChannel adds a channel to a team, or replaces its settings and keeps its
+// messages. It panics when the team is unknown.
 func (s *Server) AddChannel(c Channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,7 +236,14 @@ func (s *Server) AddChannel(c Channel) {
 	if !ok {
 		panic("teamssim: channel of an unknown team " + c.Team)
 	}
-	s.add(&conversation{Conversation: Conversation{ID: c.ID, Kind: "channel", Tenant: t.Tenant, Team: c.Team, Name: c.Name}})
+	messages := []*message(nil)
+	if existing := s.conversations[c.ID]; existing != nil {
+		messages = existing.messages
+	}
+	s.add(&conversation{
+		Conversation: Conversation{ID: c.ID, Kind: "channel", Tenant: t.Tenant, Team: c.Team, Name: c.Name},
+		members:      set(c.SharedWith), messages: messages,
+	})
 }
 
 // AddGroupChat adds a group chat.
@@ -243,6 +254,23 @@ func (s *Server) AddGroupChat(g GroupChat) {
 		Conversation: Conversation{ID: g.ID, Kind: "groupChat", Tenant: g.Tenant, Name: g.Name},
 		members:      set(g.Members), installed: g.Installed,
 	})
+}
+
+// Join lets a user into a team or group chat.
+func (s *Server) Join(user, id string) { s.setMember(user, id, true) }
+
+// Leave takes a user out of a team or group chat.
+func (s *Server) Leave(user, id string) { s.setMember(user, id, false) }
+
+func (s *Server) setMember(user, id string, in bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t, ok := s.teams[id]; ok {
+		t.members[user] = in
+	} else if c, ok := s.conversations[id]; ok && c.members != nil {
+		c.members[user] = in
+	}
+	s.changed()
 }
 
 // add needs the lock.
@@ -308,7 +336,7 @@ func (s *Server) personal(u User) *conversation {
 func (s *Server) isMember(c *conversation, user string) bool {
 	switch c.Kind {
 	case "channel":
-		return s.teams[c.Team].members[user]
+		return s.teams[c.Team].members[user] || c.members[user]
 	case "personal":
 		return c.user == user
 	default:

@@ -1,0 +1,184 @@
+package teamsbot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
+)
+
+const (
+	// readersAge is how old an answer about a conversation may be (threat-model S-14
+	// allows ten minutes).
+	readersAge = 5 * time.Minute
+	// readerPage is the most that Teams gives at once, readerPages what is read.
+	readerPage  = 500
+	readerPages = 20
+	maxPlaces   = 10_000
+)
+
+// readers caches who from outside is in a conversation.
+type readers struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	known map[string]knownReaders
+}
+
+type knownReaders struct {
+	found chat.Readers
+	// whole is set when every member was looked at.
+	whole bool
+	at    time.Time
+}
+
+func newReaders(now func() time.Time) *readers {
+	return &readers{now: now, known: map[string]knownReaders{}}
+}
+
+func (r *readers) get(conversation string) (knownReaders, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, ok := r.known[conversation]
+	return k, ok && r.now().Sub(k.at) < readersAge
+}
+
+func (r *readers) put(conversation string, found chat.Readers, whole bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) >= maxPlaces {
+		clear(r.known)
+	}
+	r.known[conversation] = knownReaders{found, whole, r.now()}
+}
+
+// checkPlace refuses conversations that people from outside read, unless they are
+// admitted (threat-model S-14). Members are asked for anew after five minutes; what
+// cannot be found out is a refusal too. It catches channels that are shared across
+// tenants as well: their members say whose they are.
+func (b *Bot) checkPlace(ctx context.Context, in chat.Conversation, admits chat.Readers) error {
+	if in.Direct || admits.Strangers {
+		return nil
+	}
+	k, ok := b.readers.get(in.ID)
+	if !ok || !k.whole && admits.Admit(k.found) {
+		found, whole, err := b.outsidersIn(ctx, in, admits)
+		if err != nil {
+			return err
+		}
+		b.readers.put(in.ID, found, whole)
+		k.found = found
+	}
+	if !admits.Admit(k.found) {
+		return &chat.ForbiddenError{Place: chat.To(in), Found: k.found}
+	}
+	return nil
+}
+
+// admitted are who besides members may read answers in a conversation.
+func (b *Bot) admitted(in chat.Conversation) chat.Readers {
+	return chat.Readers{Guests: b.guests != nil && b.guests(chat.To(in))}
+}
+
+// outsidersIn reads the members of a conversation up to the first who is not
+// admitted; whole tells that all were read.
+func (b *Bot) outsidersIn(ctx context.Context, in chat.Conversation, admits chat.Readers) (found chat.Readers, whole bool, err error) {
+	const op = "list the members of a conversation"
+	serviceURL, err := b.serviceURL(ctx, in.Workspace, in.ID)
+	if err != nil {
+		return found, false, fmt.Errorf("%s: %w", op, err)
+	}
+	token := ""
+	for page := range readerPages {
+		query := url.Values{"pageSize": {strconv.Itoa(readerPage)}}
+		if token != "" {
+			query.Set("continuationToken", token)
+		}
+		var list struct {
+			Members []member `json:"members"`
+			Next    string   `json:"continuationToken"`
+		}
+		err := b.connector.do(ctx, request{
+			op: op, method: http.MethodGet, serviceURL: serviceURL, path: []string{"conversations", in.ID, "pagedmembers"}, query: query,
+		}, &list)
+		if err == nil && page == 0 && len(list.Members) == 0 {
+			err = fmt.Errorf("%s: the list is empty; is a proxy answering?", op)
+		}
+		if err != nil {
+			return found, false, unknownReaders(err)
+		}
+		for _, m := range list.Members {
+			one, err := m.reads(b.tenants)
+			if err != nil {
+				return found, false, unknownReaders(fmt.Errorf("%s: %w", op, err))
+			}
+			found.Guests, found.Strangers = found.Guests || one.Guests, found.Strangers || one.Strangers
+			if !admits.Admit(found) {
+				return found, false, nil
+			}
+		}
+		if list.Next == "" {
+			return found, true, nil
+		}
+		token = list.Next
+	}
+	return found, false, unknownReaders(fmt.Errorf("%s: it has more than %d members, too many to look at", op, readerPage*readerPages))
+}
+
+// reads is what a member of a conversation is to it.
+func (m member) reads(ours []string) (chat.Readers, error) {
+	switch {
+	case m.UserRole == "anonymous":
+		return chat.Readers{Strangers: true}, nil
+	case m.TenantID == "":
+		return chat.Readers{}, errors.New("Teams names no tenant of a member")
+	case !slices.Contains(ours, strings.ToLower(m.TenantID)):
+		return chat.Readers{Strangers: true}, nil
+	case m.guest():
+		return chat.Readers{Guests: true}, nil
+	case m.UserRole == "user":
+		return chat.Readers{}, nil
+	}
+	return chat.Readers{}, errors.New("Teams names no role of a member")
+}
+
+// unknownReaders marks an error that leaves open who reads a conversation. What
+// passes by itself within seconds, and what a post would meet too, stays as it is.
+func unknownReaders(err error) error {
+	var throttled *chat.ThrottledError
+	for _, other := range []error{chat.ErrNotThere, chat.ErrCredentials, errForeignHost, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	if errors.As(err, &throttled) {
+		return err
+	}
+	return fmt.Errorf("%w: %v", chat.ErrReadersUnknown, err) //nolint:errorlint // what the call meant means nothing for the post
+}
+
+// guarded tells that an answer must not stand where it was asked for, because
+// people from outside read along. Those who are from outside themselves are told
+// nothing of a tenant, so they are answered in place.
+func (r *replies) guarded(ctx context.Context) bool {
+	if r.inv.In.Direct {
+		return false
+	}
+	if st, ok := r.bot.standings.cached(r.inv.By); ok && st != identity.Member {
+		return false
+	}
+	err := r.bot.checkPlace(ctx, r.inv.In, r.bot.admitted(r.inv.In))
+	if err != nil {
+		r.bot.log.InfoContext(ctx, "answer is given in private", "conversation_id", r.inv.In.ID, "error", err)
+	}
+	return err != nil
+}
