@@ -24,7 +24,10 @@ func (conversation) Every() time.Duration { return hourly }
 func (c conversation) Send(ctx context.Context, a audit.Anchor) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	_, err := c.poster.Post(ctx, chat.Post{To: c.to, Delivery: fmt.Sprintf("anchor-%s-%d", a.Tenant, a.Seq), Message: messageOf(a)})
+	_, err := c.poster.Post(ctx, chat.Post{
+		To: c.to, Delivery: fmt.Sprintf("anchor-%s-%d", a.Tenant, a.Seq), Message: messageOf(a),
+		Admits: chat.Readers{Guests: true}, // a hash and a count tell nobody anything
+	})
 	return err
 }
 

@@ -199,6 +199,7 @@ func (a *App) assemble() error {
 		cfg.OnSocket, cfg.OnAck = a.parts.socket, a.metrics.socketAcknowledged
 		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
 		cfg.OnFile = a.files.sent
+		cfg.Guests = a.guestsMayRead
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
 		}
@@ -208,7 +209,7 @@ func (a *App) assemble() error {
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
 			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()),
-			Refused: a.refusals.take, Logger: a.log,
+			Refused: a.refusals.take, Guests: a.guestsMayRead, Logger: a.log,
 		}); err != nil {
 			return err
 		}

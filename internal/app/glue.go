@@ -56,6 +56,11 @@ func (r recorder) Record(ctx context.Context, e audit.Event) error {
 	})
 }
 
+// guestsMayRead tells the bots where guests may read answers.
+func (a *App) guestsMayRead(place chat.Destination) bool {
+	return a.policy.Current().NoticeReaders(string(place))
+}
+
 // subjects tells commands what a thread is about.
 type subjects struct{ *notify.Notifier }
 

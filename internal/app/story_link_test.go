@@ -271,8 +271,8 @@ func TestStory_linkRefusesGuestsAndDisabledPeople(t *testing.T) {
 		b := s.visitor()
 		b.signIn(b.goOn(b.open(address)), sandbox.Avery).says(t, "Nothing was linked")
 	}
-	s.slack().write(sandbox.Gale, sandbox.SlackSOC, "link")
-	s.told(s.slack(), sandbox.Gale, sandbox.SlackSOC, "Only full members")
+	s.slack().write(sandbox.Gale, sandbox.SlackLobby, "link")
+	s.told(s.slack(), sandbox.Gale, sandbox.SlackLobby, "Only full members")
 }
 
 func TestStory_linkByTeamsCode(t *testing.T) {

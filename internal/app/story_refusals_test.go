@@ -28,12 +28,13 @@ func TestStory_strangersAreRefused(t *testing.T) {
 			s.ask(on, sandbox.Noor, "alerts", "since 2")
 			s.ask(on, sandbox.Noor, "hunt DeviceInfo", "not linked to a person")
 		}
-		on.write(sandbox.Gale, on.soc(), "machine ws-030")
-		s.sees(on, sandbox.Gale, on.soc(), "Only full members", "guest")
+		on.write(sandbox.Gale, on.lobby(), "machine ws-030")
+		s.sees(on, sandbox.Gale, on.lobby(), "Only full members", "guest")
 
 		card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-030", "stranger clicks")
 		s.pressed(on, sandbox.Noor, card, "Approve", "not linked to a person")
 		s.pressed(on, sandbox.Noor, card, "Deny", "not linked to a person")
+		s.world.Join(sandbox.Gale, on.approvals()) // just after the card was posted
 		on.click(sandbox.Gale, card, "Approve")
 		s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-030", "waits for approval", "0 of 1")
 		s.wantIsolations(0)

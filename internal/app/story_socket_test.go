@@ -19,7 +19,8 @@ func TestStory_socketMode(t *testing.T) {
 	}
 
 	s.ask(on, sandbox.Riley, "machine ws-014", "Machine ws-014.corp.contoso.com")
-	s.ask(on, sandbox.Gale, "machine ws-014", "full members")
+	on.write(sandbox.Gale, sandbox.SlackLobby, "machine ws-014")
+	s.told(on, sandbox.Gale, sandbox.SlackLobby, "full members")
 	on.write(sandbox.Riley, on.soc(), "isolate ws-015")
 	form := on.asks(sandbox.Riley, on.soc(), "ws-015")
 	if faults := on.fill(sandbox.Riley, form, map[string]string{"machine": "ws-015", "reason": "beaconing over the socket"}); faults != "" {

@@ -202,6 +202,8 @@ type side interface {
 	direct(who sandbox.Person) string
 	approvals() string
 	soc() string
+	// lobby is where guests are.
+	lobby() string
 	hands
 }
 
@@ -334,6 +336,7 @@ func (p slackSide) click(who sandbox.Person, m seen, label string) string {
 func (p slackSide) direct(who sandbox.Person) string { return p.world.Slack.DirectChannel(who.Slack) }
 func (slackSide) approvals() string                  { return sandbox.SlackApprovals }
 func (slackSide) soc() string                        { return sandbox.SlackSOC }
+func (slackSide) lobby() string                      { return sandbox.SlackLobby }
 
 type teamsSide struct{ *story }
 
@@ -367,6 +370,7 @@ func (p teamsSide) click(who sandbox.Person, m seen, label string) string {
 func (p teamsSide) direct(who sandbox.Person) string { return p.world.Teams.PersonalChat(who.Object) }
 func (teamsSide) approvals() string                  { return sandbox.TeamsApprovals }
 func (teamsSide) soc() string                        { return sandbox.TeamsSOC }
+func (teamsSide) lobby() string                      { return sandbox.TeamsLobby }
 
 func TestStory_askOnOnePlatformApproveOnTheOther(t *testing.T) {
 	t.Parallel()

@@ -18,6 +18,38 @@ func Notice(tone chat.Tone, title string, lines ...chat.Text) chat.Message {
 	return chat.Message{Title: chat.Plain(title), Tone: tone, Sections: []chat.Section{{Lines: lines}}}
 }
 
+// ReadersView is a place that got nothing because of who reads it.
+type ReadersView struct {
+	Place string
+	// Requests were to go there; otherwise alerts.
+	Requests bool
+	Found    chat.Readers
+	// Unknown is why nobody can tell who reads it.
+	Unknown string
+}
+
+// Readers tells the ops channel which place gets nothing, why and what to do.
+func Readers(v ReadersView) chat.Message {
+	what, instead, allow := "Alerts", "They go to the fallback of notify.", "or allow guests by name: allow_guests: true at every route that names it (under notify for ops and fallback)."
+	if v.Requests {
+		what, instead, allow = "Requests for approval", "They go to direct chats: of who asked, and of everybody who may approve.", "or allow guests by name: allow_guests: true under approvals, for the places of post_to."
+	}
+	var why, todo chat.Text
+	switch {
+	case v.Unknown != "":
+		why = chat.Join(chat.Plain("Who reads it cannot be found out: "), chat.Untrusted(v.Unknown))
+		todo = chat.Plain("It is tried again by itself. If it stays so, look at what the bot may read of the channel's members, use a smaller channel, " + allow)
+	case v.Found.Strangers:
+		why = chat.Plain("People of other organisations read it.")
+		todo = chat.Plain("Use a channel of your own. Only the alerts of one customer may go to channels shared with it: shared_channels: alerts at its tenant.")
+	default:
+		why = chat.Plain("Guests read it.")
+		todo = chat.Plain("Take them out of the channel, use another one, " + allow)
+	}
+	return Notice(chat.Warning, what+" are not posted to a place because of who reads it",
+		chat.Join(chat.Plain("Place "), chat.Code(v.Place), chat.Plain(". "), why), chat.Plain(instead), todo)
+}
+
 // RequestReminder says that a request still waits.
 func RequestReminder(r approvals.Request, now time.Time) chat.Message {
 	waited := now.Sub(r.Opened).Round(time.Minute)

@@ -112,6 +112,15 @@ type want struct {
 // want makes the card exist and its current state wanted, and wakes the
 // destination.
 func (n *Notifier) want(ctx context.Context, tx durable.Tx, w want) error {
+	return n.wanted(ctx, tx, w, `UPDATE SET wanted = cards.wanted + 1`)
+}
+
+// wantOnce makes the card exist, and leaves it alone when it does.
+func (n *Notifier) wantOnce(ctx context.Context, tx durable.Tx, w want) error {
+	return n.wanted(ctx, tx, w, `NOTHING`)
+}
+
+func (n *Notifier) wanted(ctx context.Context, tx durable.Tx, w want, otherwise string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return err
@@ -120,7 +129,7 @@ func (n *Notifier) want(ctx context.Context, tx durable.Tx, w want) error {
 		INSERT INTO cards (id, tenant, subject, subject_id, destination, class, topic, parent, wanted, shown,
 			platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, held, created_at, posted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 0, '', '', '', '', '', 0, 0, 0, '', $9, $10, 0)
-		ON CONFLICT (tenant, subject, subject_id, destination) DO UPDATE SET wanted = cards.wanted + 1`,
+		ON CONFLICT (tenant, subject, subject_id, destination) DO `+otherwise,
 		id.String(), string(w.tenant), string(w.subject), w.subjectID, string(w.destination), w.class, w.topic, w.parent, w.held,
 		durable.Micros(n.now()))
 	if err != nil {

@@ -20,6 +20,9 @@ const (
 	sendTimeout = 15 * time.Second
 	// findAgo is how far before a try of unknown outcome the platform is searched.
 	findAgo = time.Minute
+	// unknownAfter is the number of failed tries after which a card whose readers
+	// cannot be found out is shown elsewhere too: within seconds.
+	unknownAfter = 3
 	// reducedAfter is the number of failures of its own after which a message is
 	// sent in its shortest form (reliability P-8). Those of an outage do not count:
 	// a request without its buttons cannot be approved.
@@ -208,7 +211,9 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 		// (threat-model S-15).
 		n.log.InfoContext(ctx, "posted message is gone, posting again", "card_id", c.id)
 	}
-	post := chat.Post{To: c.destination, Thread: drawn.thread, Broadcast: drawn.broadcast, Message: drawn.message, Delivery: c.id}
+	post := chat.Post{
+		To: c.destination, Thread: drawn.thread, Broadcast: drawn.broadcast, Message: drawn.message, Delivery: c.id, Admits: n.admits(c),
+	}
 	if c.attempts > 0 && c.ref.IsZero() && !c.triedAt.IsZero() {
 		since := c.triedAt
 		if now := n.now(); now.Before(since) {
@@ -293,6 +298,10 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 			if err := n.divert(ctx, tx, c, cause); err != nil {
 				return err
 			}
+		case errors.Is(cause, chat.ErrReadersUnknown) && c.attempts+1 >= unknownAfter:
+			if err := n.divert(ctx, tx, c, cause); err != nil {
+				return err
+			}
 		}
 		if c.subject == subjectPaging {
 			if err := n.alarmUnpaged(ctx, tx, c, cause); err != nil {
@@ -350,21 +359,6 @@ func longestWait(attempts int64) time.Duration {
 	return min(time.Second<<min(attempts, 9), 30*time.Second)
 }
 
-// divert shows a card at the fallback destination too, once, and tells the ops
-// channel why (threat-model N-08).
-func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause error) error {
-	if c.problem != "" || c.subject == subjectNotice {
-		return nil // already diverted, or an alarm about this very thing
-	}
-	p := n.policy.Current()
-	if fallback := chat.Destination(p.Fallback()); fallback != "" && fallback != c.destination && c.subject == SubjectAlert {
-		if err := n.want(ctx, tx, want{tenant: c.tenant, subject: c.subject, subjectID: c.subjectID, destination: fallback, class: c.class}); err != nil {
-			return err
-		}
-	}
-	return n.alarm(ctx, tx, c.tenant, "undeliverable "+string(c.destination), undeliverable(c.destination, cause))
-}
-
 // Sweep wakes destinations that have something due and nobody at work, tells
 // requesters whose request reached no approver, ends storms and mutes, and wakes people when
 // High alerts reach nobody. It is called every two seconds on every replica; doing
@@ -403,13 +397,18 @@ func (n *Notifier) wakeDue(ctx context.Context) error {
 	})
 }
 
+// How often an alarm about one thing is posted at most, as the layout of its time.
+const (
+	hourly = "2006-01-02T15"
+	daily  = time.DateOnly
+)
+
 // alarm posts a message about the bot itself to the ops channel, at most one per
-// subject and hour.
-func (n *Notifier) alarm(ctx context.Context, tx durable.Tx, t tenant.ID, about string, m chat.Message) error {
+// subject and time.
+func (n *Notifier) alarm(ctx context.Context, tx durable.Tx, t tenant.ID, every, about string, m chat.Message) error {
 	ops := chat.Destination(n.policy.Current().Ops())
 	if ops == "" {
 		return nil
 	}
-	id := fmt.Sprintf("%s %s", about, n.now().UTC().Format("2006-01-02T15"))
-	return n.notice(ctx, tx, t, id, m, ops)
+	return n.notice(ctx, tx, t, about+" "+n.now().UTC().Format(every), m, ops)
 }

@@ -101,6 +101,8 @@ type fakeChat struct {
 	// that took effect.
 	fail func(to chat.Destination, edit bool) error
 	lose func(to chat.Destination) error
+	// readers are the people from outside who read a place.
+	readers map[chat.Destination]chat.Readers
 	// poison is asked about each message.
 	poison func(chat.Message) error
 	// forgets makes Find useless, as on Teams.
@@ -114,6 +116,9 @@ func (f *fakeChat) Post(_ context.Context, p chat.Post) (chat.Ref, error) {
 		if err := f.fail(p.To, false); err != nil {
 			return chat.Ref{}, err
 		}
+	}
+	if found := f.readers[p.To]; !p.Admits.Admit(found) {
+		return chat.Ref{}, &chat.ForbiddenError{Place: p.To, Found: found}
 	}
 	if f.poison != nil {
 		if err := f.poison(p.Message); err != nil {

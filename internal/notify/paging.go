@@ -212,7 +212,7 @@ func (n *Notifier) alarmUnpaged(ctx context.Context, tx durable.Tx, c card, caus
 	if c.attempts+1 != pagedAlarmAfter {
 		return nil
 	}
-	return n.alarm(ctx, tx, c.tenant, "unpaged", undeliverable(c.destination, cause))
+	return n.alarm(ctx, tx, c.tenant, hourly, "unpaged", undeliverable(c.destination, cause))
 }
 
 // Pagings is how waking people goes, for status.

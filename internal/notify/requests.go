@@ -129,15 +129,24 @@ func (n *Notifier) approverPlaces(ctx context.Context, r approvals.Request) []ch
 	if r.Rule.Alone {
 		return nil
 	}
-	p := n.policyOf(r.Tenant)
 	var out []chat.Destination
-	for _, to := range p.PostTo() {
+	for _, to := range n.policyOf(r.Tenant).PostTo() {
 		out = append(out, chat.Destination(to))
 	}
-	people, err := p.Eligible(ctx, nil, r.Rule, r.Requester)
+	return append(out, n.approverChats(ctx, r)...)
+}
+
+// approverChats are the direct chats of everyone whose approval would count by the
+// file alone.
+func (n *Notifier) approverChats(ctx context.Context, r approvals.Request) []chat.Destination {
+	if r.Rule.Alone {
+		return nil
+	}
+	people, err := n.policyOf(r.Tenant).Eligible(ctx, nil, r.Rule, r.Requester)
 	if err != nil {
 		n.log.WarnContext(ctx, "approvers not listed in full", "approval_id", r.ID, "error", err)
 	}
+	var out []chat.Destination
 	for _, person := range people {
 		out = append(out, n.directChats(person)...)
 	}

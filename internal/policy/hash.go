@@ -29,6 +29,7 @@ func (p *Policy) digest() string {
 	type route struct {
 		Name, When  string
 		To, Mention []string
+		AllowGuests bool `json:",omitempty"`
 	}
 	type scope struct {
 		For      []string
@@ -56,6 +57,8 @@ func (p *Policy) digest() string {
 		Scopes                     []scope         `json:",omitempty"`
 		Tenants                    []tenantContent `json:",omitempty"`
 		AllTenants                 []string        `json:",omitempty"`
+		ApprovalGuests             bool            `json:",omitempty"`
+		NotifyGuests               bool            `json:",omitempty"`
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -77,11 +80,18 @@ func (p *Policy) digest() string {
 		Hunts:         p.hunts,
 		Retention:     p.retention,
 		AllTenants:    p.allTenants,
+
+		ApprovalGuests: p.approvalGuests,
+		NotifyGuests:   p.notifyGuests,
 	}
 	for _, t := range p.tenants {
 		one := tenantContent{Tenant: t, Approvers: t.approvers, ExpireAfter: int64(t.expireAfter)}
 		for _, r := range t.routes {
-			one.Routes = append(one.Routes, r.Name+"\n"+r.When+"\n"+strings.Join(r.To, " ")+"\n"+strings.Join(r.Mention, " "))
+			text := r.Name + "\n" + r.When + "\n" + strings.Join(r.To, " ") + "\n" + strings.Join(r.Mention, " ")
+			if r.AllowGuests {
+				text += "\nallow_guests"
+			}
+			one.Routes = append(one.Routes, text)
 		}
 		content.Tenants = append(content.Tenants, one)
 	}
@@ -101,7 +111,7 @@ func (p *Policy) digest() string {
 		content.Protected = append(content.Protected, pr.written)
 	}
 	for _, r := range p.routes {
-		content.Routes = append(content.Routes, route{r.Name, r.When, r.To, r.Mention})
+		content.Routes = append(content.Routes, route{r.Name, r.When, r.To, r.Mention, r.AllowGuests})
 	}
 	encoded, err := json.Marshal(content)
 	if err != nil {

@@ -47,6 +47,9 @@ func TestHash_isOfWhatTheFileSays(t *testing.T) {
 		"another place of requests": {"slack:C0APPROVE", "slack:C0OTHER"},
 		"another reader":            {"readers: [slack:C0SOC]", "readers: []"},
 		"another storm":             {"more_than: 20", "more_than: 21"},
+		"guests of a route":         {"to: [slack:C0FIN]", "to: [slack:C0FIN]\n      allow_guests: true"},
+		"guests of requests":        {"approvals:\n", "approvals:\n  allow_guests: true\n"},
+		"guests of alarms":          {"notify:\n", "notify:\n  allow_guests: true\n"},
 		"another ops channel":       {"ops: slack:C0OPS", "ops: slack:C0SOC"},
 	}
 	seen := map[string]string{hash: "the example"}

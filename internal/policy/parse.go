@@ -111,6 +111,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 		f.tenantFile(name, opts.tenantFiles[name])
 	}
 	f.checkNames()
+	f.checkReaders()
 	if len(f.faults) == 0 {
 		f.seal()
 	}
@@ -164,8 +165,9 @@ func (f *fileReader) seal() {
 func (f *fileReader) approvals(n ast.Node) {
 	p := f.policy
 	f.object(n, "approvals", keys{
-		"post_to": func(n ast.Node) { p.postTo = f.destinations(n, "post_to", true) },
-		"mention": func(n ast.Node) { p.mention = f.mentions(n) },
+		"allow_guests": func(n ast.Node) { p.approvalGuests = f.boolean(n, "allow_guests") },
+		"post_to":      func(n ast.Node) { p.postTo = f.destinations(n, "post_to", true) },
+		"mention":      func(n ast.Node) { p.mention = f.mentions(n) },
 		"expire_after": func(n ast.Node) {
 			p.expireAfter = f.duration(n, "expire_after", time.Second, maxExpireAfter)
 		},
@@ -480,9 +482,10 @@ func (f *fileReader) group(name string, line int, n ast.Node) {
 func (f *fileReader) notify(n ast.Node) {
 	p := f.policy
 	f.object(n, "notify", keys{
-		"ops":      func(n ast.Node) { p.ops, _ = f.destination(n, "ops", true) },
-		"fallback": func(n ast.Node) { p.fallback, _ = f.destination(n, "fallback", true) },
-		"page":     func(n ast.Node) { p.page = f.page(n) },
+		"ops":          func(n ast.Node) { p.ops, _ = f.destination(n, "ops", true) },
+		"allow_guests": func(n ast.Node) { p.notifyGuests = f.boolean(n, "allow_guests") },
+		"fallback":     func(n ast.Node) { p.fallback, _ = f.destination(n, "fallback", true) },
+		"page":         func(n ast.Node) { p.page = f.page(n) },
 		"look_back": func(n ast.Node) {
 			p.lookBack = f.duration(n, "look_back", 0, maxLookBack)
 		},
@@ -539,10 +542,11 @@ func (f *fileReader) retention(n ast.Node) {
 func (f *fileReader) route(n ast.Node) {
 	r := Route{Line: lineOf(n)}
 	f.object(n, "route", keys{
-		"name":    func(n ast.Node) { r.Name = f.label(n, "route: name") },
-		"when":    func(n ast.Node) { r.When, r.when = f.condition(n, routeFacts) },
-		"to":      func(n ast.Node) { r.To = f.destinations(n, "to", true) },
-		"mention": func(n ast.Node) { r.Mention = f.mentions(n) },
+		"name":         func(n ast.Node) { r.Name = f.label(n, "route: name") },
+		"when":         func(n ast.Node) { r.When, r.when = f.condition(n, routeFacts) },
+		"allow_guests": func(n ast.Node) { r.AllowGuests = f.boolean(n, "allow_guests") },
+		"to":           func(n ast.Node) { r.To = f.destinations(n, "to", true) },
+		"mention":      func(n ast.Node) { r.Mention = f.mentions(n) },
 	})
 	switch {
 	case r.Name == "":

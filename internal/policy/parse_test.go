@@ -46,16 +46,16 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 
 		// Keys.
 		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: all_tenants, approvals, groups, hunting, hunts, notify, people, readers, retention, scopes, tenants"},
-		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
+		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: allow_guests, execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
 		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
 		{"unknown key in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    email: r@example.com\n", "mdebot.yaml:4: person: unknown key \"email\"; known: name, person, roles, slack"},
 		{"unknown key in a group", "groups:\n  soc: { entra_group: " + entraGroup + ", roles: [admin] }\n", "mdebot.yaml:2: group soc: unknown key \"roles\"; known: entra_group"},
-		{"unknown key in notify", "notify:\n  opps: slack:C0OPS\n", "mdebot.yaml:2: notify: unknown key \"opps\"; known: blind_after, fallback, look_back, ops, page, routes, storm"},
-		{"unknown key in a route", route("'true'\n      from: [soc]"), "mdebot.yaml:6: route: unknown key \"from\"; known: mention, name, to, when"},
+		{"unknown key in notify", "notify:\n  opps: slack:C0OPS\n", "mdebot.yaml:2: notify: unknown key \"opps\"; known: allow_guests, blind_after, fallback, look_back, ops, page, routes, storm"},
+		{"unknown key in a route", route("'true'\n      from: [soc]"), "mdebot.yaml:6: route: unknown key \"from\"; known: allow_guests, mention, name, to, when"},
 		{"unknown key in storm", "notify:\n  storm: { after: 20 }\n", "mdebot.yaml:2: storm: unknown key \"after\"; known: more_than, within"},
 		{"unknown key in a protection", "approvals:\n  protected:\n    - name: x\n      when: 'true'\n", "mdebot.yaml:3: protected: unknown key \"name\"; known: when"},
-		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
+		{"key in another case", "approvals:\n  Rules: []\n", "mdebot.yaml:2: approvals: unknown key \"Rules\"; known: allow_guests, execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
 		{"section twice", "readers: []\nnotify: {}\nreaders: []\n", "mdebot.yaml:3: the file: \"readers\" is already set on line 1"},
 		{"key twice in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    name: Avery\n", "mdebot.yaml:4: person: \"name\" is already set on line 3"},
 		{"group twice", "groups:\n  soc: []\n  soc: []\n", "mdebot.yaml:3: groups: \"soc\" is already set on line 2"},
@@ -66,6 +66,9 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"empty rule", "approvals:\n  rules:\n    -\n" + somePeople, "mdebot.yaml:3: rule: \"name\" is missing"},
 
 		// Types and values.
+		{"guests allowed by a word", "approvals:\n  allow_guests: yes please\n", "mdebot.yaml:2: allow_guests must be true or false, not text"},
+		{"guests allowed by a number", "notify:\n  allow_guests: 1\n", "mdebot.yaml:2: allow_guests must be true or false, not a number"},
+		{"guests allowed by one route of a place", "notify:\n  routes:\n    - { name: a, to: [\"slack:C0SOC\"], allow_guests: true }\n    - { name: b, to: [\"slack:C0FIN\", \"slack:C0SOC\"] }\n", "mdebot.yaml:4: route \"b\": another route allows guests in slack:C0SOC and this one does not; say allow_guests in both or in neither"},
 		{"duration without a unit", "approvals:\n  expire_after: 30\n", "mdebot.yaml:2: expire_after must be a duration with its unit, such as 30m, not a number"},
 		{"duration that is none", "approvals:\n  expire_after: half an hour\n", "mdebot.yaml:2: expire_after: \"half an hour\" is not a duration; write a number with its unit, such as 90s, 30m or 2h"},
 		{"request that lives too long", "approvals:\n  expire_after: 61m\n", "mdebot.yaml:2: expire_after: 61m is not between 1s and 1h"},

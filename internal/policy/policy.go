@@ -42,11 +42,15 @@ type Policy struct {
 	lookBack   time.Duration
 	blindAfter time.Duration
 	routes     []Route
-	storm      Storm
-	hunts      []Hunt
-	hunting    []HuntGrant
-	scopes     []scopeGrant
-	retention  Retention
+	// Whether guests may read what goes to ops and fallback, and to post_to.
+	notifyGuests, approvalGuests bool
+	// sharedPlaces may be shared with the customer whose policy this is.
+	sharedPlaces []string
+	storm        Storm
+	hunts        []Hunt
+	hunting      []HuntGrant
+	scopes       []scopeGrant
+	retention    Retention
 
 	tenants    []Tenant
 	allTenants []string

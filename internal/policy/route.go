@@ -11,6 +11,8 @@ type Route struct {
 	To []string
 	// Mention are whom the alert notifies, as in [Policy.Mention].
 	Mention []string
+	// AllowGuests lets guests read what goes to To.
+	AllowGuests bool
 	// Line is where the route starts in the file.
 	Line int
 

@@ -31,6 +31,9 @@ type Tenant struct {
 	Channels []string
 	// Groups are whose people may work on it. Nobody else may.
 	Groups []string
+	// SharedChannels is [SharedAlerts] when alerts of the tenant may go to channels
+	// of its own that are shared with other organisations.
+	SharedChannels string `json:",omitempty"` // came later: a file without it keeps its hash
 
 	approvers   int           // of every request at least; 0 = as the rule says
 	expireAfter time.Duration // at most; 0 = as for all
@@ -119,6 +122,9 @@ func (p *Policy) split() error {
 			own.expireAfter = min(own.expireAfter, t.expireAfter)
 		}
 		own.routes = slices.Concat(p.routes, t.routes)
+		if t.SharedChannels == SharedAlerts {
+			own.sharedPlaces = t.places()
+		}
 		if t.ID == "" {
 			own.routes = nil
 		}
@@ -191,6 +197,7 @@ func (f *fileReader) tenant(n ast.Node) {
 		"certificate_file":          text(&t.CertificateFile),
 		"certificate_password_file": text(&t.CertificatePasswordFile),
 		"channels":                  func(n ast.Node) { t.Channels = f.destinations(n, "channels", false) },
+		"shared_channels":           func(n ast.Node) { t.SharedChannels = f.sharedChannels(n) },
 		"people":                    func(n ast.Node) { t.Groups = f.listedGroups(n, "people") },
 		"approvers":                 func(n ast.Node) { t.approvers = f.number(n, "approvers", maxApprovers) },
 		"expire_after": func(n ast.Node) {
@@ -221,6 +228,17 @@ func (f *fileReader) tenant(n ast.Node) {
 				f.fault(t.line, "tenant %s: the channel %s is bound to %s already", t.Name, c, other.Name)
 			}
 		}
+		if t.SharedChannels+other.SharedChannels == "" {
+			continue
+		}
+		for _, place := range t.places() {
+			if slices.Contains(other.places(), place) {
+				f.fault(t.line, "tenant %s: %s is a place of %s too; with shared_channels a customer's channels are its own", t.Name, place, other.Name)
+			}
+		}
+	}
+	if t.SharedChannels != "" && len(t.places()) == 0 {
+		f.fault(t.line, "tenant %s: shared_channels is set and no channel of its own is named; add channels or routes", t.Name)
 	}
 	f.policy.tenants = append(f.policy.tenants, t)
 }

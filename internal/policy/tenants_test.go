@@ -122,10 +122,14 @@ func TestTenants_faults(t *testing.T) {
 		"name: x\n    id: " + string(tailspin) + "\n    people: [nobody]": `group "nobody"`,
 		"name: x\n    id: " + string(tailspin) + `
     channels: ["slack:C0FAB"]`: "bound to fabrikam already",
-		"name: Fabrikam\n    id: " + string(tailspin):                      "also named",
-		"name: x\n    id: " + string(fabrikam):                             "listed twice",
-		"name: x\n    id: " + string(tailspin) + "\n    expire_after: 90m": "expire_after",
-		"name: x\n    client_secret: abc":                                  "unknown key",
+		"name: Fabrikam\n    id: " + string(tailspin):                                                                                 "also named",
+		"name: x\n    id: " + string(fabrikam):                                                                                        "listed twice",
+		"name: x\n    id: " + string(tailspin) + "\n    expire_after: 90m":                                                            "expire_after",
+		"name: x\n    id: " + string(tailspin) + "\n    shared_channels: alerts":                                                      "no channel of its own",
+		"name: x\n    id: " + string(tailspin) + "\n    shared_channels: approvals\n    channels: [slack:C0TAIL]":                     "write alerts",
+		"name: x\n    id: " + string(tailspin) + "\n    shared_channels: alerts\n    routes: [{ name: ours, to: [\"slack:C0FAB\"] }]": "slack:C0FAB is a place of fabrikam too",
+		"name: x\n    id: " + string(tailspin) + "\n    routes: [{ name: ours, to: [\"slack:C0SOC\"], allow_guests: true }]":          "another route allows guests in slack:C0SOC",
+		"name: x\n    client_secret: abc":                                                                                             "unknown key",
 	} {
 		_, err := Parse("mdebot.yaml", []byte(partnerFile+"  - "+change+"\n"), Options{})
 		if err == nil || !strings.Contains(err.Error(), want) {

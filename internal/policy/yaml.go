@@ -238,6 +238,16 @@ func (r *reader) label(n ast.Node, what string) string {
 	return s
 }
 
+// boolean reads true or false.
+func (r *reader) boolean(n ast.Node, what string) bool {
+	b, ok := n.(*ast.BoolNode)
+	if !ok {
+		r.wrongType(n, what, "true or false")
+		return false
+	}
+	return b.Value
+}
+
 // number reads a whole number of at least 1.
 func (r *reader) number(n ast.Node, what string, most int) int {
 	integer, ok := n.(*ast.IntegerNode)

@@ -48,9 +48,11 @@ const (
 	SlackFinance   = "C0FIN"
 	SlackOps       = "C0OPS"
 	SlackPartner   = "C0PARTNER" // shared with another workspace
+	SlackLobby     = "C0LOBBY"   // where guests are
 	TeamsSOC       = "19:soc@thread.tacv2"
 	TeamsApprovals = "19:approvals@thread.tacv2"
 	TeamsOps       = "19:ops@thread.tacv2"
+	TeamsLobby     = "19:lobby@thread.tacv2" // of a team with guests
 )
 
 // Person is somebody with an account on both platforms.
@@ -213,7 +215,8 @@ func (w *World) populate() {
 		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,
 		Roles: map[string][]string{entrasim.BotFramework: {}},
 	})
-	var slackMembers, objects []string
+	// Guests are in the lobby alone: elsewhere nothing would be posted.
+	var slackMembers, objects, slackAll, objectsAll []string
 	for _, p := range People() {
 		w.Entra.AddUser(TenantID, entrasim.User{Object: p.Object, Name: p.Name, Guest: p.Guest})
 		w.Slack.AddUser(slacksim.User{ID: p.Slack, Name: strings.ToLower(p.Key), RealName: p.Name, Guest: p.Guest})
@@ -222,7 +225,10 @@ func (w *World) populate() {
 			role = teamssim.RoleGuest
 		}
 		w.Teams.AddUser(teamssim.User{Tenant: TenantID, Object: p.Object, Name: p.Name, Email: p.Key + "@contoso.example", Role: role, Installed: !p.Guest})
-		slackMembers, objects = append(slackMembers, p.Slack), append(objects, p.Object)
+		slackAll, objectsAll = append(slackAll, p.Slack), append(objectsAll, p.Object)
+		if !p.Guest {
+			slackMembers, objects = append(slackMembers, p.Slack), append(objects, p.Object)
+		}
 	}
 	for _, g := range slackGroups {
 		w.Slack.AddUserGroup(g)
@@ -233,14 +239,38 @@ func (w *World) populate() {
 		{ID: SlackFinance, Name: "finance-security"},
 		{ID: SlackOps, Name: "mdebot-ops"},
 		{ID: SlackPartner, Name: "ext-partner", Shared: true},
+		{ID: SlackLobby, Name: "lobby", Members: slackAll},
 	} {
-		c.BotIn, c.Members = true, slackMembers
+		c.BotIn = true
+		if c.Members == nil {
+			c.Members = slackMembers
+		}
 		w.Slack.AddChannel(c)
 	}
 	w.Teams.AddTeam(teamssim.Team{Tenant: TenantID, ID: teamID, Name: "Contoso SOC", Members: objects})
 	for _, c := range []teamssim.Channel{{ID: TeamsSOC, Name: "SOC"}, {ID: TeamsApprovals, Name: "Approvals"}, {ID: TeamsOps, Name: "mdebot ops"}} {
 		c.Team = teamID
 		w.Teams.AddChannel(c)
+	}
+	w.Teams.AddTeam(teamssim.Team{Tenant: TenantID, ID: TeamsLobby, Name: "Contoso lobby", Members: objectsAll})
+}
+
+// Join lets somebody into a Slack channel or, on Teams, into the team that has the
+// channel.
+func (w *World) Join(p Person, place string) {
+	if strings.HasPrefix(place, "C") {
+		w.Slack.Join(p.Slack, place)
+	} else {
+		w.Teams.Join(p.Object, teamID)
+	}
+}
+
+// Leave undoes Join.
+func (w *World) Leave(p Person, place string) {
+	if strings.HasPrefix(place, "C") {
+		w.Slack.Leave(p.Slack, place)
+	} else {
+		w.Teams.Leave(p.Object, teamID)
 	}
 }
 
@@ -249,7 +279,7 @@ func (w *World) populate() {
 func (w *World) Connect(ctx context.Context, base string) error {
 	w.Slack.SetBotURL(base)
 	w.Teams.SetEndpoint(base + "/api/messages")
-	return w.Teams.Install(ctx, teamID)
+	return errors.Join(w.Teams.Install(ctx, teamID), w.Teams.Install(ctx, TeamsLobby))
 }
 
 // Environment is a complete set of settings for a bot in this world, apart from

@@ -189,7 +189,7 @@ func (b *Bot) resolve(ctx context.Context, to chat.Destination, admits chat.Read
 			return "", err
 		}
 		if account.Workspace != me.workspace && me.enterprise == "" {
-			return "", fmt.Errorf("%s: %w", to, chat.ErrForbiddenPlace)
+			return "", fmt.Errorf("%s: the account is of another workspace: %w", to, chat.ErrNotThere)
 		}
 		return b.directChannel(ctx, account.Account)
 	}

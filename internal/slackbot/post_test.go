@@ -73,8 +73,8 @@ func TestPost_toAPerson(t *testing.T) {
 		t.Errorf("direct chat = %+v", list)
 	}
 	outsider := chat.DirectTo(identity.Principal{Platform: identity.Slack, Workspace: "T0EVIL", Account: "U0EVE"})
-	if _, err := w.bot.Post(t.Context(), chat.Post{To: outsider, Message: *say("x")}); !errors.Is(err, chat.ErrForbiddenPlace) {
-		t.Errorf("Post(outsider) = %v, want %v", err, chat.ErrForbiddenPlace)
+	if _, err := w.bot.Post(t.Context(), chat.Post{To: outsider, Message: *say("x")}); !errors.Is(err, chat.ErrNotThere) {
+		t.Errorf("Post(outsider) = %v, want %v", err, chat.ErrNotThere)
 	}
 }
 

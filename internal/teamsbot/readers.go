@@ -140,7 +140,7 @@ func (m member) reads(ours []string) (chat.Readers, error) {
 	case m.UserRole == "anonymous":
 		return chat.Readers{Strangers: true}, nil
 	case m.TenantID == "":
-		return chat.Readers{}, errors.New("Teams names no tenant of a member")
+		return chat.Readers{}, errors.New("a member of no tenant")
 	case !slices.Contains(ours, strings.ToLower(m.TenantID)):
 		return chat.Readers{Strangers: true}, nil
 	case m.guest():
@@ -148,7 +148,7 @@ func (m member) reads(ours []string) (chat.Readers, error) {
 	case m.UserRole == "user":
 		return chat.Readers{}, nil
 	}
-	return chat.Readers{}, errors.New("Teams names no role of a member")
+	return chat.Readers{}, errors.New("a member without a role")
 }
 
 // unknownReaders marks an error that leaves open who reads a conversation. What
@@ -173,12 +173,13 @@ func (r *replies) guarded(ctx context.Context) bool {
 	if r.inv.In.Direct {
 		return false
 	}
-	if st, ok := r.bot.standings.cached(r.inv.By); ok && st != identity.Member {
+	err := r.bot.checkPlace(ctx, r.inv.In, r.bot.admitted(r.inv.In))
+	if err == nil {
 		return false
 	}
-	err := r.bot.checkPlace(ctx, r.inv.In, r.bot.admitted(r.inv.In))
-	if err != nil {
-		r.bot.log.InfoContext(ctx, "answer is given in private", "conversation_id", r.inv.In.ID, "error", err)
+	if st, err := r.bot.Standing(ctx, r.inv.By); err == nil && st != identity.Member {
+		return false
 	}
-	return err != nil
+	r.bot.log.InfoContext(ctx, "answer is given in private", "conversation_id", r.inv.In.ID, "error", err)
+	return true
 }

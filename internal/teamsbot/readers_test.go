@@ -171,12 +171,7 @@ func TestAnswer_toAGuestStaysInPlace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sim.Join(guest, soc)
-	w.handler.will(func(inv chat.Invocation) chat.Response {
-		if _, err := w.bot.Standing(t.Context(), inv.By); err != nil {
-			t.Errorf("Standing() = %v", err)
-		}
-		return chat.Response{Message: titled("Only full members may")}
-	})
+	w.handler.will(func(chat.Invocation) chat.Response { return chat.Response{Message: titled("Only full members may")} })
 	w.message(guest, alerts, "@mdebot machine web-01", "")
 	if got := w.fromBot(guest, alerts, 1); !strings.Contains(string(got[0].Card), "Only full members may") {
 		t.Errorf("the guest reads %s", got[0].Card)
