@@ -41,7 +41,7 @@ func (c *demo) run(ctx context.Context, p *process) (err error) {
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return &ConfigError{Faults: []error{fmt.Errorf("--listen %s: the demo has no login, so it listens on loopback only, such as 127.0.0.1:8080", c.listen)}}
 	}
-	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.socket, Pace: true})
+	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.socket, Pace: true, Customer: true})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *demo) run(ctx context.Context, p *process) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, "mdebot.yaml")
-	if err := os.WriteFile(file, []byte(sandbox.PolicyYAML()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(world.PolicyYAML()), 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.stdout, "http://%s\n", page.Addr())
@@ -124,7 +124,7 @@ func demoBot(ctx context.Context, p *process, world *sandbox.World, dir, file st
 		cancel()
 		return errors.Join(fmt.Errorf("connect the simulators to the bot: %w", err), <-running)
 	}
-	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-014 beaconing to a known bad address\nStop with Ctrl-C.\n")
+	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-014 beaconing to a known bad address\nA customer has a Defender tenant of its own: /mde tenant shows both, #fabrikam is about it alone.\nStop with Ctrl-C.\n")
 	return <-running
 }
 
@@ -141,7 +141,7 @@ func printWorld(w io.Writer, world *sandbox.World, file string) error {
 		fmt.Fprintln(&b, line)
 	}
 	fmt.Fprintf(&b, "MDEBOT_CONFIG=%s\n\n# mdebot.yaml:\n", file)
-	for line := range strings.Lines(sandbox.PolicyYAML()) {
+	for line := range strings.Lines(world.PolicyYAML()) {
 		b.WriteString("#   " + line)
 	}
 	_, err := io.WriteString(w, b.String())

@@ -3,10 +3,13 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -491,4 +494,78 @@ func TestProcess_serveUnderWhatTheDemoPrints(t *testing.T) {
 	if got := run(t, env, "", "healthcheck"); got.code != exitOK {
 		t.Errorf("healthcheck = %d: %s", got.code, got.stderr)
 	}
+
+	// Both Defender tenants are there: the company's in its channel, the customer's in
+	// its own, and by name.
+	page := strings.TrimSpace(strings.SplitN(printed.String(), "\n", 2)[0])
+	for _, c := range []struct{ conversation, text, want string }{
+		{sandbox.SlackSOC, "/mde machine ws-014", "ws-014.corp.contoso.com"},
+		{sandbox.SlackFabrikam, "/mde machine ws-014", "ws-014.corp.fabrikam.com"},
+		{sandbox.SlackFabrikam, "/mde tenant", "fabrikam"},
+		{sandbox.SlackLobby, "/mde tenant fabrikam", "Chosen for reading"},
+		{sandbox.SlackLobby, "/mde machine ws-015", "ws-015.corp.fabrikam.com"},
+		{sandbox.SlackFabrikam, "/mde isolate ws-016 beaconing at the customer", "waits for approval"},
+	} {
+		onThePage(t, page, c.conversation, c.text)
+		for end := time.Now().Add(patience); !strings.Contains(pageShows(t, page, c.conversation), c.want); {
+			if time.Now().After(end) {
+				t.Fatalf("%s in %s: %q is not there:\n%s", c.text, c.conversation, c.want, pageShows(t, page, c.conversation))
+			}
+			time.Sleep(100 * time.Millisecond) // of another process
+		}
+	}
+}
+
+// onThePage types text into a Slack conversation of the demo's page, as Riley.
+func onThePage(t *testing.T, page, conversation, text string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]string{"conversation": conversation, "text": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page+"/api/slack/send?person=riley", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Origin", page)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _ := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s = %d %s", text, resp.StatusCode, answer)
+	}
+}
+
+// pageShows is what Riley's page shows of a Slack conversation.
+func pageShows(t *testing.T, page, conversation string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+"/api/state?person=riley", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var state struct {
+		Slack struct {
+			Conversations []struct {
+				ID       string
+				Messages json.RawMessage
+			}
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&state); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range state.Slack.Conversations {
+		if c.ID == conversation {
+			return string(c.Messages)
+		}
+	}
+	return ""
 }

@@ -22,7 +22,8 @@ import (
 
 // The identifiers of the simulated company.
 const (
-	TenantID = "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001"
+	TenantID   = "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001"
+	CustomerID = "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f002" // see Options.Customer
 
 	defenderAppID     = "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"
 	defenderAppSecret = "sandbox-defender-secret-7Qk2"
@@ -47,8 +48,9 @@ const (
 	SlackApprovals = "C0APPROVE"
 	SlackFinance   = "C0FIN"
 	SlackOps       = "C0OPS"
-	SlackPartner   = "C0PARTNER" // shared with another workspace
-	SlackLobby     = "C0LOBBY"   // where guests are
+	SlackPartner   = "C0PARTNER"  // shared with another workspace
+	SlackLobby     = "C0LOBBY"    // where guests are
+	SlackFabrikam  = "C0FABRIKAM" // about the customer
 	TeamsSOC       = "19:soc@thread.tacv2"
 	TeamsApprovals = "19:approvals@thread.tacv2"
 	TeamsOps       = "19:ops@thread.tacv2"
@@ -87,8 +89,19 @@ var slackGroups = []slacksim.UserGroup{
 //go:embed mdebot.yaml
 var policyYAML string
 
+//go:embed tenants.yaml
+var tenantsYAML string
+
 // PolicyYAML is a mdebot.yaml for the company.
 func PolicyYAML() string { return policyYAML }
+
+// PolicyYAML is [PolicyYAML], with both tenants where there are two.
+func (w *World) PolicyYAML() string {
+	if w.Fabrikam == nil {
+		return policyYAML
+	}
+	return policyYAML + tenantsYAML
+}
 
 // Options configures a World.
 type Options struct {
@@ -104,6 +117,9 @@ type Options struct {
 	Pace bool
 	// Timing of machine actions; zero means a few seconds.
 	Timing defendersim.Timing
+	// Customer adds a second Defender tenant, of a customer that has consented to the
+	// company's applications, and a channel for it.
+	Customer bool
 	// Limits replaces quotas of the simulated Defender.
 	Limits map[defendersim.Family]defendersim.Limit
 }
@@ -117,6 +133,8 @@ type World struct {
 	Teams    *teamssim.Server
 	Pager    *pagersim.Server
 	Estate   *estate.Estate
+	// Fabrikam is the tenant of Options.Customer, or nil.
+	Fabrikam *defendersim.Tenant
 	// CAFile is the content of a PEM file with the CA of Options.TLS.
 	CAFile []byte
 
@@ -142,6 +160,9 @@ func New(ctx context.Context, o Options) (*World, error) {
 	w.Estate = estate.Generate(estate.Options{Seed: 1, Now: time.Now(), Tenant: TenantID})
 	w.Defender = defendersim.New(defendersim.Options{Entra: w.Entra, Timing: o.Timing, Limits: o.Limits})
 	w.Tenant = w.Defender.AddTenant(w.Estate)
+	if o.Customer {
+		w.Fabrikam = w.Defender.AddTenant(estate.Generate(estate.Options{Seed: 2, Now: time.Now(), Tenant: CustomerID, Company: "fabrikam"}))
+	}
 	w.Slack = slacksim.New(slacksim.Options{
 		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
 		SocketMode: o.SocketMode, PaceChannels: o.Pace,
@@ -186,11 +207,11 @@ func (w *World) serve(ctx context.Context, name string, h http.Handler) error {
 	return nil
 }
 
-// populate puts people, conversations and app registrations where the bot will
-// find them.
-func (w *World) populate() {
-	w.Entra.Register(TenantID, entrasim.App{
-		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret,
+// register makes the applications that read and act known to a tenant: those of
+// another tenant by its consent.
+func (w *World) register(tenant string, foreign bool) {
+	w.Entra.Register(tenant, entrasim.App{
+		ID: defenderAppID, Name: "mdebot", Secret: defenderAppSecret, Foreign: foreign,
 		Roles: map[string][]string{
 			entrasim.Defender: {
 				"Alert.Read.All", "Alert.ReadWrite.All", "Machine.Read.All", "Machine.ReadWrite.All", "User.Read.All", "AdvancedQuery.Read.All",
@@ -200,16 +221,25 @@ func (w *World) populate() {
 			entrasim.Graph: {"ThreatHunting.Read.All", "GroupMember.Read.All", "User.Read.All", "Application.Read.All", "Device.Read.All"},
 		},
 	})
-	w.Entra.Register(TenantID, entrasim.App{
-		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
-		Redirects: []string{"http://127.0.0.1/link/callback", "https://127.0.0.1/link/callback"},
-	})
-	w.Entra.Register(TenantID, entrasim.App{
-		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret,
+	w.Entra.Register(tenant, entrasim.App{
+		ID: actingAppID, Name: "mdebot actions", Secret: actingAppSecret, Foreign: foreign,
 		Roles: map[string][]string{entrasim.Defender: {
 			"Machine.Isolate", "Machine.RestrictExecution", "Machine.Scan", "Machine.StopAndQuarantine", "Machine.CollectForensics", "Ti.ReadWrite.All",
 			"Machine.ReadWrite.All", // for tags that a rule reads
 		}},
+	})
+}
+
+// populate puts people, conversations and app registrations where the bot will
+// find them.
+func (w *World) populate() {
+	w.register(TenantID, false)
+	if w.Fabrikam != nil {
+		w.register(CustomerID, true)
+	}
+	w.Entra.Register(TenantID, entrasim.App{
+		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
+		Redirects: []string{"http://127.0.0.1/link/callback", "https://127.0.0.1/link/callback"},
 	})
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: teamsAppID, Name: "mdebot for Teams", Secret: teamsAppSecret,
@@ -240,7 +270,11 @@ func (w *World) populate() {
 		{ID: SlackOps, Name: "mdebot-ops"},
 		{ID: SlackPartner, Name: "ext-partner", Shared: true},
 		{ID: SlackLobby, Name: "lobby", Members: slackAll},
+		{ID: SlackFabrikam, Name: "fabrikam"},
 	} {
+		if c.ID == SlackFabrikam && w.Fabrikam == nil {
+			continue
+		}
 		c.BotIn = true
 		if c.Members == nil {
 			c.Members = slackMembers

@@ -129,7 +129,7 @@ func (e *Estate) Attack() []Step {
 			},
 			events: started(server, service, Event{
 				Table: "DeviceLogonEvents", MachineID: server.ID, Values: map[string]any{
-					"ActionType": "LogonSuccess", "LogonType": "Network", "AccountDomain": Domain, "AccountName": "adm-server",
+					"ActionType": "LogonSuccess", "LogonType": "Network", "AccountDomain": e.Users[0].AccountDomain, "AccountName": "adm-server",
 					"IsLocalAdmin": true, "RemoteIP": first.LastIPAddress, "RemoteDeviceName": first.ComputerDNSName,
 				},
 			}),

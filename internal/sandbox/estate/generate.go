@@ -1,6 +1,7 @@
 package estate
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,21 +18,20 @@ type Options struct {
 	Seed   uint64
 	Now    time.Time // the present moment of the estate
 	Tenant string    // Entra tenant ID of the company
+	// Company names its domains; empty means contoso.
+	Company string
 }
 
-// Domain is the company's directory domain; Suffix ends the names of machines
-// that are joined to it.
-const (
-	Domain = "contoso"
-	Suffix = ".corp.contoso.com"
-)
+// company is whose estate it is unless told otherwise.
+const company = "contoso"
 
 // Generate builds an estate.
 func Generate(o Options) *Estate {
 	g := &generator{
-		rand:   rand.New(rand.NewPCG(o.Seed, 0x6d6465)),
-		now:    o.Now,
-		estate: &Estate{Tenant: o.Tenant},
+		company: cmp.Or(o.Company, company),
+		rand:    rand.New(rand.NewPCG(o.Seed, 0x6d6465)),
+		now:     o.Now,
+		estate:  &Estate{Tenant: o.Tenant},
 	}
 	g.people()
 	g.machines()
@@ -41,11 +41,15 @@ func Generate(o Options) *Estate {
 }
 
 type generator struct {
-	rand   *rand.Rand
-	now    time.Time
-	estate *Estate
-	nextIP int
+	company string
+	rand    *rand.Rand
+	now     time.Time
+	estate  *Estate
+	nextIP  int
 }
+
+// suffix ends the names of machines that are joined to the company's domain.
+func (g *generator) suffix() string { return ".corp." + g.company + ".com" }
 
 // ago returns a moment between least and most before now.
 func (g *generator) ago(least, most time.Duration) time.Time {
@@ -75,14 +79,14 @@ func (g *generator) people() {
 		}
 		seen[account] = true
 		g.estate.Users = append(g.estate.Users, User{
-			ID: Domain + `\` + account, AccountName: account, AccountDomain: Domain,
+			ID: g.company + `\` + account, AccountName: account, AccountDomain: g.company,
 			AccountSID:    fmt.Sprintf("S-1-5-21-1842957103-2291736458-839522115-%d", 1104+len(g.estate.Users)),
 			FirstSeen:     At(g.ago(200*day, 700*day)),
 			LastSeen:      At(g.ago(time.Minute, day)),
 			LogonTypes:    "Interactive",
 			IsDomainAdmin: admin,
 			DisplayName:   first + " " + last,
-			Principal:     account + "@contoso.com",
+			Principal:     account + "@" + g.company + ".com",
 			ObjectID:      g.uuid(),
 		})
 	}

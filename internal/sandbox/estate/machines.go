@@ -47,7 +47,7 @@ func (g *generator) machines() {
 		if n >= 150 && n <= 152 {
 			sys = oldWindows
 		}
-		m := g.machine(fmt.Sprintf("ws-%03d", n)+Suffix, sys, workstations)
+		m := g.machine(fmt.Sprintf("ws-%03d", n)+g.suffix(), sys, workstations)
 		if n >= 11 && n <= 20 {
 			m.MachineTags = []string{"finance"}
 			m.DeviceValue = "High"
@@ -74,20 +74,20 @@ func (g *generator) machines() {
 		sys   system
 	}{{"fs", 4, server2022}, {"app", 12, server2022}, {"sql", 8, server2019}, {"exch", 2, server2019}, {"rds", 6, server2022}, {"bkp", 2, server2019}} {
 		for n := 1; n <= kind.count; n++ {
-			m := g.machine(fmt.Sprintf("srv-%s-%02d", kind.name, n)+Suffix, kind.sys, servers)
+			m := g.machine(fmt.Sprintf("srv-%s-%02d", kind.name, n)+g.suffix(), kind.sys, servers)
 			m.MachineTags, m.DeviceValue = []string{kind.name}, "High"
 			m.Users = g.adminsOf("adm-server")
 			g.add(m)
 		}
 	}
 	for n := 1; n <= 2; n++ {
-		m := g.machine(fmt.Sprintf("srv-hmi-%02d", n)+Suffix, server2019, production)
+		m := g.machine(fmt.Sprintf("srv-hmi-%02d", n)+g.suffix(), server2019, production)
 		m.MachineTags, m.DeviceValue = []string{"plant", "never-isolate"}, "High"
 		m.Users = g.adminsOf("adm-server")
 		g.add(m)
 	}
 	for n := 1; n <= 4; n++ {
-		m := g.machine(fmt.Sprintf("dc-%02d", n)+Suffix, server2022, tier0)
+		m := g.machine(fmt.Sprintf("dc-%02d", n)+g.suffix(), server2022, tier0)
 		m.MachineTags, m.DeviceValue = []string{"tier0"}, "High"
 		m.Users = g.adminsOf("adm-domain")
 		g.add(m)
@@ -110,7 +110,7 @@ func (g *generator) machines() {
 
 // oddOnes adds the records that make looking up a machine by name hard.
 func (g *generator) oddOnes() {
-	old := g.machine("ws-042"+Suffix, windows10, workstations, "before it was re-imaged")
+	old := g.machine("ws-042"+g.suffix(), windows10, workstations, "before it was re-imaged")
 	g.away(&old, 40*day, 41*day)
 	old.HealthStatus = "Inactive"
 	g.add(old)
@@ -120,7 +120,7 @@ func (g *generator) oddOnes() {
 	twin.Users = g.usersOf(3, "Interactive")
 	g.add(twin)
 
-	merged := g.machine("ws-077"+Suffix, windows11, workstations, "merged record")
+	merged := g.machine("ws-077"+g.suffix(), windows11, workstations, "merged record")
 	g.away(&merged, 20*day, 21*day)
 	merged.MergedIntoMachineID = ptr(g.estate.Named("ws-077")[0].ID)
 	g.add(merged)
