@@ -52,9 +52,23 @@ func settled(s string) string {
 	return padding.ReplaceAllString(s, "  ")
 }
 
+// partnerOfTwo is set-up 3 with two customers, one of whom has consented to less.
+var partnerOfTwo = setup{
+	app: func(*testing.T, *entrasim.App) {},
+	env: func(s *story) []string {
+		s.addCustomer(0, true)
+		s.addCustomer(1, true)
+		s.world.Entra.Register(customerID(1), entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret, Foreign: true, Roles: map[string][]string{
+			entrasim.Defender: {"Alert.Read.All"},
+		}})
+		s.writePolicy(sandbox.PolicyYAML() + fmt.Sprintf("\ntenants:\n  - { id: %s, name: customer-0, people: [soc] }\n  - { id: %s, name: customer-1, people: [soc] }\n", customerID(0), customerID(1)))
+		return nil
+	},
+}
+
 func TestDoctor_goldenPerSetup(t *testing.T) {
 	t.Parallel()
-	for name, u := range map[string]setup{"connector": connector, "enrichment": enrichment, "platform": platform, "classic": classic} {
+	for name, u := range map[string]setup{"connector": connector, "enrichment": enrichment, "partner": partnerOfTwo, "platform": platform, "classic": classic} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code, out, progress := u.examined(t)
