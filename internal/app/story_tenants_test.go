@@ -137,6 +137,55 @@ func TestStory_partnerPeopleNeedAGrantForEachCustomer(t *testing.T) {
 	s.sees(on, sandbox.Jordan, on.approvals(), "isolate ws-005."+mark(1), "Defender says Succeeded")
 }
 
+// A channel that a customer shares gets that customer's alerts by name, and no
+// request, no other customer's alert, and no answer for everybody.
+func TestStory_customersSharedChannelGetsItsAlertsAlone(t *testing.T) {
+	t.Parallel()
+	var customers []*defendersim.Tenant
+	yaml := sandbox.PolicyYAML() + fmt.Sprintf(`
+tenants:
+  - id: %s
+    name: customer-0
+    people: [soc]
+    channels: [slack:C0PARTNER]
+    shared_channels: alerts
+    routes: [{ name: theirs, to: ["slack:C0PARTNER"] }]
+  - { id: %s, name: customer-1, people: [soc] }
+`, customerID(0), customerID(1))
+	s := newStoryIn(t, yaml, sandbox.Options{}, func(s *story) []string {
+		s.world.Entra.Register(sandbox.TenantID, entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret})
+		customers = []*defendersim.Tenant{s.addCustomer(0, true), s.addCustomer(1, true)}
+		return []string{"MDE_CLIENT_ID=" + setupAppID, "MDE_CLIENT_SECRET=" + setupSecret, "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET="}
+	})
+	on := s.slack()
+	for _, c := range s.bot.customers {
+		s.eventually("the first look at "+c.name, func() string {
+			if h, err := s.bot.notify.Health(t.Context(), c.id); err != nil || h.LastGood.IsZero() {
+				return fmt.Sprint(h, err)
+			}
+			return ""
+		})
+	}
+	for i, c := range customers {
+		if _, err := c.RaiseAlert(everybodys().Machines[4].ID, "High", fmt.Sprintf("Credential theft at %s", mark(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sees(on, sandbox.Riley, on.soc(), "Credential theft at "+mark(1))
+	s.sees(on, sandbox.Riley, sandbox.SlackPartner, "Credential theft at "+mark(0))
+	on.write(sandbox.Riley, sandbox.SlackPartner, "isolate ws-005 seen by the customer")
+	s.sees(on, sandbox.Avery, on.approvals(), "isolate ws-005", "waits for approval", "customer-0")
+	s.sees(on, sandbox.Riley, on.direct(sandbox.Riley), "isolate ws-005", "waits for approval")
+	on.write(sandbox.Riley, sandbox.SlackPartner, "machine ws-006 --public")
+	s.told(on, sandbox.Riley, sandbox.SlackPartner, "Machine ws-006")
+	// Sam types nothing there, so Sam reads what everybody of the customer reads.
+	for _, m := range on.see(sandbox.Sam, sandbox.SlackPartner) {
+		if strings.Contains(m.text, mark(1)) || strings.Contains(m.text, "waits for approval") || strings.Contains(m.text, "Machine ws-006") || strings.Contains(m.text, "watches this tenant") {
+			t.Errorf("the customer reads %s", m.text)
+		}
+	}
+}
+
 // captured is a Replier that keeps every byte of an answer.
 type captured struct {
 	mu   sync.Mutex
