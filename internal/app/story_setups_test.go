@@ -164,9 +164,15 @@ var platform = setup{
 	},
 }
 
-// certificate makes a PFX file, at the place of an earlier one, and registers the
-// certificate in place of the earlier one.
+// certificate makes a PFX file for the set-up's application.
 func (s *story) certificate(name string) string {
+	s.Helper()
+	return s.certificateOf(setupAppID, "mdebot.pfx", name)
+}
+
+// certificateOf makes a PFX file, at the place of an earlier one, and registers the
+// certificate with an application in place of the earlier one.
+func (s *story) certificateOf(app, file, name string) string {
 	s.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -181,12 +187,12 @@ func (s *story) certificate(name string) string {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.world.Entra.Change(sandbox.TenantID, setupAppID, func(a *entrasim.App) { a.Certificates = []*x509.Certificate{cert} })
+	s.world.Entra.Change(sandbox.TenantID, app, func(a *entrasim.App) { a.Certificates = []*x509.Certificate{cert} })
 	pfx, err := pkcs12.Modern2023.Encode(key, cert, nil, "pass word")
 	if err != nil {
 		s.Fatal(err)
 	}
-	file := filepath.Join(s.dir, "mdebot.pfx")
+	file = filepath.Join(s.dir, file)
 	if err := os.WriteFile(file, pfx, 0o600); err != nil {
 		s.Fatal(err)
 	}
@@ -223,6 +229,48 @@ func TestStory_setupPlatform(t *testing.T) {
 	s.certificate("renewed")
 	s.world.Entra.Revoke()
 	s.ask(on, sandbox.Riley, "machine ws-015", "Machine ws-015")
+}
+
+// The Teams application signs in with a certificate instead of a secret, and a
+// renewed one is used without a restart.
+func TestStory_teamsSignsInWithACertificate(t *testing.T) {
+	t.Parallel()
+	app := ""
+	renew := func(s *story, name string) string { return s.certificateOf(app, "teams.pfx", name) }
+	s := newStoryIn(t, sandbox.PolicyYAML(), sandbox.Options{TLS: true}, func(s *story) []string {
+		for _, line := range s.world.Environment() {
+			if id, ok := strings.CutPrefix(line, "TEAMS_APP_ID="); ok {
+				app = id
+			}
+		}
+		s.world.Entra.Change(sandbox.TenantID, app, func(a *entrasim.App) { a.Secret = "" })
+		ca := filepath.Join(s.dir, "ca.pem")
+		if err := os.WriteFile(ca, s.world.CAFile, 0o600); err != nil {
+			s.Fatal(err)
+		}
+		return []string{"MDEBOT_CA_FILE=" + ca, "TEAMS_APP_SECRET=", "TEAMS_APP_CERTIFICATE_FILE=" + renew(s, "first"), "TEAMS_APP_CERTIFICATE_PASSWORD=pass word"}
+	})
+	on := s.teams()
+	s.ask(on, sandbox.Riley, "machine ws-014", "Machine ws-014")
+	card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-014", "signed in by certificate")
+	s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
+	s.sees(on, sandbox.Riley, on.soc(), "isolate ws-014.corp.contoso.com – isolated")
+
+	issued := func() (n int) {
+		for _, token := range s.world.Entra.Issued() {
+			if token.App == app {
+				n++
+			}
+		}
+		return n
+	}
+	before := issued()
+	renew(s, "renewed")
+	s.world.Entra.Revoke()
+	s.ask(on, sandbox.Riley, "machine ws-015", "Machine ws-015")
+	if before == 0 || issued() <= before {
+		t.Errorf("the application got %d tokens with the first certificate and %d in all, want some with each", before, issued())
+	}
 }
 
 func TestStory_setupPlatformInTheGovernmentCloud(t *testing.T) {
