@@ -152,6 +152,9 @@ func (c Config) policyOptions() policy.Options {
 	return policy.Options{HomeTenant: home, SignIn: c.SignIn.Enabled()}
 }
 
+// actWorkers carry out requests, and as many follow their actions.
+const actWorkers = 8
+
 // assemble makes the parts, from the outside in, and hands each what it needs.
 func (a *App) assemble() error {
 	transport, err := outbound(a.cfg, a.parts)
@@ -257,8 +260,8 @@ func (a *App) assemble() error {
 	}))
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))
-	a.store.Handle(approvals.KindExecute, a.traces.job(a.execute), store.Workers(8))
-	a.store.Handle(approvals.KindFollow, a.traces.job(a.of((*containment.Runner).Follow)), store.Workers(8))
+	a.store.Handle(approvals.KindExecute, newShares(actWorkers, len(a.customers)).around(a.traces.job(a.execute)), store.Workers(actWorkers))
+	a.store.Handle(approvals.KindFollow, newShares(actWorkers, len(a.customers)).around(a.traces.job(a.of((*containment.Runner).Follow))), store.Workers(actWorkers))
 	a.store.Tick("requests", a.approvals.Sweep)
 	a.store.Tick("misuse", func(ctx context.Context) error {
 		var errs []error
