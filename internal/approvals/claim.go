@@ -213,6 +213,7 @@ func rejectedOf(d Decision) []string {
 func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule policy.Applied, facts Facts) (why, kind string) {
 	action, known := s.actions[e.r.Action]
 	requester, listed := p.Book().Person(e.r.Requester)
+	bound, rebound := s.policy.Current().TenantOf(e.r.Origin)
 	protected, isProtected := "", false
 	if action.Target.onMachine() {
 		protected, isProtected = p.Protected(action.AsRuled(e.r.Params), facts.Machine)
@@ -231,6 +232,8 @@ func (s *Service) obstacle(e *edit, p *policy.Policy, t Target, d Decision, rule
 		return fmt.Sprintf("%s denied it.", d.Denied.Name), kind
 	case !listed || !requester.Has(action.Role):
 		return fmt.Sprintf("%s may no longer ask for this.", e.r.RequesterName), kind
+	case rebound && bound.ID != e.r.Tenant:
+		return fmt.Sprintf("The channel where it was asked for is bound to another Defender tenant now, %s.", bound.Name), kind
 	case facts.Barred[e.r.Requester] != "":
 		return fmt.Sprintf("%s may not take part now: %s.", e.r.RequesterName, facts.Barred[e.r.Requester]), kind
 	case facts.Problem != "":

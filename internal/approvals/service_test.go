@@ -629,11 +629,28 @@ func TestClaim_judgesEverythingAgain(t *testing.T) {
 			}
 		}
 	}
+	// bind makes two tenants, the second of which has the given channel.
+	bind := func(channel string) change {
+		return config("\ngroups:\n", `
+tenants:
+  - { id: 4f6c2a1e-0000-4000-8000-000000000001, name: contoso, people: [all] }
+  - { id: 4f6c2a1e-0000-4000-8000-000000000002, name: fabrikam, people: [all], channels: ["`+channel+`"] }
+groups:
+  all:
+    - 00000000-0000-4000-8000-000000000001
+    - 00000000-0000-4000-8000-000000000003
+    - 00000000-0000-4000-8000-000000000004
+    - 00000000-0000-4000-8000-000000000005
+    - 00000000-0000-4000-8000-000000000006
+`)
+	}
 	for name, tc := range map[string]struct {
 		change change
 		why    string
 		kind   string
 	}{
+		"another channel was bound to another tenant":    {bind("slack:C0FAB"), "", ""},
+		"the channel was bound to another tenant":        {bind("slack:C0SOC"), "bound to another Defender tenant now, fabrikam", "target.void"},
 		"approver left the group":                        {config("    - 00000000-0000-4000-8000-000000000004\n", ""), "no longer suffice", "target.void"},
 		"approver lost a role the rule does not ask for": {config("name: Avery Kim, slack: [T0SOC/U0AVERY], roles: [responder, approver]", "name: Avery Kim, slack: [T0SOC/U0AVERY], roles: []"), "", ""},
 		"requester lost the role":                        {config("slack: [T0SOC/U0RILEY], roles: [responder]", "slack: [T0SOC/U0RILEY], roles: [viewer]"), "may no longer ask", "target.void"},
