@@ -10,7 +10,7 @@ import (
 
 func TestStory_requestIsPostedBeforeTheAlertsThatWait(t *testing.T) {
 	t.Parallel()
-	const flood = 1_000
+	const flood = 400
 	// Alerts and requests share a channel, which takes one message a second, and
 	// no storm folds the alerts.
 	yaml := strings.NewReplacer("post_to: [slack:C0APPROVE,", "post_to: [slack:C0SOC,", "more_than: 20", "more_than: 10000").Replace(sandbox.PolicyYAML())
