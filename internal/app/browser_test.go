@@ -42,7 +42,7 @@ func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
 	t.Cleanup(page.Close)
 	t.Cleanup(page.CloseClientConnections) // the page's event stream does not end by itself
 
-	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Stories wait far more than they compute.
-	if err := flag.Set("test.parallel", "10"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 
 // patience is how long a story waits for what must come. It is far more than it
 // takes, because tests share two cores.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // story is the whole bot in a simulated world, used over HTTP.
 type story struct {
