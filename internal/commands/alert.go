@@ -312,30 +312,47 @@ func (r *Router) comment(ctx context.Context, c *call) (chat.Message, error) {
 }
 
 func (r *Router) commentAlert(ctx context.Context, c *call, id, text string) (chat.Message, error) {
-	if text == "" {
-		return chat.Message{}, usageError(c, "The comment is missing.")
-	}
-	if n := utf8.RuneCountInString(text); n > maxComment {
-		return chat.Message{}, say(fmt.Sprintf("The comment has %d characters.", n), fmt.Sprintf("Keep it to %d.", maxComment))
+	if err := checkComment(c, text); err != nil {
+		return chat.Message{}, err
 	}
 	return r.updateAlert(ctx, c, id, "Comment: "+chat.Visible(text, maxComment), defender.AlertUpdate{})
+}
+
+func checkComment(c *call, text string) error {
+	if text == "" {
+		return usageError(c, "The comment is missing.")
+	}
+	if n := utf8.RuneCountInString(text); n > maxComment {
+		return say(fmt.Sprintf("The comment has %d characters.", n), fmt.Sprintf("Keep it to %d.", maxComment))
+	}
+	return nil
+}
+
+// inTheirName is the comment that Defender keeps of a change, which the bot's
+// application makes.
+func (c *call) inTheirName(what string) string {
+	return fmt.Sprintf("%s, by %s from %s through mdebot", chat.Visible(what, maxComment), chat.Visible(c.who.name(), 80), c.inv.By.Platform)
+}
+
+// outcomeOf is what the record says of a change that was not confirmed.
+func outcomeOf(err error) string {
+	if errors.Is(err, defender.ErrUnavailable) {
+		return "unknown"
+	}
+	return "failed"
 }
 
 // updateAlert records the change, makes it with the person's name in the
 // comment, and lets posted cards follow.
 func (r *Router) updateAlert(ctx context.Context, c *call, id, what string, u defender.AlertUpdate) (chat.Message, error) {
-	u.Comment = fmt.Sprintf("%s, by %s from %s through mdebot", chat.Visible(what, maxComment), chat.Visible(c.who.name(), 80), c.inv.By.Platform)
+	u.Comment = c.inTheirName(what)
 	detail := map[string]string{"alert_id": id, "status": u.Status, "assigned_to": u.AssignedTo, "classification": u.Classification, "comment": u.Comment}
 	if err := r.record(ctx, c, "alert.updating", "ok", detail); err != nil {
 		return chat.Message{}, fmt.Errorf("record change of alert: %w", err)
 	}
 	a, err := r.Defender.UpdateAlert(ctx, id, u)
 	if err != nil {
-		outcome := "failed"
-		if errors.Is(err, defender.ErrUnavailable) {
-			outcome = "unknown"
-		}
-		return chat.Message{}, errors.Join(err, r.record(ctx, c, "alert.updated", outcome, detail))
+		return chat.Message{}, errors.Join(err, r.record(ctx, c, "alert.updated", outcomeOf(err), detail))
 	}
 	if err := r.record(ctx, c, "alert.updated", "ok", detail); err != nil {
 		r.Logger.ErrorContext(ctx, "outcome not recorded", "alert_id", id, "error", err)

@@ -110,11 +110,8 @@ func (r *Router) resolveIncident(ctx context.Context, c *call) (chat.Message, er
 
 func (r *Router) commentIncident(ctx context.Context, c *call) (chat.Message, error) {
 	text := strings.TrimSpace(c.words(1))
-	if text == "" {
-		return chat.Message{}, usageError(c, "The comment is missing.")
-	}
-	if n := utf8.RuneCountInString(text); n > maxComment {
-		return chat.Message{}, say(fmt.Sprintf("The comment has %d characters.", n), fmt.Sprintf("Keep it to %d.", maxComment))
+	if err := checkComment(c, text); err != nil {
+		return chat.Message{}, err
 	}
 	return r.updateIncident(ctx, c, "Comment: "+chat.Visible(text, maxComment), defender.IncidentUpdate{})
 }
@@ -133,7 +130,7 @@ func (r *Router) updateIncident(ctx context.Context, c *call, what string, u def
 			next:     chat.Join(chat.Plain("Look at it first: "), chat.Code(withPrefix(prefix(c.inv), fmt.Sprintf("incident %d", in.ID)))),
 		}
 	}
-	u.Comment = fmt.Sprintf("%s, by %s from %s through mdebot", chat.Visible(what, maxComment), chat.Visible(c.who.name(), 80), c.inv.By.Platform)
+	u.Comment = c.inTheirName(what)
 	detail := map[string]string{
 		"incident_id": strconv.FormatInt(in.ID, 10), "status": u.Status, "assigned_to": u.AssignedTo, "classification": u.Classification,
 		"determination": u.Determination, "comment": u.Comment,
@@ -143,11 +140,7 @@ func (r *Router) updateIncident(ctx context.Context, c *call, what string, u def
 	}
 	now, err := r.Defender.UpdateIncident(ctx, in.ID, u)
 	if err != nil {
-		outcome := "failed"
-		if errors.Is(err, defender.ErrUnavailable) {
-			outcome = "unknown"
-		}
-		return chat.Message{}, errors.Join(err, r.record(ctx, c, "incident.updated", outcome, detail))
+		return chat.Message{}, errors.Join(err, r.record(ctx, c, "incident.updated", outcomeOf(err), detail))
 	}
 	if err := r.record(ctx, c, "incident.updated", "ok", detail); err != nil {
 		r.Logger.ErrorContext(ctx, "outcome not recorded", "incident_id", in.ID, "error", err)
