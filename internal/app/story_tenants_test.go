@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -49,6 +50,7 @@ func (s *story) addCustomer(i int, consented bool) *defendersim.Tenant {
 	if consented {
 		s.world.Entra.Register(customerID(i), entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret, Foreign: true, Roles: map[string][]string{
 			entrasim.Defender: {"Alert.ReadWrite.All", "Machine.Read.All", "User.Read.All", "Machine.Isolate", "Ip.Read.All"},
+			entrasim.Graph:    {"ThreatHunting.Read.All"},
 		}})
 	} else {
 		s.world.Entra.Register(customerID(i), entrasim.App{ID: "00000000-0000-4000-8000-00000000ffff", Secret: "x"})
@@ -110,6 +112,31 @@ func TestStory_setupPartner(t *testing.T) {
 	// All at once by explicit grant, the failure named.
 	s.ask(on, sandbox.Riley, "alerts --tenant all", "You may not ask all tenants at once")
 	s.ask(on, sandbox.Sam, "isolated --tenant all", "isolated of 3 tenants", "customer-1: 1 machine is isolated", "customer-0: No machine is isolated", "customer-2", "does not know mdebot's application")
+	s.ask(on, sandbox.Sam, "hunt --tenant all DeviceInfo | take 1", "hunt works on one tenant at a time", "hunt run take --tenant all")
+	s.ask(on, sandbox.Sam, "hunt run logons --tenant all", "everything it takes has to be typed")
+	s.ask(on, sandbox.Riley, "hunt run quiet-machines --tenant all", "You may not ask all tenants at once")
+	s.ask(on, sandbox.Sam, "hunt run quiet-machines --tenant all", "Hunt quiet-machines of 3 tenants; 1 failed", "customer-0: Hunt: 30 rows in", "customer-1: Hunt: 30 rows in", "1 of your 10 hunts",
+		"customer-2", "does not know mdebot's application", "Query", "DeviceInfo")
+	s.eventually("one file of all tenants", func() string {
+		for name, content := range on.files(sandbox.Sam) {
+			rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(content, "\ufeff"))).ReadAll()
+			if err != nil || len(rows) == 0 {
+				return fmt.Sprintf("%s is no table: %v", name, err)
+			}
+			of := map[string]int{}
+			for _, row := range rows[1:] {
+				if !strings.HasSuffix(row[1], mark(int(row[0][len(row[0])-1]-'0'))+".example") {
+					t.Errorf("%s stands as a machine of %s", row[1], row[0])
+				}
+				of[row[0]]++
+			}
+			if rows[0][0] == "Tenant" && of["customer-0"] == 30 && of["customer-1"] == 30 && len(of) == 2 {
+				return ""
+			}
+			return fmt.Sprintf("%s begins %v and has rows of %v", name, rows[0], of)
+		}
+		return "no file"
+	})
 	s.ask(on, sandbox.Sam, "status", "Tenant customer-0", "Tenant customer-2", "does not know mdebot's application")
 
 	// One customer's outage touches no other.
@@ -217,7 +244,7 @@ func TestTenants_noForeignByteInAnyOutput(t *testing.T) {
 	alert := customers[0].Alerts()[0]
 	texts := []string{
 		"machine ws-004", "machine " + machine.ID, "machines ws-0", "alerts --since 180d", "alert " + alert.ID, "isolated",
-		"lookup 203.0.113.9", "comment " + alert.ID + " seen", "requests", "isolate " + machine.ID + " --reason beaconing",
+		"lookup 203.0.113.9", "hunt run quiet-machines", "comment " + alert.ID + " seen", "requests", "isolate " + machine.ID + " --reason beaconing",
 	}
 	type asked struct {
 		of   int

@@ -39,7 +39,7 @@ func Hunt(v HuntView) chat.Message {
 	m := chat.Message{
 		Title: chat.Plain("Hunt: " + plural(v.Total, "row", "rows") + " in " + took(v.Took)),
 		// A short query is always in sight.
-		Sections: []chat.Section{{Heading: "Query", Lines: codeLines(v.Query), Folded: strings.Count(v.Query, "\n") >= queryInSight}},
+		Sections: []chat.Section{{Heading: queryHeading, Lines: codeLines(v.Query), Folded: strings.Count(v.Query, "\n") >= queryInSight}},
 		Picture:  v.Picture,
 	}
 	if v.Saved != "" {
@@ -69,6 +69,8 @@ func Hunt(v HuntView) chat.Message {
 	return m
 }
 
+const queryHeading = "Query"
+
 // queryInSight is how many lines of a query are shown unfolded.
 const queryInSight = 12
 
@@ -81,6 +83,14 @@ func HuntRunning(rows int, elapsed time.Duration, key string) chat.Message {
 	}
 	return chat.Message{
 		Title: chat.Plain(t + " …"), Tone: chat.Neutral,
+		Buttons: []chat.Button{{Label: "Cancel", Action: ActionHuntCancel, Value: key}},
+	}
+}
+
+// HuntingTenants is shown while several tenants are hunted in.
+func HuntingTenants(answered, tenants int, elapsed time.Duration, key string) chat.Message {
+	return chat.Message{
+		Title:   chat.Plain(fmt.Sprintf("Hunting, %s so far: %d of %s answered …", elapsed.Round(time.Second), answered, plural(tenants, "tenant", "tenants"))),
 		Buttons: []chat.Button{{Label: "Cancel", Action: ActionHuntCancel, Value: key}},
 	}
 }

@@ -1,6 +1,9 @@
 package cards
 
 import (
+	"bytes"
+	"encoding/csv"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,10 +76,13 @@ func Tenants(v TenantView) chat.Message {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Chosen for reading", Value: chat.Join(chat.Untrusted(v.Chosen), chat.Plain(", until "+v.Until))})
 	}
 	if v.All {
-		m.Facts = append(m.Facts, chat.Fact{Label: "All at once", Value: chat.Plain("--tenant all works for lookup, alerts and isolated")})
+		m.Facts = append(m.Facts, chat.Fact{Label: "All at once", Value: chat.Plain("--tenant all works for " + ForAllTenants)})
 	}
 	return m
 }
+
+// ForAllTenants are the commands that take --tenant all, in words.
+const ForAllTenants = "lookup, alerts, isolated and hunt run"
 
 // TenantAnswer is one tenant's part of an answer about several.
 type TenantAnswer struct {
@@ -86,10 +92,11 @@ type TenantAnswer struct {
 }
 
 // OfAllTenants puts the answers of several tenants together, a section each, and
-// names those that failed.
+// names those that failed. Their files, which begin with the same line, become one.
 func OfAllTenants(what string, answers []TenantAnswer) chat.Message {
 	failed := 0
 	m := chat.Message{}
+	var queries []chat.Section
 	for _, a := range answers {
 		s := chat.Section{Heading: "Tenant", Lines: []chat.Text{chat.Join(chat.Untrusted(a.Name), chat.Plain(": "), a.Message.Title)}}
 		if a.Failed {
@@ -97,7 +104,16 @@ func OfAllTenants(what string, answers []TenantAnswer) chat.Message {
 			m.Tone = chat.Warning
 			s.Lines = append(s.Lines, a.Message.Note)
 		}
+		for _, f := range a.Message.Facts {
+			if slices.Contains(factsOfEach, f.Label) {
+				s.Lines = append(s.Lines, labelled(f.Label, f.Value))
+			}
+		}
 		for _, inner := range a.Message.Sections {
+			if inner.Heading == queryHeading {
+				queries = append(queries, inner)
+				continue
+			}
 			s.Lines = append(s.Lines, inner.Lines...)
 		}
 		if t := a.Message.Table; t != nil {
@@ -110,10 +126,38 @@ func OfAllTenants(what string, answers []TenantAnswer) chat.Message {
 			}
 		}
 		m.Sections = append(m.Sections, s)
+		m.Files = joined(m.Files, a.Message.Files)
+	}
+	if len(queries) > 0 {
+		one := queries[0]
+		if slices.ContainsFunc(queries, func(q chat.Section) bool { return !reflect.DeepEqual(q, one) }) {
+			one.Lines = append(slices.Clone(one.Lines), chat.Plain("Each tenant was asked with its own machine's ID."))
+		}
+		m.Sections = append(m.Sections, one)
 	}
 	m.Title = chat.Plain(what + " of " + plural(len(answers), "tenant", "tenants"))
 	if failed > 0 {
 		m.Title = chat.Join(m.Title, chat.Plain("; "+strconv.Itoa(failed)+" failed"))
 	}
 	return m
+}
+
+// factsOfEach are the facts of an answer that stand beside its rows.
+var factsOfEach = []string{"Cut", "Quota", "Endpoint"}
+
+// joined is one file with the lines of all: tables of one question, each with the
+// tenant in its first column.
+func joined(into, more []chat.File) []chat.File {
+	for _, f := range more {
+		if len(into) == 0 {
+			f.Content = slices.Clone(f.Content)
+			into = append(into, f)
+			continue
+		}
+		head := csv.NewReader(bytes.NewReader(f.Content))
+		if _, err := head.Read(); err == nil {
+			into[0].Content = append(into[0].Content, f.Content[head.InputOffset():]...)
+		}
+	}
+	return into
 }

@@ -17,6 +17,8 @@ type door struct {
 	form func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
 	// required are the fields that a form may not leave empty.
 	required []string
+	// anyTenant is for what is about the person alone.
+	anyTenant bool
 }
 
 // doors maps the actions of package cards. An action that is not here is
@@ -45,7 +47,7 @@ var doors = withMachineActions(map[string]door{
 	cards.ActionHuntAround: {spec: "run", form: (*Router).clickHuntAround},
 	cards.ActionHuntFrom:   {spec: "run", run: (*Router).submitHuntAround, required: []string{cards.FieldHunt}},
 	cards.ActionHuntAgain:  {spec: "run", run: (*Router).huntAgain},
-	cards.ActionHuntCancel: {spec: "hunts", run: (*Router).cancelHunt},
+	cards.ActionHuntCancel: {spec: "hunts", run: (*Router).cancelHunt, anyTenant: true},
 
 	cards.ActionLinkAccept:  {spec: "link", run: (*Router).acceptLink},
 	cards.ActionLinkDecline: {spec: "link", run: (*Router).declineLink},

@@ -26,6 +26,8 @@ import (
 const (
 	// rowsShown is how many rows of a hunt the message shows; the file has all.
 	rowsShown = 10
+	// rowsShownOfEach is the same where several tenants are asked at once.
+	rowsShownOfEach = 3
 	// huntBytes bounds the file, which is held in memory until it is sent.
 	huntBytes = 10 << 20
 	// huntLimit is a little more than Defender itself allows a query.
@@ -103,7 +105,8 @@ func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, gra
 	if err != nil {
 		return chat.Message{}, err
 	}
-	if wait, ok := r.hunts.allow(c.who.key()); !ok {
+	budget := string(r.Tenant) + " " + c.who.key() // Defender's quota is the tenant's
+	if wait, ok := r.hunts.allow(budget); !ok {
 		return chat.Message{}, say("Your hunts for this hour are used up: ten per person, so that quota is left for others.", again(wait))
 	}
 	sum := sha256.Sum256([]byte(query))
@@ -115,16 +118,11 @@ func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, gra
 	if err := r.History.KeepHunt(ctx, r.Tenant, c.who.Person.ID, PastHunt{Query: typed, Saved: saved, At: r.Now()}); err != nil {
 		r.Logger.WarnContext(ctx, "hunt not kept to be run again", "error", err)
 	}
-	sink := &huntSink{}
-	sink.csv.W = &sink.file
-	running, cancelled, ended := r.running.begin(ctx, c.who.key())
-	defer ended()
-	stop := r.showRunning(running, c, sink, cancelled.key)
-	stats, err := r.Hunter.Hunt(running, defender.HuntQuery{KQL: query, MaxRows: huntRows, MaxBytes: huntBytes}, sink)
-	stop()
+	sink := r.sinkOf(c)
+	stats, cancelled, err := r.hunting(ctx, c, query, sink)
 	full := errors.Is(err, errFileFull)
 	switch {
-	case err != nil && cancelled.yes():
+	case err != nil && cancelled:
 		return chat.Message{}, say("The hunt was cancelled.", "What Defender has begun counts against the quota all the same.")
 	case err != nil && !full:
 		return chat.Message{}, huntSorry(typed, err)
@@ -132,12 +130,12 @@ func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, gra
 	r.recordHunt(ctx, c, stats)
 	v := cards.HuntView{
 		Query: typed, Saved: saved, Columns: sink.columns, Rows: sink.first, Total: int(sink.rows.Load()), Took: stats.Duration,
-		Limit: limit, Retires: stats.RetiresAt, Left: r.hunts.left(c.who.key()), PerHour: huntsPerHour,
+		Limit: limit, Retires: stats.RetiresAt, Left: r.hunts.left(budget), PerHour: huntsPerHour,
 		Picture: cards.ChartOf(sink.columns, sink.kinds, sink.plotted()),
 	}
 	switch {
 	case full || stats.Truncated == defender.TruncatedByBytes:
-		v.Cut = "at 10 MiB; there is more. Ask for fewer columns or rows."
+		v.Cut = "at " + strconv.FormatFloat(float64(sink.most)/(1<<20), 'f', -1, 64) + " MiB; there is more. Ask for fewer columns or rows."
 	case stats.Truncated == defender.TruncatedByRows:
 		v.Cut, v.Limit = "at the "+strconv.Itoa(huntRows)+" rows that mdebot reads; there are more.", 0
 	}
@@ -145,6 +143,23 @@ func (r *Router) runQuery(ctx context.Context, c *call, typed, saved string, gra
 		v.CSV = &chat.File{Name: "hunt-" + r.Now().UTC().Format("20060102-150405") + ".csv", Type: "text/csv", Content: sink.file.Bytes()}
 	}
 	return cards.Hunt(v), nil
+}
+
+// hunting runs a query and shows signs of life, or leaves that to whoever asks
+// several tenants at once.
+func (r *Router) hunting(ctx context.Context, c *call, query string, sink *huntSink) (_ defender.HuntStats, cancelled bool, _ error) {
+	q := defender.HuntQuery{KQL: query, MaxRows: huntRows, MaxBytes: int64(sink.most)}
+	if c.among != nil {
+		stats, err := r.Hunter.Hunt(ctx, q, sink)
+		return stats, c.among.running.yes(), err
+	}
+	ctx, one, ended := r.running.begin(ctx, c.who.key())
+	defer ended()
+	defer signs(ctx, func(ctx context.Context, elapsed time.Duration) {
+		c.out.Progress(ctx, cards.HuntRunning(int(sink.rows.Load()), elapsed, one.key))
+	})()
+	stats, err := r.Hunter.Hunt(ctx, q, sink)
+	return stats, one.yes(), err
 }
 
 // mayRead resolves the tables of a query and refuses those that the asker has no
@@ -188,8 +203,8 @@ func (r *Router) recordHunt(ctx context.Context, c *call, stats defender.HuntSta
 	}
 }
 
-// showRunning shows signs of life until the returned function is called.
-func (r *Router) showRunning(ctx context.Context, c *call, sink *huntSink, key string) (stop func()) {
+// signs calls show every three seconds until the returned function is called.
+func signs(ctx context.Context, show func(ctx context.Context, elapsed time.Duration)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	started := time.Now()
@@ -202,7 +217,7 @@ func (r *Router) showRunning(ctx context.Context, c *call, sink *huntSink, key s
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				c.out.Progress(ctx, cards.HuntRunning(int(sink.rows.Load()), time.Since(started), key))
+				show(ctx, time.Since(started))
 			}
 		}
 	}()
@@ -222,29 +237,50 @@ type huntSink struct {
 	first   [][]string
 	plot    [][]string // as many as a picture may be drawn from, and one more
 	rows    atomic.Int64
+	most    int    // bytes of the file
+	shown   int    // rows of the message
+	tenant  string // a column of the file, where there are several
 	file    bytes.Buffer
 	csv     csv.Writer
+}
+
+// sinkOf takes the rows of one hunt. Several tenants asked at once share what one
+// may have.
+func (r *Router) sinkOf(c *call) *huntSink {
+	s := &huntSink{most: huntBytes, shown: rowsShown}
+	if c.among != nil {
+		s.most, s.shown, s.tenant = huntBytes/c.among.tenants, rowsShownOfEach, r.tenantName
+	}
+	s.csv.W = &s.file
+	return s
 }
 
 func (s *huntSink) Columns(columns []defender.Column) error {
 	for _, c := range columns {
 		s.columns, s.kinds = append(s.columns, c.Name), append(s.kinds, c.Type)
 	}
-	return s.csv.Write(s.columns)
+	return s.write(s.columns, "Tenant")
+}
+
+func (s *huntSink) write(cells []string, tenant string) error {
+	if s.tenant != "" {
+		cells = slices.Concat([]string{tenant}, cells)
+	}
+	return s.csv.Write(cells)
 }
 
 func (s *huntSink) Row(cells []string) error {
-	if s.file.Len() > huntBytes {
+	if s.file.Len() > s.most {
 		return errFileFull
 	}
-	if len(s.first) < rowsShown {
+	if len(s.first) < s.shown {
 		s.first = append(s.first, slices.Clone(cells))
 	}
 	if len(s.columns) <= 5 && len(s.plot) <= cards.ChartRows {
 		s.plot = append(s.plot, slices.Clone(cells))
 	}
 	s.rows.Add(1)
-	return s.csv.Write(cells)
+	return s.write(cells, s.tenant)
 }
 
 // plotted are the rows of a picture: all there are, or none.

@@ -24,8 +24,11 @@ type call struct {
 	form  func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
 
 	boundTo     tenant.ID // of a button, "" when it names none
+	anyTenant   bool      // of a button that is about no tenant
 	tenantBy    tenantBy
 	everyTenant bool
+	// among is set on the call to each of several tenants asked at once.
+	among *among
 }
 
 // prefix is how mdebot is called where the invocation came from; in a direct

@@ -142,6 +142,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 		if err != nil {
 			return answerNow(c.spec.Audience, of.marked(of.explain(ctx, c, err)))
 		}
+		if form != nil && c.everyTenant {
+			return answerNow(c.spec.Audience, r.explain(ctx, c, usageError(c, "With --tenant all, everything it takes has to be typed.")))
+		}
 		if form != nil {
 			return chat.Response{Form: of.markedForm(form)}
 		}
@@ -186,7 +189,7 @@ func (r *Router) callOf(inv chat.Invocation) (*call, error) {
 	if !ok {
 		return nil, say("This button is from another version of mdebot.", "Type the command instead; help lists them.")
 	}
-	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form, boundTo: boundTo}
+	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form, boundTo: boundTo, anyTenant: d.anyTenant}
 	if c.run == nil {
 		c.run = c.spec.run
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -57,7 +58,17 @@ func (s Spec) aboutTenant() bool {
 }
 
 // forAll reports whether a command can be asked of every tenant at once.
-func (s Spec) forAll() bool { return slices.Contains([]string{"lookup", "alerts", "isolated"}, s.Name) }
+func (s Spec) forAll() bool {
+	return slices.Contains([]string{"lookup", "alerts", "isolated", "run"}, s.Name)
+}
+
+// title is what the answer of several tenants is called.
+func (c *call) title() string {
+	if c.spec.Name == "run" {
+		return "Hunt " + c.arg(0)
+	}
+	return c.spec.Name
+}
 
 // in is the router of one tenant: its client, its policy, its records. Nothing
 // that it reads comes from another's.
@@ -83,7 +94,7 @@ func (r *Router) tenantByID(id tenant.ID) (Tenant, bool) {
 // tenantOf finds the tenant that a call is about and the router to run it with.
 // There is no default: what names none is refused (threat-model M-02).
 func (r *Router) tenantOf(c *call) (*Router, error) {
-	if !r.several() || !c.spec.aboutTenant() {
+	if !r.several() || !c.spec.aboutTenant() || c.anyTenant {
 		return r, nil
 	}
 	word, byName := c.flags[tenantFlag.Name]
@@ -97,7 +108,7 @@ func (r *Router) tenantOf(c *call) (*Router, error) {
 		return r.in(t), nil
 	case byName && strings.EqualFold(word, allTenants):
 		if !c.spec.forAll() {
-			return nil, say(c.spec.Name+" works on one tenant at a time.", "Only lookup, alerts and isolated take --tenant all.")
+			return nil, say(c.spec.Name+" works on one tenant at a time.", "Only "+cards.ForAllTenants+" take --tenant all.")
 		}
 		c.everyTenant = true
 		return r, nil
@@ -172,11 +183,20 @@ func (r *Router) askAll(ctx context.Context, c *call) (chat.Message, error) {
 		}
 	}
 	answers := make([]cards.TenantAnswer, len(mine))
+	together := &among{tenants: len(mine)}
+	if c.spec.limit > 0 { // it may take long
+		var ended func()
+		ctx, together.running, ended = r.running.begin(ctx, c.who.key())
+		defer ended()
+		defer together.show(ctx, c.out)()
+	}
 	var group errgroup.Group
 	group.SetLimit(allAtOnce)
 	for i, t := range mine {
 		group.Go(func() error {
+			defer together.answered.Add(1)
 			own, one := r.in(t), *c
+			one.among = together
 			answers[i].Name = t.Name
 			err := own.permitted(ctx, c.spec)
 			kept := own
@@ -193,7 +213,21 @@ func (r *Router) askAll(ctx context.Context, c *call) (chat.Message, error) {
 		})
 	}
 	_ = group.Wait() // every answer holds its own failure
-	return cards.OfAllTenants(c.spec.Name, answers), nil
+	return cards.OfAllTenants(c.title(), answers), nil
+}
+
+// among is what the calls to several tenants at once share.
+type among struct {
+	tenants  int
+	answered atomic.Int64
+	running  *runningHunt // nil for what is quick
+}
+
+// show tells how many tenants have answered until the returned function is called.
+func (a *among) show(ctx context.Context, out chat.Replier) (stop func()) {
+	return signs(ctx, func(ctx context.Context, elapsed time.Duration) {
+		out.Progress(ctx, cards.HuntingTenants(int(a.answered.Load()), a.tenants, elapsed, a.running.key))
+	})
 }
 
 // allAtOnce is how many tenants one question asks at a time.
