@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mdebot/mdebot/internal/anchor"
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/audit"
@@ -57,7 +59,6 @@ type App struct {
 	policy      *policy.Source
 	audit       *audit.Log
 	defender    *defender.Client
-	acting      interface{ Rotate(defender.Config) error } // the secret of what only containment has
 	approvals   *approvals.Service
 	customers   []*customer // the tenants served; the first stands for all in status
 	misuse      *containment.Watch
@@ -155,6 +156,9 @@ func (c Config) policyOptions() policy.Options {
 // actWorkers carry out requests, and as many follow their actions.
 const actWorkers = 8
 
+// watchedAtOnce is how many tenants are looked at for misuse at a time.
+const watchedAtOnce = 8
+
 // assemble makes the parts, from the outside in, and hands each what it needs.
 func (a *App) assemble() error {
 	transport, err := outbound(a.cfg, a.parts)
@@ -183,7 +187,6 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
-	a.acting = actor
 	if a.customers, err = a.customersOf(a.policy.Current(), transport, actor); err != nil {
 		return err
 	}
@@ -264,10 +267,14 @@ func (a *App) assemble() error {
 	a.store.Handle(approvals.KindFollow, newShares(actWorkers, len(a.customers)).around(a.traces.job(a.of((*containment.Runner).Follow))), store.Workers(actWorkers))
 	a.store.Tick("requests", a.approvals.Sweep)
 	a.store.Tick("misuse", func(ctx context.Context) error {
-		var errs []error
-		for _, c := range a.customers {
-			errs = append(errs, c.misuse.Look(ctx))
+		// One that hangs must not keep the others from being watched.
+		errs := make([]error, len(a.customers))
+		var group errgroup.Group
+		group.SetLimit(watchedAtOnce)
+		for i, c := range a.customers {
+			group.Go(func() error { errs[i] = c.misuse.Look(ctx); return nil })
 		}
+		_ = group.Wait() // each keeps its own
 		return errors.Join(errs...)
 	})
 	a.store.Tick("patterns", (&patterns{app: a}).look)
@@ -275,12 +282,13 @@ func (a *App) assemble() error {
 
 	a.metrics.registry.MustRegister(state{a})
 	a.reload = &reloader{
-		file: a.cfg.File, read: a.cfg.loadPolicy, source: a.policy, log: a.log, seen: stampOf(a.cfg.File),
+		file: a.cfg.File, read: a.cfg.loadPolicy, source: a.policy, log: a.log, served: a.policy.Current().Tenants,
 		announce: func(ctx context.Context, about string, m chat.Message) error {
 			return a.notify.Announce(ctx, a.tenant, about, m)
 		},
 		audit: a.record,
 	}
+	a.reload.seen = a.reload.stamps()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mdebot/mdebot/internal/approvals"
@@ -28,6 +29,9 @@ import (
 type customer struct {
 	id   tenant.ID
 	name string // "" where there is only one
+	// entry is the one of the file, with credentials of its own or none; empty for
+	// the tenant of the settings.
+	entry policy.Tenant
 
 	cfg         defender.Config
 	client      *defender.Client
@@ -49,7 +53,7 @@ func (c Config) tenantConfig(t policy.Tenant) (defender.Config, error) {
 		cfg.BaseURL, cfg.XDRURL, cfg.GraphURL, cfg.AuthorityURL = "", "", "", ""
 		cfg.Audience, cfg.XDRAudience, cfg.GraphAudience = "", "", ""
 	}
-	if t.ClientID == "" && t.SecretFile == "" && t.CertificateFile == "" {
+	if !t.OwnCredential() {
 		return cfg, nil
 	}
 	// An application of the customer's own reads and acts.
@@ -86,15 +90,20 @@ func (a *App) customersOf(p *policy.Policy, transport *http.Transport, actor *de
 	}
 	var all []*customer
 	var faults []error
+	var secrets []string
 	for _, t := range listed {
 		if t.ID == a.tenant {
 			own.name = t.Name
 			all = append(all, own)
+			if t.OwnCredential() {
+				faults = append(faults, fmt.Errorf("tenant %s: it is the one of MDE_TENANT_ID, whose application is that of the settings; leave client_id and the files out", t.Name))
+			}
 			continue
 		}
-		c := &customer{id: t.ID, name: t.Name}
+		c := &customer{id: t.ID, name: t.Name, entry: t}
 		var err error
 		if c.cfg, err = a.cfg.tenantConfig(t); err == nil {
+			secrets = append(secrets, c.secrets()...)
 			if c.client, err = defender.New(c.cfg, defender.WithTransport(transport), defender.WithLogger(a.log),
 				defender.WithObserver(a.metrics.called), defender.WithDates(a.skew.measure)); err == nil {
 				c.actor, err = defender.NewActor(c.cfg, c.client)
@@ -109,7 +118,40 @@ func (a *App) customersOf(p *policy.Policy, transport *http.Transport, actor *de
 	if len(faults) > 0 {
 		return nil, &ConfigError{Faults: faults}
 	}
+	if len(secrets) > 0 {
+		a.cfg.masks.add(secrets)
+	}
 	return all, nil
+}
+
+// secrets are those of the customer's own files.
+func (c *customer) secrets() []string {
+	return slices.DeleteFunc([]string{c.cfg.ClientSecret, c.cfg.CertificatePassword}, func(s string) bool { return s == "" })
+}
+
+// files are those of the customer's entry whose content is kept.
+func (c *customer) files() []string {
+	return slices.DeleteFunc([]string{c.entry.SecretFile, c.entry.CertificatePasswordFile}, func(s string) bool { return s == "" })
+}
+
+// rotate signs in with the credential that the settings and the customer's files
+// hold now. Tokens in use go on.
+func (c *customer) rotate(now Config) error {
+	next, err := now.Defender, error(nil)
+	if c.entry.ID != "" {
+		next, err = now.tenantConfig(c.entry)
+	}
+	if err == nil {
+		err = errors.Join(c.client.Rotate(next), c.actor.Rotate(next))
+	}
+	switch {
+	case err == nil:
+		c.cfg = next
+		return nil
+	case c.name == "":
+		return err
+	}
+	return fmt.Errorf("tenant %s: %w", c.name, err)
 }
 
 // equip gives a customer what is made after the notifier.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +32,10 @@ type reloader struct {
 	audit    func(ctx context.Context, kind, outcome, detail string) error
 	log      *slog.Logger
 
-	seen fileStamp
+	// served tells which tenants this process serves.
+	served func() []policy.Tenant
+
+	seen map[string]fileStamp
 }
 
 // fileStamp tells whether a file was written since.
@@ -47,6 +52,17 @@ func stampOf(file string) fileStamp {
 	return fileStamp{info.ModTime(), info.Size()}
 }
 
+// stamps are those of the file and of tenants.d beside it. A directory that cannot
+// be listed looks like an empty one, and loading says why.
+func (r *reloader) stamps() map[string]fileStamp {
+	files, _ := policy.Files(r.file)
+	all := make(map[string]fileStamp, len(files))
+	for _, file := range files {
+		all[file] = stampOf(file)
+	}
+	return all
+}
+
 // run watches until ctx ends. SIGHUP looks at once.
 func (r *reloader) run(ctx context.Context) {
 	hup := make(chan os.Signal, 1)
@@ -61,7 +77,7 @@ func (r *reloader) run(ctx context.Context) {
 		case <-hup:
 			r.load(ctx)
 		case <-tick.C:
-			if stamp := stampOf(r.file); stamp != r.seen {
+			if !maps.Equal(r.stamps(), r.seen) {
 				r.load(ctx)
 			}
 		}
@@ -70,7 +86,7 @@ func (r *reloader) run(ctx context.Context) {
 
 // load puts the file in force, or says why not.
 func (r *reloader) load(ctx context.Context) {
-	r.seen = stampOf(r.file)
+	r.seen = r.stamps()
 	old := r.source.Current()
 	next, err := r.read()
 	if err != nil {
@@ -85,6 +101,7 @@ func (r *reloader) load(ctx context.Context) {
 	r.source.Set(next)
 	r.log.InfoContext(ctx, "configuration reloaded", "file", r.file, "hash", next.Hash())
 	lines := []chat.Text{chat.Join(chat.Plain("In force now: "), chat.Code(next.Hash()), chat.Plain("; before: "), chat.Code(old.Hash()))}
+	lines = append(lines, waiting(r.served(), next.Tenants())...)
 	for _, w := range next.Warnings() {
 		lines = append(lines, chat.Untrusted(w))
 	}
@@ -94,11 +111,35 @@ func (r *reloader) load(ctx context.Context) {
 func (r *reloader) tell(ctx context.Context, kind, outcome string, m chat.Message) {
 	about := fmt.Sprintf("%s %s", kind, r.source.Current().Hash())
 	if outcome == "failed" {
-		about += " " + r.seen.modified.UTC().Format(time.RFC3339Nano)
+		newest := slices.MaxFunc(slices.Collect(maps.Values(r.seen)), func(a, b fileStamp) int { return a.modified.Compare(b.modified) })
+		about += " " + newest.modified.UTC().Format(time.RFC3339Nano)
 	}
 	if err := errors.Join(r.audit(ctx, kind, outcome, r.source.Current().Hash()), r.announce(ctx, about, m)); err != nil {
 		r.log.ErrorContext(ctx, "configuration change not recorded", "error", err)
 	}
+}
+
+// waiting says which changes of tenants take effect at the next start.
+func waiting(served, listed []policy.Tenant) []chat.Text {
+	var lines []chat.Text
+	say := func(name, what string) {
+		lines = append(lines, chat.Join(chat.Plain("Tenant "), chat.Untrusted(name), chat.Plain(" "+what)))
+	}
+	for _, t := range listed {
+		i := slices.IndexFunc(served, func(s policy.Tenant) bool { return s.ID == t.ID })
+		switch {
+		case i < 0:
+			say(t.Name, "is new: it is served after the next restart.")
+		case !served[i].SameSignIn(t):
+			say(t.Name, "signs in otherwise: that is used after the next restart.")
+		}
+	}
+	for _, s := range served {
+		if !slices.ContainsFunc(listed, func(t policy.Tenant) bool { return t.ID == s.ID }) {
+			say(s.Name, "is listed no more: nobody may work on it, and its alerts are read until the next restart.")
+		}
+	}
+	return lines
 }
 
 // faultLines shows the first faults of a file; all of them are in the log.

@@ -24,7 +24,13 @@ type rotation struct {
 // that uses them.
 func (r *rotation) replaceable() map[string]func(Config) error {
 	a := r.app
-	reading := func(c Config) error { return errors.Join(a.defender.Rotate(c.Defender), a.acting.Rotate(c.Defender)) }
+	reading := func(c Config) error {
+		var faults []error
+		for _, one := range a.customers {
+			faults = append(faults, one.rotate(c))
+		}
+		return errors.Join(faults...)
+	}
 	slack := func(c Config) error { return a.slack.Rotate(c.Slack) }
 	all := map[string]func(Config) error{"MDE_CLIENT_SECRET": reading, "MDE_ACTION_CLIENT_SECRET": reading}
 	if a.slack != nil {
@@ -39,12 +45,18 @@ func (r *rotation) replaceable() map[string]func(Config) error {
 	return all
 }
 
-// files are the paths that the environment names, with what they are now.
+// files are the paths that the environment and the tenants' entries name, with what
+// they are now.
 func (r *rotation) files() map[string]fileStamp {
 	all := map[string]fileStamp{}
 	for _, kv := range r.app.cfg.environ {
 		name, path, _ := strings.Cut(kv, "=")
 		if base, isFile := strings.CutSuffix(name, "_FILE"); isFile && slices.ContainsFunc(Settings(), func(s Setting) bool { return s.Name == base }) {
+			all[path] = stampOf(path)
+		}
+	}
+	for _, c := range r.app.customers {
+		for _, path := range c.files() {
 			all[path] = stampOf(path)
 		}
 	}
@@ -66,12 +78,19 @@ func (r *rotation) run(ctx context.Context) {
 		if maps.Equal(now, r.seen) {
 			continue
 		}
+		var changed []string
+		for path, stamp := range now {
+			if r.seen[path] != stamp {
+				changed = append(changed, path)
+			}
+		}
 		r.seen = now
-		r.load(ctx)
+		r.load(ctx, changed)
 	}
 }
 
-func (r *rotation) load(ctx context.Context) {
+// load takes over what the files hold now; changed are those that were written.
+func (r *rotation) load(ctx context.Context, changed []string) {
 	next, err := LoadConfig(ctx, r.app.cfg.environ)
 	if err != nil {
 		r.tell(ctx, "secrets.refused", "failed", cards.Notice(chat.Warning, "A file with a setting has faults; what was read before stays in force", chat.Untrusted(err.Error())), nil)
@@ -97,6 +116,17 @@ func (r *rotation) load(ctx context.Context) {
 		replaced = append(replaced, s.Name)
 	}
 	r.current = next.given
+	for _, c := range r.app.customers {
+		if !slices.ContainsFunc(c.files(), func(file string) bool { return slices.Contains(changed, file) }) {
+			continue
+		}
+		if err := c.rotate(next); err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		r.app.cfg.masks.add(c.secrets())
+		replaced = append(replaced, "the credential of tenant "+c.name)
+	}
 	var lines []chat.Text
 	if len(replaced) > 0 {
 		lines = append(lines, chat.Plain("In force now: "+strings.Join(replaced, ", ")+". Nothing was interrupted."))

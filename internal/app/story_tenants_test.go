@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -143,6 +145,90 @@ func TestStory_setupPartner(t *testing.T) {
 	s.world.Defender.Faults.Add(fault.Fault{Kind: fault.Answer, Status: 503, Route: "GET /api/machines/*"})
 	s.world.Entra.Unregister(customerID(1), setupAppID)
 	s.ask(on, sandbox.Riley, "alerts --since 180d --tenant customer-0", "Tenant: customer-0", mark(0))
+}
+
+// A changed file of tenants.d is noticed like mdebot.yaml itself: a good one is in
+// force, a faulty one is refused by its name, and what waits for a restart is said.
+func TestStory_changedTenantFilesAreNoticed(t *testing.T) {
+	t.Parallel()
+	s, _ := partner(t, 2, 0)
+	on := s.slack()
+	dir := filepath.Join(s.dir, "tenants.d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name, yaml string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.bot.policy.Current().Hash()
+	put("tailspin.yaml", "id: "+customerID(7)+"\nname: tailspin\npeople: [nobody]\n")
+	s.sees(on, sandbox.Sam, sandbox.SlackOps, "has faults", "tenants.d/tailspin.yaml:3", "nobody", before)
+	put("tailspin.yaml", "id: "+customerID(7)+"\nname: tailspin\npeople: [soc]\n")
+	s.sees(on, sandbox.Sam, sandbox.SlackOps, "have changed", "Tenant tailspin is new", "next restart")
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant tailspin", "There is no tenant tailspin")
+	if err := os.Remove(filepath.Join(dir, "tailspin.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the removal is in force", func() string {
+		if now := s.bot.policy.Current().Hash(); now != before {
+			return now
+		}
+		return ""
+	})
+}
+
+// A replaced secret counts for every customer that the application signs in to, and
+// that of a customer's own application for this one.
+func TestStory_replacedSecretsCountForEveryCustomer(t *testing.T) {
+	t.Parallel()
+	const ownApp, fresh = "5a6b7c8d-0001-4000-8000-00000000a0ff", "fresh-secret-of-the-partner"
+	secrets := t.TempDir()
+	put := func(name, value string) {
+		t.Helper()
+		partial := filepath.Join(secrets, name+".new")
+		if err := os.WriteFile(partial, []byte(value+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(partial, filepath.Join(secrets, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("partner", setupSecret)
+	put("own", "own-secret-at-first")
+	yaml := sandbox.PolicyYAML() + fmt.Sprintf(`
+tenants:
+  - { id: %s, name: customer-0, people: [soc] }
+  - { id: %s, name: customer-1, people: [soc], client_id: %s, client_secret_file: %s }
+`, customerID(0), customerID(1), ownApp, filepath.Join(secrets, "own"))
+	s := newStoryIn(t, yaml, sandbox.Options{}, func(s *story) []string {
+		s.world.Entra.Register(sandbox.TenantID, entrasim.App{ID: setupAppID, Name: "partner", Secret: setupSecret})
+		s.addCustomer(0, true)
+		s.addCustomer(1, false)
+		s.world.Entra.Register(customerID(1), entrasim.App{ID: ownApp, Name: "the customer's own", Secret: "own-secret-at-first", Roles: map[string][]string{entrasim.Defender: {"Machine.Read.All"}}})
+		return []string{"MDE_CLIENT_ID=" + setupAppID, "MDE_CLIENT_SECRET=", "MDE_CLIENT_SECRET_FILE=" + filepath.Join(secrets, "partner"), "MDE_ACTION_CLIENT_ID=", "MDE_ACTION_CLIENT_SECRET="}
+	})
+	on := s.slack()
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant customer-0", mark(0))
+	s.ask(on, sandbox.Riley, "machine ws-004 --tenant customer-1", mark(1))
+
+	s.world.Entra.SetSecret(customerID(0), setupAppID, fresh)
+	s.world.Entra.SetSecret(customerID(1), ownApp, "own-secret-replaced")
+	put("partner", fresh)
+	put("own", "own-secret-replaced")
+	s.sees(on, sandbox.Sam, sandbox.SlackOps, "Secrets have been replaced", "MDE_CLIENT_SECRET")
+	s.sees(on, sandbox.Sam, sandbox.SlackOps, "Secrets have been replaced", "the credential of tenant customer-1")
+	s.world.Entra.Revoke()
+	s.ask(on, sandbox.Riley, "machine ws-005 --tenant customer-0", mark(0))
+	s.ask(on, sandbox.Riley, "machine ws-005 --tenant customer-1", mark(1))
+
+	// A file that holds nothing keeps what was there.
+	put("own", "")
+	s.sees(on, sandbox.Sam, sandbox.SlackOps, "Not every secret could be replaced", "customer-1")
+	s.world.Entra.Revoke()
+	s.ask(on, sandbox.Riley, "machine ws-006 --tenant customer-1", mark(1))
 }
 
 func TestStory_partnerPeopleNeedAGrantForEachCustomer(t *testing.T) {

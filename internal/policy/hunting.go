@@ -105,7 +105,7 @@ func (f *fileReader) huntGrant(n ast.Node) {
 			f.list(n, "for", func(item ast.Node) {
 				if group, ok := f.text(item, "for"); ok {
 					g.For = append(g.For, group)
-					f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
+					f.groupUses = append(f.groupUses, f.use(group, item))
 				}
 			})
 		},

@@ -50,6 +50,7 @@ type fileReader struct {
 	policy   *Policy
 	people   []identity.Person
 	warnings []Fault
+	in       string // the file of tenants.d that is being read, or ""
 
 	// Where things were written, for the checks across sections.
 	personLine  map[identity.PersonID]int
@@ -62,7 +63,28 @@ type fileReader struct {
 // use is a group named by a rule.
 type use struct {
 	group string
+	in    string // a file of tenants.d, or ""
 	line  int
+}
+
+func (f *fileReader) use(group string, n ast.Node) use {
+	return use{group: group, in: f.in, line: lineOf(n)}
+}
+
+// faultAt is a fault of a use, found when every file has been read.
+func (f *fileReader) faultAt(u use, format string, args ...any) {
+	f.fault(u.line, format, args...)
+	placeIn(u.in, f.faults[len(f.faults)-1:])
+}
+
+// placeIn names the file of tenants.d that faults stand in.
+func placeIn(file string, faults []Fault) {
+	if file == "" {
+		return
+	}
+	for i := range faults {
+		faults[i].Text, faults[i].Line = fmt.Sprintf("%s:%d: %s", file, faults[i].Line, faults[i].Text), 0
+	}
 }
 
 // memberUse is a person named by a group.
@@ -129,12 +151,12 @@ func (f *fileReader) checkNames() {
 	slices.SortFunc(f.policy.groups, func(a, b Group) int { return cmp.Compare(a.Name, b.Name) })
 	for _, u := range f.groupUses {
 		if !slices.ContainsFunc(f.policy.groups, func(g Group) bool { return g.Name == u.group }) {
-			f.fault(u.line, "group %q is not under groups", u.group)
+			f.faultAt(u, "group %q is not under groups", u.group)
 		}
 	}
 	for _, u := range f.listed {
 		if slices.ContainsFunc(f.policy.groups, func(g Group) bool { return g.Name == u.group && g.Directory != nil }) {
-			f.fault(u.line, "group %q is a group of the directory; name one that lists its people here", u.group)
+			f.faultAt(u, "group %q is a group of the directory; name one that lists its people here", u.group)
 		}
 	}
 	for _, u := range f.memberUses {
@@ -251,7 +273,7 @@ func (f *fileReader) rule(n ast.Node) {
 					return
 				}
 				r.From = append(r.From, group)
-				f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
+				f.groupUses = append(f.groupUses, f.use(group, item))
 			})
 			if len(r.From) == 0 {
 				f.fault(r.Line, "rule: from is empty, so nobody could approve; name a group, or leave the key out for holders of the role approver")

@@ -83,7 +83,7 @@ func (f *fileReader) scope(n ast.Node) {
 			f.list(n, "for", func(item ast.Node) {
 				if group, ok := f.text(item, "for"); ok {
 					g.groups = append(g.groups, group)
-					f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
+					f.groupUses = append(f.groupUses, f.use(group, item))
 				}
 			})
 		},

@@ -41,6 +41,18 @@ type Tenant struct {
 	line        int
 }
 
+// OwnCredential reports whether another application than that of the settings signs
+// in at the tenant.
+func (t Tenant) OwnCredential() bool {
+	return t.ClientID != "" || t.SecretFile != "" || t.CertificateFile != ""
+}
+
+// SameSignIn reports whether t and o are reached in one way.
+func (t Tenant) SameSignIn(o Tenant) bool {
+	return t.Name == o.Name && t.Cloud == o.Cloud && t.ClientID == o.ClientID && t.SecretFile == o.SecretFile &&
+		t.CertificateFile == o.CertificateFile && t.CertificatePasswordFile == o.CertificatePasswordFile
+}
+
 // Tenants lists the entries of tenants in their order; none means that the bot
 // serves the one tenant of its settings.
 func (p *Policy) Tenants() []Tenant { return slices.Clone(p.tenants) }
@@ -139,13 +151,20 @@ const tenantsDir = "tenants.d"
 // maxTenantFiles bounds how many are read.
 const maxTenantFiles = 5000
 
+// Files are the paths that [Load] reads for the file at path: it, and those of
+// tenants.d beside it.
+func Files(path string) ([]string, error) {
+	more, err := filepath.Glob(filepath.Join(filepath.Dir(path), tenantsDir, "*.yaml"))
+	return append([]string{path}, more...), err
+}
+
 // loadTenantFiles reads tenants.d beside the file at path.
 func loadTenantFiles(path string) (map[string][]byte, error) {
-	files, err := filepath.Glob(filepath.Join(filepath.Dir(path), tenantsDir, "*.yaml"))
-	if err != nil || len(files) == 0 {
+	files, err := Files(path)
+	if err != nil {
 		return nil, err
 	}
-	if len(files) > maxTenantFiles {
+	if files = files[1:]; len(files) > maxTenantFiles {
 		return nil, fmt.Errorf("%s holds more than %d files", tenantsDir, maxTenantFiles)
 	}
 	all := make(map[string][]byte, len(files))
@@ -162,7 +181,8 @@ func loadTenantFiles(path string) (map[string][]byte, error) {
 // tenantFile reads one file of tenants.d: a tenant, or a list of them. Its faults
 // carry its name.
 func (f *fileReader) tenantFile(name string, text []byte) {
-	before := len(f.faults)
+	faults, warnings := len(f.faults), len(f.warnings)
+	f.in = name
 	if body := f.document(text); body != nil {
 		if _, isList := body.(*ast.SequenceNode); isList {
 			f.list(body, "tenants", f.tenant)
@@ -170,11 +190,9 @@ func (f *fileReader) tenantFile(name string, text []byte) {
 			f.tenant(body)
 		}
 	}
-	for i := before; i < len(f.faults); i++ {
-		fault := &f.faults[i]
-		fault.Text = fmt.Sprintf("%s:%d: %s", name, fault.Line, fault.Text)
-		fault.Line = 0
-	}
+	f.in = ""
+	placeIn(name, f.faults[faults:])
+	placeIn(name, f.warnings[warnings:])
 }
 
 func (f *fileReader) tenant(n ast.Node) {
@@ -260,8 +278,8 @@ func (f *fileReader) listedGroups(n ast.Node, what string) []string {
 	f.list(n, what, func(item ast.Node) {
 		if group, ok := f.text(item, what); ok {
 			all = append(all, group)
-			f.groupUses = append(f.groupUses, use{group: group, line: lineOf(item)})
-			f.listed = append(f.listed, use{group: group, line: lineOf(item)})
+			f.groupUses = append(f.groupUses, f.use(group, item))
+			f.listed = append(f.listed, f.use(group, item))
 		}
 	})
 	return all

@@ -137,3 +137,28 @@ func TestTenants_faults(t *testing.T) {
 		}
 	}
 }
+
+// A fault says which file it stands in, whether that file shows it alone or only
+// all of them together.
+func TestLoad_faultsNameTheFileOfATenant(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "tenants.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"mdebot.yaml":             partnerFile,
+		"tenants.d/tailspin.yaml": "id: " + string(tailspin) + "\nname: tailspin\npeople:\n  - nobody\n",
+		"tenants.d/wingtip.yaml":  "id: wingtip\nname: wingtip\npeople: [soc]\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Load(filepath.Join(dir, "mdebot.yaml"), Options{})
+	for _, want := range []string{`tenants.d/tailspin.yaml:4: group "nobody" is not under groups`, `tenants.d/wingtip.yaml:1: tenant: id "wingtip"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load() = %v, want it to say %q", err, want)
+		}
+	}
+}
