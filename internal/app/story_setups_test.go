@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -271,6 +272,80 @@ func TestStory_teamsSignsInWithACertificate(t *testing.T) {
 	if before == 0 || issued() <= before {
 		t.Errorf("the application got %d tokens with the first certificate and %d in all, want some with each", before, issued())
 	}
+}
+
+// A workload identity signs in both applications with the token that the cluster
+// writes into a file; a token that has ended is said, and the next one is used.
+func TestStory_setupWorkloadIdentity(t *testing.T) {
+	t.Parallel()
+	const issuer, subject = "https://cluster.example/", "system:serviceaccount:soc:mdebot"
+	file := filepath.Join(t.TempDir(), "federated-token")
+	put := func(s *story, life time.Duration) {
+		s.Helper()
+		if err := os.WriteFile(file, []byte(s.world.Entra.FederatedToken(issuer, subject, life)), 0o600); err != nil {
+			s.Fatal(err)
+		}
+	}
+	u := setup{
+		options: sandbox.Options{TLS: true},
+		app: func(_ *testing.T, a *entrasim.App) {
+			a.Secret, a.Federated = "", []entrasim.Federated{{Issuer: issuer, Subject: subject}}
+			a.Roles[entrasim.Defender] = []string{"Alert.Read.All", "Machine.Read.All", "Machine.Isolate"}
+		},
+		env: func(s *story) []string {
+			app, _ := setting(s.world.Environment(), "TEAMS_APP_ID")
+			s.world.Entra.Change(sandbox.TenantID, app, func(a *entrasim.App) {
+				a.Secret, a.Federated = "", []entrasim.Federated{{Issuer: issuer, Subject: subject}}
+			})
+			put(s, time.Hour)
+			return []string{"MDE_CLIENT_SECRET=", "MDE_AUTH=workload-identity", "TEAMS_APP_SECRET=", "TEAMS_AUTH=workload-identity", "AZURE_FEDERATED_TOKEN_FILE=" + file}
+		},
+	}
+	s := u.start(t)
+	on := s.teams()
+	s.ask(on, sandbox.Riley, "machine ws-014", "Machine ws-014")
+	card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-014", "no secret anywhere")
+	s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
+	s.sees(on, sandbox.Riley, on.soc(), "isolate ws-014.corp.contoso.com – isolated")
+	s.wantIsolations(1)
+
+	put(s, -time.Hour)
+	s.world.Entra.Revoke()
+	s.ask(s.slack(), sandbox.Riley, "machine ws-015", "The federated token is of another time", "AZURE_FEDERATED_TOKEN_FILE")
+	put(s, time.Hour)
+	s.eventually("the new token is used", func() string {
+		if _, err := s.bot.defender.Permissions(t.Context()); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	s.ask(s.slack(), sandbox.Riley, "machine ws-015", "Machine ws-015")
+}
+
+// A managed identity needs no proof. The library finds out from the process
+// environment where it is, so this story runs alone.
+func TestStory_setupManagedIdentity(t *testing.T) {
+	u := setup{
+		app: func(_ *testing.T, a *entrasim.App) {
+			a.Secret, a.Managed = "", true
+			a.Roles[entrasim.Defender] = []string{"Alert.Read.All", "Machine.Read.All", "Machine.Isolate"}
+		},
+		env: func(s *story) []string {
+			machine := httptest.NewServer(s.world.Entra.ManagedIdentity(sandbox.TenantID, "identity-header"))
+			s.Cleanup(machine.Close)
+			s.Setenv("IDENTITY_HEADER", "identity-header")
+			s.Setenv("IDENTITY_ENDPOINT", machine.URL+"/msi/token")
+			return []string{"MDE_CLIENT_SECRET=", "MDE_AUTH=managed-identity"}
+		},
+	}
+	s := u.start(t)
+	on := s.slack()
+	s.ask(on, sandbox.Riley, "machine ws-014", "Machine ws-014")
+	card := s.request(on, s.teams(), sandbox.Riley, sandbox.Avery, "ws-014", "no secret anywhere")
+	s.pressed(s.teams(), sandbox.Avery, card, "Approve", "Your approval counts")
+	s.sees(on, sandbox.Riley, on.soc(), "isolate ws-014.corp.contoso.com – isolated")
+	s.wantIsolations(1)
+	s.ask(on, sandbox.Sam, "status", "managed-identity")
 }
 
 func TestStory_setupPlatformInTheGovernmentCloud(t *testing.T) {

@@ -130,7 +130,11 @@ func (r *Router) activePerson(ctx context.Context, p identity.PersonID) error {
 	standing, err := r.People.Standing(ctx, p)
 	if err != nil {
 		r.Logger.WarnContext(ctx, "standing in the directory not read", "person_id", p.String(), "error", err)
-		return say("The directory could not be asked about you, so nothing is done.", r.tryAgain(ctx))
+		const sentence = "The directory could not be asked about you, so nothing is done."
+		if why, next, ok := defender.Explain(err); ok {
+			return &sorry{sentence: chat.Plain(sentence), lines: []chat.Text{chat.Plain(why)}, next: chat.Plain(next)}
+		}
+		return say(sentence, r.tryAgain(ctx))
 	}
 	if standing != identity.Member {
 		return say("The directory does not know you as an active member of the organisation; you are: "+string(standing)+".", "Ask whoever manages accounts in Entra.")

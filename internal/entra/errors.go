@@ -116,6 +116,8 @@ func (e *Error) Advice() (sentence, next string) {
 		return "mdebot cannot sign in at Entra: " + e.local + ".", "Put a certificate that is in order at " + e.names.CertificateFile + "; mdebot reads it again by itself."
 	case e.method == ManagedIdentity && (e.Status != 0 || e.local != ""):
 		return "The managed identity gave no token.", "Check that the user-assigned identity is attached to this machine and that " + e.names.ClientID + " is its client ID."
+	case e.method == WorkloadIdentity && e.Code == 700024:
+		return "The federated token is of another time.", "Look at the file in " + TokenFileSetting + ", which Kubernetes renews, and at the clock of this machine."
 	case e.local != "":
 		return "mdebot cannot sign in at Entra.", "The log has the reason."
 	case e.Throttled():
