@@ -32,6 +32,7 @@ type outcome string
 const (
 	fine    outcome = "ok"
 	missing outcome = "not permitted" // left out, maybe on purpose
+	skipped outcome = "not looked at"
 	doubt   outcome = "look at this"
 	broken  outcome = "broken"
 )
@@ -77,18 +78,19 @@ func (r doctorReport) worst() outcome {
 
 func doctorCommand(p *process) *cobra.Command {
 	var asJSON bool
-	var only string
+	var only, slackToken string
 	cmd := leaf("doctor [flags]", "Check everything the bot needs and say what is missing, why, and what to do. It changes nothing.", cobra.NoArgs,
-		func(ctx context.Context, _ []string) error { return runDoctor(ctx, p, asJSON, only) })
+		func(ctx context.Context, _ []string) error { return runDoctor(ctx, p, asJSON, only, slackToken) })
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print JSON.")
 	cmd.Flags().StringVar(&only, "tenant", "", "Check this tenant `ID` or name alone.")
+	cmd.Flags().StringVar(&slackToken, "slack-config-token-file", "", "`FILE` with a Slack app configuration token: compares the installed app with the manifest.")
 	return cmd
 }
 
 // errUnwell ends doctor with exit code 1; the report has said the rest.
 var errUnwell = errors.New("something is broken; see above")
 
-func runDoctor(ctx context.Context, p *process, asJSON bool, only string) error {
+func runDoctor(ctx context.Context, p *process, asJSON bool, only, slackToken string) error {
 	cfg, err := LoadConfig(ctx, p.environ)
 	var config *ConfigError
 	if errors.As(err, &config) {
@@ -96,7 +98,7 @@ func runDoctor(ctx context.Context, p *process, asJSON bool, only string) error 
 		return config
 	}
 	progress := p.stderr
-	report := examine(ctx, cfg, only, func(what string) { fmt.Fprintln(progress, "…", what) })
+	report := examine(ctx, cfg, only, slackToken, func(what string) { fmt.Fprintln(progress, "…", what) })
 	if asJSON {
 		enc := json.NewEncoder(p.stdout)
 		enc.SetIndent("", "  ")
@@ -116,7 +118,7 @@ func runDoctor(ctx context.Context, p *process, asJSON bool, only string) error 
 const doctorParallel = 16
 
 // examine looks at everything. What it is looking at is told as it goes.
-func examine(ctx context.Context, cfg Config, only string, looking func(string)) doctorReport {
+func examine(ctx context.Context, cfg Config, only, slackToken string, looking func(string)) doctorReport {
 	var mu sync.Mutex
 	say := func(what string) {
 		mu.Lock()
@@ -138,7 +140,7 @@ func examine(ctx context.Context, cfg Config, only string, looking func(string))
 	group.SetLimit(doctorParallel)
 	for _, looks := range []func(){
 		func() { say("network and clock"); general[0] = examineNetwork(ctx, cfg, transport) },
-		func() { say("Slack"); general[1] = examineSlack(ctx, cfg, transport) },
+		func() { say("Slack"); general[1] = examineSlack(ctx, cfg, slackToken, transport) },
 		func() { say("Teams"); general[2] = examineTeams(ctx, cfg, transport) },
 		func() { say("database"); general[3] = examineDatabase(ctx, cfg) },
 	} {
@@ -231,7 +233,7 @@ func examineNetwork(ctx context.Context, cfg Config, transport http.RoundTripper
 	return append(checks, clock)
 }
 
-func examineSlack(ctx context.Context, cfg Config, transport *http.Transport) []check {
+func examineSlack(ctx context.Context, cfg Config, tokenFile string, transport *http.Transport) []check {
 	if !cfg.Slack.Enabled() {
 		return []check{{Name: "Slack", Outcome: missing, Detail: "not configured"}}
 	}
@@ -271,7 +273,7 @@ func examineSlack(ctx context.Context, cfg Config, transport *http.Transport) []
 		out.Outcome, out.Detail = doubt, "more than the manifest asks for: "+strings.Join(more, ", ")
 		out.Next = "Take them away: a stolen token could use them."
 	}
-	return append(checks, out)
+	return append(checks, out, examineManifest(ctx, cfg, bot, tokenFile))
 }
 
 func examineTeams(ctx context.Context, cfg Config, transport http.RoundTripper) []check {

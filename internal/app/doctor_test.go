@@ -201,3 +201,65 @@ func TestDoctor_fortyTenantsOverASlowNetwork(t *testing.T) {
 		t.Errorf("consent: exit code %d:\n%s", code, out.String())
 	}
 }
+
+// The app that Slack has is held against the manifest: as it is, edited by hand,
+// and with a token that does not show it.
+func TestDoctor_installedSlackManifest(t *testing.T) {
+	t.Parallel()
+	const token = "xoxe.xoxp-sandbox"
+	for name, tt := range map[string]struct {
+		change func(m object)
+		token  string
+		code   int
+		want   []string
+	}{
+		"as printed":           {nil, token, exitOK, []string{"ok Slack app manifest as this version prints it"}},
+		"renamed by its owner": {func(m object) { m["display_information"].(object)["name"] = "Defender" }, token, exitOK, []string{"ok Slack app manifest as this version prints it"}},
+		"edited by hand": {func(m object) {
+			m["features"].(object)["slash_commands"].([]object)[0]["should_escape"] = true
+			m["oauth_config"].(object)["scopes"].(object)["bot"] = append(slackScopes()[1:], "files:read")
+			m["settings"].(object)["event_subscriptions"].(object)["bot_events"] = []string{"app_mention"}
+			m["settings"].(object)["interactivity"].(object)["message_menu_options_url"] = "https://elsewhere.example/slack/interactions"
+		}, token, exitOK, []string{
+			"look at this Slack app manifest", "should_escape is true; the manifest has false", "bot: " + slackScopes()[0] + " is missing", "bot: files:read is more than the manifest has",
+			"bot_events: message.im is missing", "message_menu_options_url is https://elsewhere.example/slack/interactions; the manifest has https://mdebot.example.com/slack/interactions", "mdebot manifest slack",
+		}},
+		"another token": {nil, "xoxe.xoxp-ended", exitFailed, []string{"broken Slack app manifest", "invalid_auth", "twelve hours"}},
+		"the bot token": {nil, "xoxb-sandbox", exitFailed, []string{"broken Slack app manifest"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "token")
+			if err := os.WriteFile(file, []byte(tt.token+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			u := connector
+			u.env = func(s *story) []string {
+				m, err := slackManifest("https://mdebot.example.com")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.change != nil {
+					tt.change(m)
+				}
+				if err := s.world.Slack.InstallManifest(m); err != nil {
+					t.Fatal(err)
+				}
+				return connector.env(s)
+			}
+			code, out, progress := u.examined(t, "--slack-config-token-file", file)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			plain := regexp.MustCompile(`\s+`).ReplaceAllString(out, " ")
+			for _, want := range tt.want {
+				if !strings.Contains(plain, want) {
+					t.Errorf("doctor does not say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(out+progress, tt.token) {
+				t.Error("the token is printed")
+			}
+		})
+	}
+}

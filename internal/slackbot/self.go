@@ -2,6 +2,7 @@ package slackbot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -100,6 +101,23 @@ func (b *Bot) Installed(ctx context.Context) (workspace string, scopes []string,
 		}
 	}
 	return auth.TeamID, scopes, nil
+}
+
+// InstalledManifest is the app's manifest as Slack has it. The token is an app
+// configuration token, see
+// https://docs.slack.dev/reference/methods/apps.manifest.export.
+func (b *Bot) InstalledManifest(ctx context.Context, token string) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	i, err := b.self.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := b.client.Load().ExportManifestRawContext(ctx, token, i.app)
+	if err != nil {
+		return nil, refusal("read the Slack app's manifest", err)
+	}
+	return m, nil
 }
 
 func (s *self) cached() (installation, bool) {

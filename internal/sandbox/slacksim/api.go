@@ -14,6 +14,7 @@ import (
 type method struct {
 	scopes []string // any of them suffices; none means no scope is needed
 	app    bool     // called with the app-level token
+	config bool     // called with an app configuration token
 	call   func(*Server, args) map[string]any
 }
 
@@ -40,6 +41,7 @@ var methods = map[string]method{
 	"files.completeUploadExternal": {scopes: []string{"files:write"}, call: (*Server).completeUpload},
 	"files.delete":                 {scopes: []string{"files:write"}, call: (*Server).deleteFile},
 	"apps.connections.open":        {app: true, call: (*Server).connectionsOpen},
+	"apps.manifest.export":         {config: true, call: (*Server).exportManifest},
 }
 
 // args are a call's arguments, whether they came as a form, in the query or as
@@ -95,18 +97,21 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, name string) {
 // call checks token and scopes and runs the method.
 func (s *Server) call(m method, a args, token string, w http.ResponseWriter) map[string]any {
 	want := s.opts.BotToken
-	if m.app {
+	switch {
+	case m.app:
 		want = s.opts.AppToken
+	case m.config:
+		want = s.opts.ConfigToken
 	}
 	switch {
 	case token == "":
 		return fail("not_authed")
-	case token != want && (token == s.opts.AppToken || token == s.opts.BotToken):
+	case token != want && (token == s.opts.AppToken || token == s.opts.BotToken || token == s.opts.ConfigToken):
 		return fail("not_allowed_token_type")
 	case token != want:
 		return fail("invalid_auth")
 	}
-	if !m.app {
+	if !m.app && !m.config {
 		w.Header().Set("X-OAuth-Scopes", strings.Join(s.opts.Scopes, ","))
 	}
 	if len(m.scopes) > 0 && !slices.ContainsFunc(m.scopes, func(scope string) bool { return slices.Contains(s.opts.Scopes, scope) }) {

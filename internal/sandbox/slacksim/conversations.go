@@ -26,6 +26,36 @@ func (s *Server) botsInfo(a args) map[string]any {
 	return result
 }
 
+// InstallManifest is what apps.manifest.export gives back, with what Slack adds.
+func (s *Server) InstallManifest(manifest map[string]any) error {
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		return err
+	}
+	var own map[string]any
+	if err := json.Unmarshal(text, &own); err != nil {
+		return err
+	}
+	own["_metadata"] = map[string]any{"major_version": 1, "minor_version": 1}
+	if settings, _ := own["settings"].(map[string]any); settings != nil {
+		settings["is_mcp_enabled"] = false
+	}
+	text, err = json.Marshal(own)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.manifest = text
+	return err
+}
+
+func (s *Server) exportManifest(a args) map[string]any {
+	if a["app_id"] != s.opts.AppID || s.manifest == nil {
+		return fail("invalid_app_id")
+	}
+	result := ok()
+	result["manifest"] = s.manifest
+	return result
+}
+
 func (s *Server) usersInfo(a args) map[string]any {
 	u := s.users[a["user"]]
 	if u == nil {

@@ -2,6 +2,7 @@ package slacksim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -20,6 +21,7 @@ type Options struct {
 	BotName       string // "mdebot"
 	BotToken      string // "xoxb-sandbox"
 	AppToken      string // "xapp-sandbox"
+	ConfigToken   string // "xoxe.xoxp-sandbox"
 	SigningSecret string // "sandbox-signing-secret"
 	Command       string // "/mde"
 	// Scopes of the bot token; nil means every scope of [AllScopes].
@@ -69,6 +71,7 @@ type Server struct {
 	faults      []*Fault
 	ledger      []Entry
 	calls       map[string]int // by method
+	manifest    json.RawMessage
 	sockets     []*socket
 	tickets     map[string]bool
 	lastTS      int64
@@ -80,7 +83,7 @@ type Server struct {
 func New(o Options) *Server {
 	for field, value := range map[*string]string{
 		&o.Workspace: "T0SOC", &o.WorkspaceName: "Contoso SOC", &o.AppID: "A0MDEBOT", &o.BotUser: "U0MDEBOT",
-		&o.BotName: "mdebot", &o.BotToken: "xoxb-sandbox", &o.AppToken: "xapp-sandbox",
+		&o.BotName: "mdebot", &o.BotToken: "xoxb-sandbox", &o.AppToken: "xapp-sandbox", &o.ConfigToken: "xoxe.xoxp-sandbox",
 		&o.SigningSecret: "sandbox-signing-secret", &o.Command: "/mde",
 	} {
 		if *field == "" {
