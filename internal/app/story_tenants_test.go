@@ -97,6 +97,8 @@ func TestStory_setupPartner(t *testing.T) {
 	s.ask(on, sandbox.Riley, "machine ws-004 --tenant nobody", "There is no tenant nobody")
 	on.write(sandbox.Riley, sandbox.SlackFinance, "machine ws-006")
 	s.told(on, sandbox.Riley, sandbox.SlackFinance, "Tenant: customer-0", mark(0))
+	on.write(sandbox.Riley, sandbox.SlackFinance, "help score")
+	s.told(on, sandbox.Riley, sandbox.SlackFinance, "Tenant: customer-0", "Not permitted here", "Score.Read.All")
 
 	// A destructive request acts on the tenant that was named and on no other,
 	// although all have a machine with that ID.

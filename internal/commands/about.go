@@ -101,8 +101,7 @@ func (r *Router) explainShort(err error) string {
 // help lists the commands in the form that works where it is read, and marks
 // what the token does not permit.
 func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
-	granted, err := r.Defender.Permissions(ctx)
-	known := err == nil && !r.several() // what is permitted differs by tenant
+	own, granted, known := r.grantedHere(ctx, c)
 	form := prefix(c.inv)
 	if len(c.args) > 1 {
 		return chat.Message{}, usageError(c, "help takes one command.")
@@ -112,7 +111,7 @@ func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 		if !ok {
 			return chat.Message{}, r.unknownCommand(c.inv, c.arg(0))
 		}
-		return cards.HelpCommand(helpEntry(*spec, form, granted, known)), nil
+		return own.marked(cards.HelpCommand(helpEntry(*spec, form, granted, known))), nil
 	}
 	var all []cards.HelpTopic
 	for _, t := range topics() {
@@ -122,7 +121,20 @@ func (r *Router) help(ctx context.Context, c *call) (chat.Message, error) {
 		}
 		all = append(all, about)
 	}
-	return cards.Help(all, withPrefix(form, "help <command>")), nil
+	return own.marked(cards.Help(all, withPrefix(form, "help <command>"))), nil
+}
+
+// grantedHere is what is permitted in the tenant that is meant here, as far as that
+// is known.
+func (r *Router) grantedHere(ctx context.Context, c *call) (own *Router, granted defender.Permissions, known bool) {
+	own = r
+	if r.several() {
+		if own = r.here(c); own == nil {
+			return r, granted, false
+		}
+	}
+	granted, err := own.Defender.Permissions(ctx)
+	return own, granted, err == nil
 }
 
 func helpEntry(s Spec, form string, granted defender.Permissions, known bool) cards.HelpEntry {

@@ -121,23 +121,32 @@ func (r *Router) tenantOf(c *call) (*Router, error) {
 		c.tenantBy = byFlag
 		return r.in(t), nil
 	}
-	if bound, ok := r.Policy.Current().TenantOf(c.inv.In.String()); ok {
-		if t, ok := r.tenantByID(bound.ID); ok {
-			c.tenantBy = byChannel
-			return r.in(t), nil
-		}
-	}
-	if id, _, ok := r.choices.get(c.inv.By.Key()); ok {
-		if t, ok := r.tenantByID(id); ok && !c.spec.Changes {
-			c.tenantBy = byChoice
-			return r.in(t), nil
-		}
+	if own := r.here(c); own != nil && (c.tenantBy == byChannel || !c.spec.Changes) {
+		return own, nil
 	}
 	next := "Add --tenant and its name; tenant lists those you may work on."
 	if c.spec.Changes {
 		next = "Ask in a channel that is bound to it, or add --tenant and its name. A tenant chosen for reading does not count here."
 	}
 	return nil, say("Which tenant? This conversation is bound to none.", next)
+}
+
+// here is the router of the tenant that the conversation is bound to, or else of the
+// one that the person chose for reading; nil when there is neither.
+func (r *Router) here(c *call) *Router {
+	if bound, ok := r.Policy.Current().TenantOf(c.inv.In.String()); ok {
+		if t, ok := r.tenantByID(bound.ID); ok {
+			c.tenantBy = byChannel
+			return r.in(t)
+		}
+	}
+	if id, _, ok := r.choices.get(c.inv.By.Key()); ok {
+		if t, ok := r.tenantByID(id); ok {
+			c.tenantBy = byChoice
+			return r.in(t)
+		}
+	}
+	return nil
 }
 
 // mayWorkOn refuses people whom the tenant's entry does not name (threat-model
