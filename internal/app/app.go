@@ -277,6 +277,7 @@ func (a *App) assemble() error {
 		_ = group.Wait() // each keeps its own
 		return errors.Join(errs...)
 	})
+	a.store.Tick("replicas", a.shareQuota)
 	a.store.Tick("patterns", (&patterns{app: a}).look)
 	a.store.Tick("messages", a.notify.Sweep)
 

@@ -208,6 +208,18 @@ func (c *customer) commanded() commands.Tenant {
 	}
 }
 
+// shareQuota tells the clients how many replicas there are.
+func (a *App) shareQuota(ctx context.Context) error {
+	n, err := a.store.Replicas(ctx)
+	if err != nil {
+		return fmt.Errorf("count the replicas: %w", err)
+	}
+	for _, c := range a.customers {
+		c.client.SetReplicas(n)
+	}
+	return nil
+}
+
 // customer finds one by its tenant.
 func (a *App) customer(t tenant.ID) (*customer, bool) {
 	for _, c := range a.customers {

@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -128,6 +129,15 @@ func TestReplicas_shareTheWorkAndDoNothingTwice(t *testing.T) {
 	t.Parallel()
 	all, lb := newReplicas(t, 2, sandbox.Options{})
 	s := all[0]
+	for _, p := range all {
+		s.eventually("people's questions share the quota", func() string {
+			left := p.metric(`mdebot_defender_quota_left{lane="interactive"}`)
+			if left > 0 && left <= 1500*70/100/2 {
+				return ""
+			}
+			return fmt.Sprintf("%v calls are left on %s", left, p.admin)
+		})
+	}
 	sides := []side{s.slack(), s.teams()}
 	askers := []sandbox.Person{sandbox.Riley, sandbox.Sam}
 	for i := range 4 {
@@ -289,6 +299,31 @@ func TestReplicas_areReplacedOneByOne(t *testing.T) {
 }
 
 // pause is SIGSTOP, as a machine that is suspended; resume is SIGCONT.
+// metric reads one series.
+func (p *outside) metric(series string) float64 {
+	p.Helper()
+	resp, err := http.Get("http://" + p.admin + "/metrics")
+	if err != nil {
+		p.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				p.Fatal(err)
+			}
+			return n
+		}
+	}
+	p.Fatalf("%s has no series %s", p.admin, series)
+	return 0
+}
+
 func (p *outside) pause()  { p.signal(syscall.SIGSTOP) }
 func (p *outside) resume() { p.signal(syscall.SIGCONT) }
 

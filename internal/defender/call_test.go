@@ -268,6 +268,32 @@ func TestQuota_lanes(t *testing.T) {
 	}
 }
 
+// Three replicas answer people: together they leave what is reserved for alerts and
+// actions, which one of them works on.
+func TestQuota_sharedByReplicas(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c, k := f.client(t)
+	c.SetReplicas(3)
+	spend := func(l Lane) (n int) {
+		for c.quota.admit(k.now(), l, "x", familyMachines) == nil {
+			n++
+		}
+		return n
+	}
+	if read := 3 * spend(LaneInteractive); read > 70 || read < 60 {
+		t.Errorf("three replicas read %d times in a minute, want 70 at most", read)
+	}
+	if rest := spend(LaneAction); rest < 70 {
+		t.Errorf("%d actions are left on each, want 70", rest)
+	}
+	c.SetReplicas(1)
+	k.advance(time.Minute)
+	if read := spend(LaneInteractive); read != 70 {
+		t.Errorf("one replica alone reads %d times in a minute, want 70", read)
+	}
+}
+
 func TestQuota_hour(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

@@ -49,12 +49,17 @@ func (l Lane) share() int {
 	}
 }
 
+// reads reports whether people's questions go through the lane. Those reach every
+// replica, while actions and alerts are worked on by one at a time.
+func (l Lane) reads() bool { return l != LaneAction && l != LaneAlerts }
+
 // quota counts the calls of a tenant and remembers what was throttled.
 type quota struct {
-	mu      sync.Mutex
-	general window
-	hunting window
-	blocks  map[family]block
+	mu       sync.Mutex
+	replicas int
+	general  window
+	hunting  window
+	blocks   map[family]block
 }
 
 type block struct {
@@ -64,9 +69,10 @@ type block struct {
 
 func newQuota() *quota {
 	return &quota{
-		general: window{perMinute: callsPerMinute, perHour: callsPerHour},
-		hunting: window{perMinute: huntsPerMinute, perHour: callsPerHour},
-		blocks:  make(map[family]block),
+		replicas: 1,
+		general:  window{perMinute: callsPerMinute, perHour: callsPerHour},
+		hunting:  window{perMinute: huntsPerMinute, perHour: callsPerHour},
+		blocks:   make(map[family]block),
 	}
 }
 
@@ -80,7 +86,7 @@ func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
 	if f == familyDirectory {
 		return nil // Graph counts by itself, and far more
 	}
-	w, share := &q.general, lane.share()
+	w, share := &q.general, q.share(lane)
 	if f == familyHunting {
 		w = &q.hunting
 	}
@@ -91,14 +97,30 @@ func (q *quota) admit(now time.Time, lane Lane, op string, f family) error {
 	return nil
 }
 
+// share is a lane's in this process.
+func (q *quota) share(lane Lane) int {
+	if lane.reads() {
+		return max(lane.share()/q.replicas, 1)
+	}
+	return lane.share()
+}
+
+// SetReplicas tells c how many processes read the tenant, so that people's questions
+// of all of them together leave what is reserved.
+func (c *Client) SetReplicas(n int) {
+	c.quota.mu.Lock()
+	defer c.quota.mu.Unlock()
+	c.quota.replicas = max(n, 1)
+}
+
 // QuotaLeft is how many calls c's lane may still make in this hour.
 func (c *Client) QuotaLeft() int {
 	q := c.quota
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w, share := &q.general, c.lane.share()
+	w, share := &q.general, q.share(c.lane)
 	if c.lane == LaneHunt {
-		w, share = &q.hunting, 100
+		w, share = &q.hunting, max(100/q.replicas, 1)
 	}
 	w.forget(c.now())
 	return max(w.perHour*share/100-len(w.calls), 0)
