@@ -23,6 +23,7 @@ import (
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
 	"github.com/mdebot/mdebot/internal/sandbox/fault"
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
@@ -98,21 +99,24 @@ func TestAcknowledgements_whileEverythingIsSlow(t *testing.T) {
 	}
 }
 
-// Ten thousand alerts that cannot be posted, and a thousand requests that wait.
+// Ten thousand alerts of fifty tenants that cannot be posted, and a thousand requests
+// that wait.
 func TestMemory_withMuchPending(t *testing.T) {
 	t.Parallel()
-	alerts, requests := 1_000, 100
+	alerts, requests, tenants := 1_000, 100, 5
 	if *figures {
-		alerts, requests = 10_000, 1_000
+		alerts, requests, tenants = 10_000, 1_000, 50
 	}
 	url := "sqlite:" + filepath.Join(t.TempDir(), "mdebot.db")
 	// Nobody may have many undecided requests, so many people ask.
-	var crowd strings.Builder
+	var crowd, members strings.Builder
 	for i := range requests {
 		fmt.Fprintf(&crowd, "  - { person: 9b000000-0000-4000-8000-%012d, name: Person %d, slack: [T0SOC/U0P%d], roles: [responder] }\n", i, i, i)
+		fmt.Fprintf(&members, "    - 9b000000-0000-4000-8000-%012d\n", i)
 	}
-	config := strings.Replace(policyFor(), "groups:\n", crowd.String()+"groups:\n", 1)
+	config := strings.Replace(policyFor(), "groups:\n", crowd.String()+"groups:\n  crowd:\n"+members.String(), 1) + tenantsYAML(tenants, "crowd, soc")
 	world, env := newWorld(t, quick(), config)
+	customers := addCustomers(world, tenants)
 	ids := addMachines(world, requests)
 	openMany(t, url, config, ids)
 
@@ -122,13 +126,13 @@ func TestMemory_withMuchPending(t *testing.T) {
 	if err := world.Connect(t.Context(), "http://"+p.listen); err != nil {
 		t.Fatal(err)
 	}
-	for len(world.Defender.Calls("GET /api/alerts")) == 0 {
+	for len(world.Defender.Calls("GET /api/alerts")) < tenants {
 		time.Sleep(20 * time.Millisecond)
 	}
-	machine := world.Tenant.Named("ws-012.corp.contoso.com")[0].Machine
 	now := time.Now()
 	for i := range alerts {
-		world.Tenant.AddAlert(estate.NewAlert(sandbox.TenantID, machine, now, int32(300_000+i), "High", fmt.Sprintf("Pending %05d", i)), now)
+		of := customers[i%tenants]
+		of.AddAlert(estate.NewAlert(of.ID(), of.Machines()[0].Machine, now, int32(300_000+i), "High", fmt.Sprintf("Pending %05d", i)), now)
 	}
 	var most, first, last float64
 	files := 0
@@ -143,10 +147,38 @@ func TestMemory_withMuchPending(t *testing.T) {
 			first = last
 		}
 	}
-	t.Logf("%d alerts and %d open requests pending: %.0f MiB resident at most, %.0f half-way and %.0f at the end of %s, %d open files", alerts, requests, most, first, last, watch, files)
+	t.Logf("%d alerts of %d tenants and %d open requests pending: %.0f MiB resident at most, %.0f half-way and %.0f at the end of %s, %d open files", alerts, tenants, requests, most, first, last, watch, files)
 	if most > 256 {
 		t.Errorf("%.0f MiB resident, want 256 at most", most)
 	}
+}
+
+// tenantsYAML lists n tenants for groups of people: the company's own, and customers.
+func tenantsYAML(n int, groups string) string {
+	var b strings.Builder
+	b.WriteString("\ntenants:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - { id: %s, name: customer-%d, people: [%s] }\n", customerID(i), i, groups)
+	}
+	return b.String()
+}
+
+// customerID is the company's own tenant for 0.
+func customerID(i int) string {
+	if i == 0 {
+		return sandbox.TenantID
+	}
+	return fmt.Sprintf("cccccccc-0000-4000-8000-%012d", i)
+}
+
+// addCustomers adds tenants, with ten machines and no alert each, to the company's own.
+func addCustomers(w *sandbox.World, n int) []*defendersim.Tenant {
+	all := []*defendersim.Tenant{w.Tenant}
+	machines := w.Estate.Machines[:10]
+	for i := 1; i < n; i++ {
+		all = append(all, w.AddCustomer(&estate.Estate{Tenant: customerID(i), Machines: slices.Clone(machines)}))
+	}
+	return all
 }
 
 // openMany writes open requests into a database before the bot is started with it:

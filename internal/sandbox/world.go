@@ -161,7 +161,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	w.Defender = defendersim.New(defendersim.Options{Entra: w.Entra, Timing: o.Timing, Limits: o.Limits})
 	w.Tenant = w.Defender.AddTenant(w.Estate)
 	if o.Customer {
-		w.Fabrikam = w.Defender.AddTenant(estate.Generate(estate.Options{Seed: 2, Now: time.Now(), Tenant: CustomerID, Company: "fabrikam"}))
+		w.Fabrikam = w.AddCustomer(estate.Generate(estate.Options{Seed: 2, Now: time.Now(), Tenant: CustomerID, Company: "fabrikam"}))
 	}
 	w.Slack = slacksim.New(slacksim.Options{
 		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
@@ -230,13 +230,17 @@ func (w *World) register(tenant string, foreign bool) {
 	})
 }
 
+// AddCustomer adds the Defender tenant of a customer that has consented to the bot's
+// applications.
+func (w *World) AddCustomer(e *estate.Estate) *defendersim.Tenant {
+	w.register(e.Tenant, true)
+	return w.Defender.AddTenant(e)
+}
+
 // populate puts people, conversations and app registrations where the bot will
 // find them.
 func (w *World) populate() {
 	w.register(TenantID, false)
-	if w.Fabrikam != nil {
-		w.register(CustomerID, true)
-	}
 	w.Entra.Register(TenantID, entrasim.App{
 		ID: signInAppID, Name: "mdebot sign-in", Secret: signInAppSecret,
 		Redirects: []string{"http://127.0.0.1/link/callback", "https://127.0.0.1/link/callback"},
