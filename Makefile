@@ -18,6 +18,12 @@ demo: ## everything on this machine, no account anywhere: prints the page's addr
 	@CGO_ENABLED=0 $(GO) build -o bin/mdebot ./cmd/mdebot
 	@exec bin/mdebot demo --listen $(LISTEN)
 
+.PHONY: playground
+playground: ## the demo with Microsoft's Agents Playground beside it, which draws Teams cards as Microsoft does
+	@scripts/setup go npm
+	@CGO_ENABLED=0 $(GO) build -o bin/mdebot ./cmd/mdebot
+	@program=$$(scripts/playground) && exec bin/mdebot demo --listen $(LISTEN) --playground "$$program"
+
 # SQLite's engine is C turned into Go: one package, without goroutines of its own.
 # The detector slows it twentyfold and finds nothing of ours in it; everything
 # around it, the driver included, stays under the detector.
@@ -25,7 +31,7 @@ RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false'
 
 .PHONY: test
 test: ## all tests, with the race detector, real SQLite, real PostgreSQL and a real browser
-	@scripts/setup go gcc postgresql chromium
+	@scripts/setup go gcc postgresql chromium npm
 	CGO_ENABLED=1 $(GO) test $(RACE) -shuffle=on -timeout 30m ./...
 
 # The models of the approval workflow, without the race detector. On the engine as

@@ -28,6 +28,17 @@ type browser struct {
 // openPage opens the world's page in a real Chromium.
 func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
 	t.Helper()
+	b := openBrowser(t, dark)
+	page := httptest.NewServer(pageOnly(world))
+	t.Cleanup(page.Close)
+	t.Cleanup(page.CloseClientConnections) // the page's event stream does not end by itself
+	b.do("open the page", chromedp.Navigate(page.URL), chromedp.WaitVisible(`[data-testid="slack-composer"]`))
+	return b
+}
+
+// openBrowser starts a Chromium, or skips the test where there is none.
+func openBrowser(t *testing.T, dark bool) *browser {
+	t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {
@@ -38,10 +49,6 @@ func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
 	if program == "" {
 		t.Skip("Chromium is not installed (apt-get install chromium)")
 	}
-	page := httptest.NewServer(pageOnly(world))
-	t.Cleanup(page.Close)
-	t.Cleanup(page.CloseClientConnections) // the page's event stream does not end by itself
-
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -50,9 +57,7 @@ func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
 		chromedp.WindowSize(1680, 1050),
 	))
 	t.Cleanup(func() { cancel(); stop() })
-	b := &browser{T: t, ctx: ctx, dir: os.Getenv("MDEBOT_SCREENSHOTS")}
-	b.do("open the page", chromedp.Navigate(page.URL), chromedp.WaitVisible(`[data-testid="slack-composer"]`))
-	return b
+	return &browser{T: t, ctx: ctx, dir: os.Getenv("MDEBOT_SCREENSHOTS")}
 }
 
 // pageOnly is the page under the loopback name that its host check expects.
@@ -77,9 +82,19 @@ func (b *browser) become(p sandbox.Person) {
 // until waits for an expression of the page to become true.
 func (b *browser) until(what, expression string) {
 	b.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(patience))); err != nil {
-		b.keep("failed")
-		b.Fatalf("%s: %v", what, err)
+	ctx, stop := context.WithTimeout(b.ctx, patience)
+	defer stop()
+	for {
+		got, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if got {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			b.keep("failed")
+			b.Fatalf("%s: it did not come about: %v", what, err)
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
 

@@ -26,12 +26,18 @@ func demoCommand(p *process) *cobra.Command {
 	f.StringVar(&d.listen, "listen", "127.0.0.1:8080", "`ADDRESS` of the page; loopback only.")
 	f.StringVar(&d.bot, "bot", "", "`URL` of a bot you run yourself with the printed settings; none is started then.")
 	f.BoolVar(&d.socket, "socket", false, "Let the bot fetch Slack's deliveries by Socket Mode instead of being called.")
+	f.StringVar(&d.playground, "playground", "", "`FILE` cli.js of Microsoft's Agents Playground, which is run beside the page and shows Teams cards as Microsoft draws them; make playground installs it.")
 	return cmd
 }
+
+// playgroundPort is the Playground's own default; it takes another one when that is
+// in use.
+const playgroundPort = 56150
 
 type demo struct {
 	listen, bot string
 	socket      bool
+	playground  string
 }
 
 // run starts the simulators, the page and, unless one is given, the bot itself:
@@ -41,7 +47,7 @@ func (c *demo) run(ctx context.Context, p *process) (err error) {
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return &ConfigError{Faults: []error{fmt.Errorf("--listen %s: the demo has no login, so it listens on loopback only, such as 127.0.0.1:8080", c.listen)}}
 	}
-	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.socket, Pace: true, Customer: true})
+	world, err := sandbox.New(ctx, sandbox.Options{SocketMode: c.socket, Pace: true, Customer: true, Playground: c.playground != ""})
 	if err != nil {
 		return err
 	}
@@ -76,7 +82,7 @@ func (c *demo) run(ctx context.Context, p *process) (err error) {
 	if c.bot != "" {
 		return c.withBot(ctx, p, world)
 	}
-	return demoBot(ctx, p, world, dir, file)
+	return c.ownBot(ctx, p, world, dir, file)
 }
 
 // withBot connects the simulators to a bot that somebody else runs, as soon as
@@ -95,12 +101,40 @@ func (c *demo) withBot(ctx context.Context, p *process, world *sandbox.World) er
 		}
 	}
 	fmt.Fprintln(p.stdout, "Connected.")
+	stop, err := c.startPlayground(ctx, p, world)
+	if err != nil {
+		return err
+	}
 	<-ctx.Done()
-	return nil
+	return stop()
 }
 
-// demoBot runs the bot in this process on ports of its own.
-func demoBot(ctx context.Context, p *process, world *sandbox.World, dir, file string) error {
+// startPlayground runs the Playground, when one is given, until stop or the end of
+// ctx.
+func (c *demo) startPlayground(ctx context.Context, p *process, world *sandbox.World) (stop func() error, err error) {
+	if c.playground == "" {
+		return func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	address, wait, err := world.StartPlayground(ctx, c.playground, playgroundPort)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	fmt.Fprintf(p.stdout, `
+Microsoft's Agents Playground: %s
+There you are %s. Type: machine ws-014
+Open the page as well, be Riley, and ask in Slack: /mde isolate ws-014 beaconing to a known bad address
+The request comes into the Playground's chat; approve it there. What you ask for there, Sam approves on the page.
+`, address, sandbox.PlaygroundPerson.Name)
+	return func() error {
+		cancel()
+		return wait()
+	}, nil
+}
+
+// ownBot runs the bot in this process on ports of its own.
+func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir, file string) error {
 	environ := slices.Concat(world.Environment(), []string{
 		"MDEBOT_CONFIG=" + file,
 		"MDEBOT_DATABASE_URL=sqlite:" + filepath.Join(dir, "mdebot.db"),
@@ -125,7 +159,13 @@ func demoBot(ctx context.Context, p *process, world *sandbox.World, dir, file st
 		return errors.Join(fmt.Errorf("connect the simulators to the bot: %w", err), <-running)
 	}
 	fmt.Fprintf(p.stdout, "\nThe bot is ready. Open the page, be Riley, and type: /mde isolate ws-014 beaconing to a known bad address\nA customer has a Defender tenant of its own: /mde tenant shows both, #fabrikam is about it alone.\nStop with Ctrl-C.\n")
-	return <-running
+	stop, err := c.startPlayground(ctx, p, world)
+	if err != nil {
+		cancel()
+		return errors.Join(err, <-running)
+	}
+	err = <-running
+	return errors.Join(err, stop())
 }
 
 // printWorld prints what a separate bot needs.

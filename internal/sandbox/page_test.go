@@ -93,6 +93,14 @@ func (b *fakeBot) slack(t *testing.T, method string, fields map[string]any) map[
 // teams posts a card into a conversation.
 func (b *fakeBot) teams(t *testing.T, conversation string, card any) {
 	t.Helper()
+	b.call(t, b.world.Teams.ServiceURL(TenantID)+"v3/conversations/"+url.PathEscape(conversation)+"/activities", b.teamsToken(t), map[string]any{
+		"type": "message", "summary": "A card", "attachments": []any{map[string]any{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}},
+	})
+}
+
+// teamsToken is the bot's token for Bot Connector.
+func (b *fakeBot) teamsToken(t *testing.T) string {
+	t.Helper()
 	form := url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {teamsAppID}, "client_secret": {teamsAppSecret},
 		"scope": {"https://api.botframework.com/.default"},
@@ -108,9 +116,7 @@ func (b *fakeBot) teams(t *testing.T, conversation string, card any) {
 	if err := json.NewDecoder(resp.Body).Decode(&token); err != nil {
 		t.Fatalf("read the token: %v", err)
 	}
-	b.call(t, b.world.Teams.ServiceURL(TenantID)+"v3/conversations/"+url.PathEscape(conversation)+"/activities", token.AccessToken, map[string]any{
-		"type": "message", "summary": "A card", "attachments": []any{map[string]any{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}},
-	})
+	return token.AccessToken
 }
 
 func (b *fakeBot) call(t *testing.T, address, token string, fields map[string]any) map[string]any {

@@ -120,6 +120,8 @@ type Options struct {
 	// Customer adds a second Defender tenant, of a customer that has consented to the
 	// company's applications, and a channel for it.
 	Customer bool
+	// Playground adds the relay of StartPlayground.
+	Playground bool
 	// Limits replaces quotas of the simulated Defender.
 	Limits map[defendersim.Family]defendersim.Limit
 }
@@ -140,6 +142,7 @@ type World struct {
 
 	certificate *tls.Certificate
 	raised      atomic.Int64 // alerts, by the page
+	playground  *playground  // of Options.Playground, or nil
 	socketMode  bool
 	addresses   map[string]string
 	servers     []*http.Server
@@ -180,6 +183,13 @@ func New(ctx context.Context, o Options) (*World, error) {
 		if err := w.serve(ctx, name, h); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
+	}
+	if o.Playground {
+		w.playground = newPlayground(w.Teams, w.Entra)
+		if err := w.serve(ctx, "playground", w.playground); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+		w.playground.base = w.addresses["playground"]
 	}
 	w.Slack.SetBaseURL(w.addresses["slack"])
 	w.Teams.SetBaseURL(w.addresses["teams"])
@@ -323,6 +333,10 @@ func (w *World) Connect(ctx context.Context, base string) error {
 // Environment is a complete set of settings for a bot in this world, apart from
 // the addresses it listens on, its database and its configuration file.
 func (w *World) Environment() []string {
+	services := w.Teams.Host()
+	if w.playground != nil {
+		services += "," + strings.TrimPrefix(w.playground.base, "http://")
+	}
 	env := []string{
 		"MDE_TENANT_ID=" + TenantID,
 		"MDE_CLIENT_ID=" + defenderAppID,
@@ -340,7 +354,7 @@ func (w *World) Environment() []string {
 		"TEAMS_TENANT_ID=" + TenantID,
 		"TEAMS_AUTHORITY_URL=" + w.addresses["entra"],
 		"TEAMS_METADATA_URL=" + w.Teams.MetadataURL(),
-		"TEAMS_SERVICE_HOSTS=" + w.Teams.Host(),
+		"TEAMS_SERVICE_HOSTS=" + services,
 		"MDEBOT_PAGE_KEY=" + pageKey,
 	}
 	if w.socketMode {
