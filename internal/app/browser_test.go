@@ -101,7 +101,7 @@ func (b *browser) until(what, expression string) {
 // open shows a conversation.
 func (b *browser) open(id string) {
 	b.Helper()
-	b.do("open "+id, chromedp.Click(testID(id)))
+	b.until("open "+id, fmt.Sprintf(`(e => { e?.focus(); e?.click(); return !!e; })(document.querySelector('%s'))`, testID(id)))
 }
 
 // write types a line into a composer.
@@ -124,6 +124,7 @@ func (b *browser) press(message, button string, words ...string) {
 		const m = [...document.querySelectorAll('[data-testid=%q]')].reverse().find(m => %s);
 		const button = m && [...m.querySelectorAll('button')].filter(b => b.offsetParent && b.textContent.trim() === %q).pop();
 		if (!button) return false;
+		button.focus(); // as a finger or a mouse does
 		button.click();
 		return true;
 	})()`, message, hasAll("m", words), button)

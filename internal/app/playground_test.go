@@ -66,15 +66,18 @@ func (b *browser) seesCard(words ...string) {
 	b.until(fmt.Sprintf("look for a card with %q", words), "!!"+playgroundCard(words...))
 }
 
-// pressCard presses the last button of that name on the newest card with the words.
-func (b *browser) pressCard(button string, words ...string) {
+// approveCard presses Approve on the newest card with the words, and Approve again
+// below the question that opens. An edit of the card meanwhile closes the question.
+func (b *browser) approveCard(words ...string) {
 	b.Helper()
-	b.until("press "+button, fmt.Sprintf(`(() => {
+	b.until("approve", fmt.Sprintf(`(() => {
 		const card = %s;
-		const button = card && [...card.querySelectorAll('button')].filter(b => b.offsetParent && b.textContent.trim() === %q).pop();
-		if (button) button.click();
-		return !!button;
-	})()`, playgroundCard(words...), button))
+		const buttons = card ? [...card.querySelectorAll('button')].filter(b => b.offsetParent && b.textContent.trim() === 'Approve') : [];
+		const asked = card?.innerText.includes('You approve');
+		if (asked) buttons.pop()?.click();
+		else if (buttons[0]?.getAttribute('aria-expanded') === 'false') buttons[0].click();
+		return asked;
+	})()`, playgroundCard(words...)))
 }
 
 // Microsoft's own stand-in for Teams shows the cards, and both halves of an
@@ -94,19 +97,16 @@ func TestPlayground_showsCardsAndCompletesAnApproval(t *testing.T) {
 	s.slack().write(sandbox.Riley, sandbox.SlackSOC, "isolate ws-014 beaconing to a known bad address")
 	asked := []string{"Request #1", "beaconing to a known bad address", "asked for by Riley Chen"}
 	b.seesCard(asked...)
-	b.pressCard("Approve", asked...)
-	b.seesCard("Request #1", "You approve")
 	s.wantIsolations(0)
-	b.pressCard("Approve", asked...)
+	b.approveCard(asked...)
 	b.seesCard("Request #1", "ws-014.corp.contoso.com – isolated", "approved by Avery Stone")
 	s.sees(s.slack(), sandbox.Riley, sandbox.SlackSOC, "Request #1", "isolated", "approved by Avery Stone")
 	s.wantIsolations(1)
 
 	b.say("isolate ws-007 logons at night")
 	own := []string{"Request #2", "logons at night", "asked for by Avery Stone"}
-	b.pressCard("Approve", own...)
-	b.seesCard("Request #2", "You approve")
-	b.pressCard("Approve", own...)
+	b.seesCard(own...)
+	b.approveCard(own...)
 	b.until("be refused", `document.body.innerText.includes('You asked for this yourself')`)
 	s.wantIsolations(1)
 	card := s.sees(s.slack(), sandbox.Sam, sandbox.SlackApprovals, "Request #2", "waits for approval", "logons at night")

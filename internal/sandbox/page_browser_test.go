@@ -133,7 +133,14 @@ func TestPage_inABrowser(t *testing.T) {
 			map[string]any{"type": "input", "block_id": "why", "label": text("Reason"), "element": map[string]any{"type": "plain_text_input", "action_id": "input"}},
 		},
 	}})
+	// What the page finds missing stays in sight while other things happen; what the
+	// bot finds stands at the field as well.
+	b.do(chromedp.Click(hook("modal-submit")), chromedp.WaitVisible(`.slack-dialog [aria-invalid=true]`))
+	p.bot.teams(t, TeamsSOC, map[string]any{"type": "AdaptiveCard", "version": "1.5", "body": []any{map[string]any{"type": "TextBlock", "text": "News"}}})
+	b.do(chromedp.WaitVisible(`//*[@data-testid="teams-message"][contains(., "News")]`), chromedp.WaitVisible(`//*[@class="fault"][.="Please fill in this field."]`))
+	p.bot.answer("/slack/interactions", `{"response_action":"errors","errors":{"why":"That is no reason."}}`, "")
 	b.keys(".slack-dialog input", "beaconing")
+	b.do(chromedp.Click(hook("modal-submit")), chromedp.WaitVisible(`//*[@class="fault"][.="That is no reason."]`))
 	b.do(chromedp.Click(hook("modal-submit")), chromedp.WaitNotPresent(chromedp.CSS("dialog")))
 	values := p.bot.last(t)["view"].(map[string]any)["state"].(map[string]any)["values"]
 	if got := fmt.Sprint(values); !strings.Contains(got, "beaconing") {

@@ -43,7 +43,7 @@ export function patch(list, items, draw, refresh) {
       fresh.dataset.key = item.key;
       fresh.mark = item.mark;
       if (node) {
-        if (place === node) place = node.nextElementSibling;
+        if (place === node) place = fresh; // what is moved loses the focus
         replace(node, fresh);
       } else {
         added.push(fresh);
@@ -58,14 +58,25 @@ export function patch(list, items, draw, refresh) {
   return added;
 }
 
-// replace puts fresh in place of node. Focus inside node moves to the control of
-// the same name, or to the whole, so that a keyboard user does not lose the place.
+// replace puts fresh in place of node. What was open stays open, a card that says
+// the same keeps what was typed into it, and focus inside node moves to the control
+// of the same name, or to the whole, so that a keyboard user does not lose the place.
 function replace(node, fresh) {
   const focused = node.contains(document.activeElement) ? document.activeElement : null;
   const open = [...node.querySelectorAll('details')].map((d) => d.open);
+  const expanded = [...node.querySelectorAll('.actions > [aria-expanded=true]')].map((button) => button.textContent);
+  const cards = [...node.querySelectorAll('.card')];
   node.replaceWith(fresh);
+  fresh.querySelectorAll('.card').forEach((card, i) => {
+    if (card.mark !== undefined && card.mark === cards[i]?.mark) card.replaceWith(cards[i]);
+  });
   fresh.querySelectorAll('details').forEach((d, i) => { d.open = open[i] ?? false; });
+  for (const button of fresh.querySelectorAll('.actions > [aria-expanded=false]')) if (expanded.includes(button.textContent)) button.click();
   if (!focused) return;
+  if (focused.isConnected) {
+    focused.focus({ preventScroll: true });
+    return;
+  }
   const same = [...fresh.querySelectorAll('button, a, summary, input, select, textarea')]
     .find((control) => control.tagName === focused.tagName && control.textContent === focused.textContent);
   if (!same) fresh.tabIndex = -1;
@@ -97,17 +108,43 @@ export function toast(sentence) {
 // dialog opens a modal dialog and returns it. The browser keeps the focus inside
 // and gives it back on closing; closed is called however it was closed.
 export function dialog(className, title, closed) {
+  const back = wayBack();
   const heading = el('h2', { id: nextID('dialog') }, title);
   const body = el('div', { class: 'dialog-body' });
   const node = el('dialog', {
     class: className,
     'aria-labelledby': heading.id,
-    onclose: () => { node.remove(); closed?.(); },
+    onclose: () => { node.remove(); closed?.(); back(); },
   }, el('header', {}, heading, el('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => node.close() }, '×')), body);
   node.body = body;
   document.body.append(node);
   node.showModal();
   return node;
+}
+
+// wayBack remembers what has the focus, and returns what gives it back. The browser
+// does that by itself unless the message was drawn again meanwhile; then the control
+// of the same name gets it, or the message.
+function wayBack() {
+  const from = document.activeElement;
+  const label = from?.textContent;
+  const message = from?.closest('[data-id]')?.dataset.id;
+  return () => {
+    if (document.activeElement !== document.body || !message) return;
+    const now = document.querySelector(`[data-id="${CSS.escape(message)}"]`);
+    const same = [...now?.querySelectorAll('button, a, summary') ?? []].find((control) => control.textContent === label && control.checkVisibility());
+    if (now && !same) now.tabIndex = -1;
+    (same ?? now)?.focus({ preventScroll: true });
+  };
+}
+
+// showFault says what is wrong with a field, in sight and to assistive technology;
+// an empty fault takes it away.
+export function showFault(field, note, fault) {
+  note.textContent = fault;
+  note.hidden = !fault;
+  if (fault) field.setAttribute('aria-invalid', 'true');
+  else field.removeAttribute('aria-invalid');
 }
 
 // menu is a button that opens a list of options, {label, detail, value}.
@@ -158,10 +195,12 @@ export function search(attributes, load, initial) {
     type: 'text', role: 'combobox', autocomplete: 'off', 'aria-autocomplete': 'list', 'aria-expanded': 'false', 'aria-controls': list.id,
     value: initial?.label ?? '', ...attributes,
   });
-  const root = el('div', { class: 'search' }, input, list);
+  const found = el('span', { class: 'unseen', role: 'status' });
+  const root = el('div', { class: 'search' }, input, list, found);
   let chosen = initial?.value ?? '';
   let asked = 0;
-  let at = -1;
+  let offered = [];
+  let at = -1; // which of them is marked
   const show = (open) => {
     list.hidden = !open;
     input.setAttribute('aria-expanded', String(open));
@@ -173,7 +212,7 @@ export function search(attributes, load, initial) {
     show(false);
   };
   const highlight = (index) => {
-    const options = [...list.querySelectorAll('[role=option]')];
+    const options = [...list.querySelectorAll('[role=option]:not([aria-disabled])')];
     if (!options.length) return;
     at = (index + options.length) % options.length;
     options.forEach((o, i) => o.setAttribute('aria-selected', String(i === at)));
@@ -190,15 +229,19 @@ export function search(attributes, load, initial) {
       toast(err.message);
     }
     if (turn !== asked || document.activeElement !== input) return;
+    const marked = options.findIndex((option) => option.value === offered[at]?.value);
     at = -1;
+    offered = options;
     list.replaceChildren(...options.map((option) => el('div', {
       role: 'option',
       id: nextID('option'),
       'aria-selected': 'false',
       onmousedown: (e) => { e.preventDefault(); pick(option); },
     }, option.label, option.detail && el('small', {}, option.detail))));
-    if (!options.length) list.append(el('p', {}, 'Nothing found'));
+    found.textContent = options.length ? `${options.length} found` : 'Nothing found';
+    if (!options.length) list.append(el('div', { role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, 'Nothing found'));
     show(true);
+    if (marked >= 0) highlight(marked);
   };
   let timer;
   input.addEventListener('input', () => {
@@ -212,6 +255,7 @@ export function search(attributes, load, initial) {
     else if (e.key === 'ArrowDown') highlight(at + 1);
     else if (e.key === 'ArrowUp' && !list.hidden) highlight(at - 1);
     else if (e.key === 'Enter' && !list.hidden && at >= 0) list.children[at].dispatchEvent(new MouseEvent('mousedown', { cancelable: true }));
+    else if (e.key === 'Enter' && !list.hidden) show(false); // the next one sends the form
     else if (e.key === 'Escape' && !list.hidden) show(false);
     else return;
     e.preventDefault();

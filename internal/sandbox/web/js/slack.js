@@ -1,7 +1,7 @@
 // Block Kit: messages and modals of Slack, drawn from the JSON the bot sent.
 
 import { act, fileAddress } from './api.js';
-import { busy, dialog, el, link, menu, nextID, search, toast } from './dom.js';
+import { busy, dialog, el, link, menu, nextID, search, showFault, toast } from './dom.js';
 import { mrkdwn, plain, richText, unknown } from './slacktext.js';
 
 // drawSlackMessage draws the inside of a message. ctx is {person, conversation,
@@ -143,12 +143,16 @@ export class SlackModal {
   #box = null;
   #shown = ''; // which view is drawn
   #fields = []; // {block, read, fault}
+  #said = '{}'; // the bot's latest faults, as JSON
 
   // update brings the page in line with the state.
   update(modal, ctx) {
     const wanted = modal ? `${ctx.person} ${modal.id} ${modal.hash}` : '';
     if (wanted !== this.#shown) this.#draw(wanted, modal, ctx);
-    if (modal) this.#faults(modal.errors ?? {});
+    // Others' news must not take away what the page itself found missing.
+    const said = JSON.stringify(modal?.errors ?? {});
+    if (said !== this.#said) this.#faults(modal?.errors ?? {});
+    this.#said = said;
   }
 
   #draw(wanted, modal, ctx) {
@@ -166,6 +170,7 @@ export class SlackModal {
     });
     this.#box = box;
     this.#fields = [];
+    this.#said = '';
     const on = { ...ctx, conversation: '', message: '' };
     const form = el('form', { id: nextID('form'), novalidate: true });
     for (const block of modal.view.blocks ?? []) {
@@ -175,6 +180,7 @@ export class SlackModal {
     form.addEventListener('submit', (e) => {
       e.preventDefault();
       if (!this.#complete()) return;
+      this.#said = ''; // the same fault may come again
       const fields = Object.fromEntries(this.#fields.map((f) => [f.block, f.read()]));
       busy(submit, () => act('slack/submit', ctx.person, { fields }));
     });
@@ -189,7 +195,7 @@ export class SlackModal {
     const id = nextID('field');
     const fault = el('p', { class: 'fault', id: `${id}-fault`, hidden: true });
     const attributes = {
-      id, 'aria-describedby': `${id}-hint ${id}-fault`, 'aria-required': String(!block.optional), placeholder: block.element.placeholder?.text,
+      id, 'aria-describedby': `${id}-hint ${id}-fault`, required: !block.optional, placeholder: block.element.placeholder?.text,
     };
     const [control, read] = inputControl(block, attributes, ctx);
     const field = control.querySelector('input') ?? control;
@@ -210,11 +216,7 @@ export class SlackModal {
 
   #faults(errors) {
     const before = this.#fields.some((f) => !f.fault.hidden);
-    for (const f of this.#fields) {
-      f.fault.textContent = errors[f.block] ?? '';
-      f.fault.hidden = !errors[f.block];
-      f.field.toggleAttribute('aria-invalid', Boolean(errors[f.block]));
-    }
+    for (const f of this.#fields) showFault(f.field, f.fault, errors[f.block] ?? '');
     if (!before) this.#fields.find((f) => !f.fault.hidden)?.field.focus();
   }
 }

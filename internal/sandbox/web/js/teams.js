@@ -1,7 +1,7 @@
 // Adaptive Cards: messages and dialogs of Teams, drawn from the JSON the bot sent.
 
 import { act, fileAddress } from './api.js';
-import { busy, dialog, el, link, menu, nextID, search } from './dom.js';
+import { busy, dialog, el, link, menu, nextID, search, showFault } from './dom.js';
 import { dates, markdown } from './teamstext.js';
 
 const consent = 'application/vnd.microsoft.teams.card.file.consent';
@@ -17,7 +17,9 @@ export function drawTeamsMessage(message, ctx) {
     }).then((outcome) => {
       if (outcome.dialog) openDialog(outcome.dialog, ctx);
     });
-    parts.push(new Card(message.card, send).node);
+    const { node } = new Card(message.card, send);
+    node.mark = JSON.stringify(message.card);
+    parts.push(node);
   }
   if (message.note) {
     parts.push(el('p', { class: message.failed ? 'note failed' : 'note', role: 'status' }, message.failed && '⚠ ', markdown(message.note)));
@@ -89,7 +91,7 @@ function pick(prefix, value, known) {
 class Card {
   #send;
   #submits;
-  #inputs = new Map(); // by ID: {read, required, fault}
+  #inputs = new Map(); // by ID: {read, required, fault, note, field}
   #byID = new Map(); // elements that can be shown and hidden
 
   constructor(card, send, { submits = false } = {}) {
@@ -240,8 +242,7 @@ class Card {
     let first = null;
     for (const input of this.#inputs.values()) {
       const missing = input.required && !input.read();
-      input.fault.hidden = !missing;
-      input.field.toggleAttribute('aria-invalid', missing);
+      showFault(input.field, input.note, missing ? input.fault : '');
       if (missing) first ??= input.field;
     }
     first?.focus();
@@ -250,14 +251,14 @@ class Card {
 
   #input(element) {
     const id = nextID('input');
-    const attributes = { id, placeholder: element.placeholder, 'aria-describedby': `${id}-fault`, 'aria-required': String(Boolean(element.isRequired)) };
+    const attributes = { id, placeholder: element.placeholder, 'aria-describedby': `${id}-fault`, required: Boolean(element.isRequired) };
     const [control, read] = cardControl(element, attributes);
     const field = control.querySelector('input') ?? control;
-    const fault = el('p', { class: 'fault', id: `${id}-fault`, hidden: true }, element.errorMessage ?? 'This is needed.');
-    this.#inputs.set(element.id, { read, required: element.isRequired, fault, field });
+    const note = el('p', { class: 'fault', id: `${id}-fault`, hidden: true });
+    this.#inputs.set(element.id, { read, required: element.isRequired, fault: element.errorMessage ?? 'This is needed.', note, field });
     return el('div', { class: 'field' },
       element.label && el('label', { for: id }, element.label, element.isRequired && el('span', { class: 'required', 'aria-hidden': 'true' }, ' *')),
-      control, fault);
+      control, note);
   }
 }
 
