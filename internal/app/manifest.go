@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/commands"
 )
 
@@ -101,6 +102,10 @@ func slackManifest(base string) (object, error) {
 			"bot_user":       object{"display_name": "mdebot", "always_online": true},
 			"app_home":       object{"home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
 			"slash_commands": []object{command},
+			"shortcuts": []object{{
+				"name": "Look up in Defender", "type": "message", "callback_id": cards.ActionMessageLookup,
+				"description": "Machines, hashes, addresses and hosts in this message; only you see the answer",
+			}},
 		},
 		"oauth_config": object{"scopes": object{"bot": slackScopes()}},
 		"settings": object{

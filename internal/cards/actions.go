@@ -37,6 +37,9 @@ const (
 	ActionMuteBegin  = "mute.begin" // its value is the key of an order
 	ActionMuteEnd    = "mute.end"   // its value is the number of a mute
 
+	// ActionMessageLookup is the shortcut on a message.
+	ActionMessageLookup = "message.lookup"
+
 	// Values of these are machine IDs.
 	ActionShowMachine = "machine.show"
 

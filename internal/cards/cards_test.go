@@ -342,7 +342,7 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		"whoami": Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
 		"status": Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
 		"link":   LinkAnnounced(LinkView{Account: identity.Principal{Account: hostile, Name: hostile}, Name: hostile, How: identity.BySignIn}, true),
-		"lookup": Lookup(LookupView{Results: []LookupResult{looked}, Cannot: []NotLookedUp{{Text: hostile, Why: "it is odd"}}}),
+		"lookup": Lookup(LookupView{Results: []LookupResult{looked}, Machines: []defender.Machine{mv.Machine}, MachinesUnread: hostile, Left: []string{hostile}, Cannot: []NotLookedUp{{Text: hostile, Why: "it is odd"}}}),
 		"user":   User(UserView{Account: hostile, Alerts: []defender.Alert{a}, Machines: []defender.Machine{mv.Machine}, AlertsUnread: hostile}),
 		"incident": Incident(defender.Incident{
 			ID: 1, Name: hostile, Severity: hostile, Status: hostile, AssignedTo: hostile, Classification: hostile, Determination: hostile, Tags: []string{hostile}, Machines: there,

@@ -2,6 +2,7 @@ package cards
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -44,19 +45,38 @@ type LookupResult struct {
 // LookupView is the answer to a lookup.
 type LookupView struct {
 	Results []LookupResult
-	Cannot  []NotLookedUp
-	Now     time.Time
-	Portal  Portal
+	// Machines were named in a message, beside what was looked up.
+	Machines []defender.Machine
+	// MachinesUnread says why names were not looked for among machines.
+	MachinesUnread string
+	Cannot         []NotLookedUp
+	// Left is what one lookup has no room for.
+	Left   []string
+	Now    time.Time
+	Portal Portal
 }
 
 // Lookup says of each observable whether it was seen, where, and what is known.
 func Lookup(v LookupView) chat.Message {
-	m := chat.Message{
-		Title: chat.Plain("Looked up " + plural(len(v.Results), "thing", "things")),
-		Note:  chat.Plain("Seen here: machines within the last 30 days, the most that Defender counts."),
+	m := chat.Message{Title: chat.Plain("Looked up " + plural(len(v.Results)+len(v.Machines), "thing", "things"))}
+	if len(v.Results) > 0 {
+		m.Note = chat.Plain("Seen here: machines within the last 30 days, the most that Defender counts.")
 	}
-	if len(v.Results) == 1 {
+	if len(v.Results) == 1 && len(v.Machines) == 0 {
 		m.Title = chat.Join(chat.Plain(kindWord(v.Results[0].Observable.Kind)+" "), chat.Untrusted(v.Results[0].Observable.Value))
+	}
+	for _, d := range v.Machines {
+		if d.Risk == "High" {
+			m.Tone = chat.Danger
+		}
+		m.Sections = append(m.Sections, chat.Section{Heading: "Machine", Lines: []chat.Text{
+			chat.Join(outside(d.Name), chat.Plain(" "), code(d.ID)),
+			dotted(chat.Join(chat.Plain("risk "), outside(d.Risk)), chat.Join(chat.Plain("health "), outside(d.Health)), sentence(outside(d.OS), optional(d.OSVersion))),
+			labelled("Last seen", lastSeen(d.LastSeen, v.Now, "")),
+		}})
+	}
+	if len(v.Machines) > 0 {
+		m.Menu = machineMenu(v.Machines)
 	}
 	for _, r := range v.Results {
 		if bad(r) {
@@ -64,14 +84,42 @@ func Lookup(v LookupView) chat.Message {
 		}
 		m.Sections = append(m.Sections, chat.Section{Heading: kindWord(r.Observable.Kind), Lines: lookupLines(r)})
 	}
-	if len(v.Cannot) > 0 {
-		s := chat.Section{Heading: "Not looked up"}
-		for _, c := range v.Cannot {
-			s.Lines = append(s.Lines, chat.Join(chat.Code(c.Text), chat.Plain(": "+c.Why)))
-		}
-		m.Sections = append(m.Sections, s)
+	return WithNotLookedUp(m, v)
+}
+
+// WithNotLookedUp adds to m what was not looked up, and why.
+func WithNotLookedUp(m chat.Message, v LookupView) chat.Message {
+	if lines := NotLookedUpLines(v); len(lines) > 0 {
+		m.Sections = append(m.Sections, chat.Section{Heading: "Not looked up", Lines: lines})
 	}
 	return m
+}
+
+// leftShown is how much of what had no room is named, to be copied into a lookup.
+const leftShown = 20
+
+// NotLookedUpLines says what was not looked up, and why.
+func NotLookedUpLines(v LookupView) []chat.Text {
+	var lines []chat.Text
+	for _, c := range v.Cannot {
+		lines = append(lines, chat.Join(chat.Code(c.Text), chat.Plain(": "+c.Why)))
+	}
+	if v.MachinesUnread != "" {
+		lines = append(lines, chat.Join(chat.Plain("Names of machines: "), notRead(v.MachinesUnread)))
+	}
+	if n := len(v.Left); n > 0 {
+		shown := strings.Join(v.Left[:min(n, leftShown)], " ")
+		lines = append(lines, chat.Join(chat.Plain(plural(n, "more", "more")+": one lookup takes no more. Ask for the rest with lookup: "), chat.Code(shown)))
+	}
+	return lines
+}
+
+func machineMenu(machines []defender.Machine) *chat.Menu {
+	menu := &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
+	for _, d := range machines[:min(len(machines), menuOptions)] {
+		menu.Options = append(menu.Options, chat.Option{Label: d.Name, Detail: d.ID, Value: d.ID})
+	}
+	return menu
 }
 
 func bad(r LookupResult) bool {
@@ -202,10 +250,7 @@ func User(v UserView) chat.Message {
 		m.Tone = chat.Warning
 	}
 	if len(v.Machines) > 0 {
-		m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
-		for _, d := range v.Machines[:min(len(v.Machines), menuOptions)] {
-			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.ID, Value: d.ID})
-		}
+		m.Menu = machineMenu(v.Machines)
 	}
 	return m
 }

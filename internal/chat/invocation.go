@@ -16,6 +16,9 @@ const (
 	Click   Kind = "click"   // a button or a menu choice
 	Submit  Kind = "submit"  // a form
 	Suggest Kind = "suggest" // options for a search field, while typing
+	// Shortcut is about a message that somebody wrote: Text is all that it says, and
+	// Action what is asked about it. None of the text was meant for mdebot.
+	Shortcut Kind = "shortcut"
 )
 
 // Invocation is one thing a person asked for, whichever door it came through.
@@ -32,9 +35,11 @@ type Invocation struct {
 	// In is where, including the thread when there is one.
 	In Conversation
 	// Text is the command without "/mde" or the mention, with platform entities
-	// decoded, or what was typed so far for Suggest.
+	// decoded, what was typed so far for Suggest, or what the message of a Shortcut
+	// says.
 	Text string
-	// Action and Value are those of the button, menu option or form.
+	// Action and Value are those of the button, menu option or form, Action also that
+	// of the shortcut.
 	Action string
 	Value  string
 	// Fields are the inputs of a submitted form by field ID.

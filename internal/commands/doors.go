@@ -37,6 +37,7 @@ var doors = withMachineActions(map[string]door{
 	cards.ActionMuteSubmit:         {spec: "mute", run: (*Router).submitMute, required: []string{cards.FieldReason}},
 	cards.ActionMuteBegin:          {spec: "mute", run: (*Router).clickMuteBegin},
 	cards.ActionMuteEnd:            {spec: "unmute"},
+	cards.ActionMessageLookup:      {spec: "lookup", run: (*Router).lookupMessage},
 	cards.ActionShowMachine:        {spec: "machine"},
 	cards.ActionShowAction:         {spec: "action"},
 	cards.ActionDownload:           {spec: "download", run: (*Router).clickDownload},

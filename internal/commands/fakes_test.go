@@ -244,6 +244,17 @@ func (e *estate) FindMachines(_ context.Context, query string) (defender.Found, 
 	return defender.Found{Machines: byPrefix, Match: defender.MatchPrefix}, nil
 }
 
+func (e *estate) MachinesNamed(_ context.Context, names []string) ([]defender.Machine, error) {
+	var found []defender.Machine
+	for _, m := range e.machines {
+		label, _, _ := strings.Cut(m.Name, ".")
+		if slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(m.Name, n) || strings.EqualFold(label, n) }) {
+			found = append(found, m)
+		}
+	}
+	return found, e.fault("find")
+}
+
 func (e *estate) Machine(_ context.Context, id string) (defender.Machine, error) {
 	for _, m := range e.machines {
 		if m.ID == id {

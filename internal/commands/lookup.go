@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -48,17 +46,7 @@ func (r *Router) lookup(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
-	v := cards.LookupView{Cannot: cannot, Results: make([]cards.LookupResult, len(found)), Now: r.Now(), Portal: r.Portal}
-	var group errgroup.Group
-	group.SetLimit(lookUps)
-	for i, o := range found {
-		group.Go(func() error {
-			v.Results[i] = r.lookUp(ctx, o, granted)
-			return nil
-		})
-	}
-	_ = group.Wait() // what cannot be read is part of the results
-	return cards.Lookup(v), nil
+	return cards.Lookup(cards.LookupView{Cannot: cannot, Results: r.lookUpAll(ctx, found, granted), Now: r.Now(), Portal: r.Portal}), nil
 }
 
 // lookUp reads all that the token permits about one thing. What it does not

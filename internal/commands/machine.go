@@ -78,6 +78,11 @@ func (r *Router) machine(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
+	return r.showMachine(ctx, m), nil
+}
+
+// showMachine is the card of a machine.
+func (r *Router) showMachine(ctx context.Context, m defender.Machine) chat.Message {
 	v := r.machineView(ctx, m)
 	granted, err := r.Defender.Permissions(ctx)
 	v.MayIsolate = err == nil && granted.Has(defender.PermissionIsolate)
@@ -87,7 +92,7 @@ func (r *Router) machine(ctx context.Context, c *call) (chat.Message, error) {
 			v.Unread.Owners = whyUnread(err, defender.PermissionDeviceRead)
 		}
 	}
-	return cards.Machine(v), nil
+	return cards.Machine(v)
 }
 
 // threadMachine is the ID of the machine that a thread is about: its own, or the

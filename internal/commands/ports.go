@@ -24,6 +24,7 @@ type Defender interface {
 	Alert(ctx context.Context, id string) (defender.Alert, error)
 	UpdateAlert(ctx context.Context, id string, u defender.AlertUpdate) (defender.Alert, error)
 	FindMachines(ctx context.Context, query string) (defender.Found, error)
+	MachinesNamed(ctx context.Context, names []string) ([]defender.Machine, error)
 	Machine(ctx context.Context, id string) (defender.Machine, error)
 	Machines(ctx context.Context, f defender.MachineFilter) iter.Seq2[defender.Machine, error]
 	MachineUsers(ctx context.Context, machineID string) ([]defender.User, error)

@@ -123,6 +123,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	if inv.Kind == chat.Suggest {
 		return chat.Response{Options: r.suggest(ctx, inv)}
 	}
+	if inv.Kind == chat.Shortcut {
+		inv.Text = chat.WithoutSecrets(inv.Text) // it is somebody's message, and the rest of it can be looked up
+	}
 	if holdsSecret(inv) {
 		return answerNow(chat.Asker, r.explain(ctx, nil, errSecret))
 	}

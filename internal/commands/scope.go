@@ -180,6 +180,11 @@ func (s *scoped) FindMachines(ctx context.Context, query string) (defender.Found
 	return found, err
 }
 
+func (s *scoped) MachinesNamed(ctx context.Context, names []string) ([]defender.Machine, error) {
+	all, err := s.Defender.MachinesNamed(ctx, names)
+	return slices.DeleteFunc(slices.Clone(all), func(m defender.Machine) bool { return !s.scope.Sees(cards.PolicyMachine(m)) }), err
+}
+
 func (s *scoped) Machine(ctx context.Context, id string) (defender.Machine, error) {
 	m, err := s.Defender.Machine(ctx, id)
 	if err == nil && !s.scope.Sees(cards.PolicyMachine(m)) {

@@ -128,6 +128,9 @@ func (r *Router) tenantOf(c *call) (*Router, error) {
 	if c.spec.Changes {
 		next = "Ask in a channel that is bound to it, or add --tenant and its name. A tenant chosen for reading does not count here."
 	}
+	if c.inv.Kind == chat.Shortcut {
+		next = "Choose one with tenant and its name, then use the shortcut again."
+	}
 	return nil, say("Which tenant? This conversation is bound to none.", next)
 }
 

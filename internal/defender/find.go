@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -85,6 +86,43 @@ func (c *Client) findByIP(ctx context.Context, ip netip.Addr) (Found, error) {
 		filter: eq(machineIP, textLiteral(ip.String())), limit: maxCandidates,
 	})
 	return Found{Machines: found, Match: MatchIP}, err
+}
+
+// MaxNames is how many names [Client.MachinesNamed] takes.
+const MaxNames = 20
+
+// MachinesNamed finds the machines with any of some whole names or first labels, in
+// one call: for names out of a text, most of which no machine has. What cannot be a
+// host name is passed over, and so is what comes after the first [MaxNames].
+func (c *Client) MachinesNamed(ctx context.Context, names []string) ([]Machine, error) {
+	var asked []string
+	var exact []expr
+	for _, name := range names {
+		if len(asked) == MaxNames {
+			break
+		}
+		if len(name) > maxHostName || !hostNamePattern.MatchString(name) {
+			continue
+		}
+		asked = append(asked, name)
+		exact = append(exact, eq(machineName, textLiteral(name)), nameStartsWith(name+"."))
+		if lower := strings.ToLower(name); lower != name {
+			exact = append(exact, eq(machineName, textLiteral(lower)), nameStartsWith(lower+"."))
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	all, err := c.collectMachines(ctx, listCall{
+		op: "find machines by their names", family: familyMachines, path: "/api/machines", filter: anyOf(exact...), limit: maxCandidates,
+	})
+	named := all[:0]
+	for _, m := range all {
+		if slices.ContainsFunc(asked, m.named) {
+			named = append(named, m)
+		}
+	}
+	return named, err
 }
 
 // findByName asks for the whole name and the first label in one read, because a

@@ -107,6 +107,33 @@ func TestFindMachines(t *testing.T) {
 	}
 }
 
+func TestMachinesNamed(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	estate(f,
+		machineJSON(id(0), "ws-04"), machineJSON(id(1), "ws-042"), machineJSON(id(2), "ws-043.contoso.com"),
+		machineJSON(id(3), "twin.contoso.com"), machineJSON(id(4), "twin.fabrikam.com"), with(machineJSON(otherID, "gone"), "isExcluded", true),
+	)
+	c, _ := f.client(t)
+	got, err := c.MachinesNamed(t.Context(), []string{"WS-04", "ws-043", "twin", "gone", "nobody", "o'brien' or 1 eq 1", ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range got {
+		names = append(names, m.Name)
+	}
+	if diff := cmp.Diff([]string{"ws-04", "ws-043.contoso.com", "twin.contoso.com", "twin.fabrikam.com"}, names); diff != "" {
+		t.Errorf("MachinesNamed() (-want +got):\n%s", diff)
+	}
+	if n := len(f.seen()); n != 1 {
+		t.Errorf("%d calls, want one for all names", n)
+	}
+	if got, err := c.MachinesNamed(t.Context(), []string{"", "a/b"}); len(got) > 0 || err != nil || len(f.seen()) != 1 {
+		t.Errorf("no name at all: %v, %v after %d calls", got, err, len(f.seen()))
+	}
+}
+
 func TestFindMachines_byIP(t *testing.T) {
 	t.Parallel()
 	for query, wantPath := range map[string]string{

@@ -37,6 +37,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/slack/send", w.slackSend)
 	handle(mux, "/api/slack/click", w.slackClick)
 	handle(mux, "/api/slack/choose", w.slackChoose)
+	handle(mux, "/api/slack/shortcut", w.slackShortcut)
 	handle(mux, "/api/slack/submit", w.slackSubmit)
 	handle(mux, "/api/slack/close", w.slackClose)
 	handle(mux, "/api/slack/suggest", w.slackSuggest)
@@ -142,6 +143,15 @@ func (w *World) slackClick(ctx context.Context, me Person, in slackClickIn) (any
 
 func (w *World) slackChoose(ctx context.Context, me Person, in slackClickIn) (any, error) {
 	return nil, w.Slack.Choose(ctx, me.Slack, in.Conversation, in.Message, in.Action, in.Value)
+}
+
+type slackShortcutIn struct {
+	Conversation string `json:"conversation"`
+	Message      string `json:"message"`
+}
+
+func (w *World) slackShortcut(ctx context.Context, me Person, in slackShortcutIn) (any, error) {
+	return nil, w.Slack.Shortcut(ctx, me.Slack, in.Conversation, in.Message, SlackShortcut)
 }
 
 type slackSubmitIn struct {

@@ -42,6 +42,9 @@ const (
 	teamID         = "19:general@thread.tacv2"
 )
 
+// SlackShortcut is the shortcut on messages in Slack, as people see it.
+const SlackShortcut = "Look up in Defender"
+
 // Conversations of the simulated company, by what they are for.
 const (
 	SlackSOC       = "C0SOC"
@@ -168,7 +171,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	}
 	w.Slack = slacksim.New(slacksim.Options{
 		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
-		SocketMode: o.SocketMode, PaceChannels: o.Pace,
+		SocketMode: o.SocketMode, PaceChannels: o.Pace, Shortcuts: map[string]string{SlackShortcut: "message.lookup"},
 	})
 	w.Teams = teamssim.New(teamssim.Config{
 		AppID: teamsAppID, BotName: "mdebot", Throttle: o.Pace,

@@ -73,7 +73,16 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 	if err := strictJSON(payload, &p); err != nil {
 		return ack{}, err
 	}
-	if p.Type != "block_actions" && p.Type != "view_submission" && p.Type != "block_suggestion" {
+	app := p.APIAppID
+	switch p.Type {
+	case "block_actions", "view_submission", "block_suggestion":
+	case "message_action":
+		// It names no app. That it is ours is known from the signature, which is made
+		// with the app's own secret, or from the socket.
+		if me, err := b.self.get(ctx); err == nil && app == "" {
+			app = me.app
+		}
+	default:
 		return ack{}, fmt.Errorf("%w: interaction", errWrongRoute)
 	}
 	workspace, enterprise := "", ""
@@ -83,7 +92,7 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 	if p.Enterprise != nil {
 		enterprise = p.Enterprise.ID
 	}
-	me, err := b.installed(ctx, p.APIAppID, workspace, enterprise, p.User.ID)
+	me, err := b.installed(ctx, app, workspace, enterprise, p.User.ID)
 	if err != nil {
 		return ack{}, err
 	}
@@ -94,6 +103,8 @@ func (b *Bot) takeInteraction(ctx context.Context, payload []byte) (ack, error) 
 	switch p.Type {
 	case "block_actions":
 		return ack{}, b.takeClick(me, by, p)
+	case "message_action":
+		return ack{}, b.takeShortcut(me, by, p)
 	case "view_submission":
 		return b.takeSubmission(ctx, me, by, p)
 	}

@@ -55,7 +55,13 @@ type interaction struct {
 		ThreadTS    string `json:"thread_ts"`
 		IsEphemeral bool   `json:"is_ephemeral"`
 	} `json:"container"`
-	Message json.RawMessage `json:"message"`
+	// Of message_action, with ActionTS.
+	CallbackID string          `json:"callback_id"`
+	ActionTS   string          `json:"action_ts"`
+	Message    json.RawMessage `json:"message"`
+	Channel    struct {
+		ID string `json:"id"`
+	} `json:"channel"`
 	Actions []struct {
 		Type           string  `json:"type"`
 		ActionID       string  `json:"action_id"`

@@ -11,8 +11,8 @@
 //	sim.AddChannel(slacksim.Channel{ID: "C0SOC", Name: "soc", BotIn: true, Members: []string{"U0RILEY"}})
 //
 // What people do are methods: [Server.Slash], [Server.Mention], [Server.Direct],
-// [Server.Click], [Server.Choose], [Server.SubmitView], [Server.CloseView] and
-// [Server.Suggest]. They return when the bot has acknowledged, with a
+// [Server.Click], [Server.Choose], [Server.Shortcut], [Server.SubmitView],
+// [Server.CloseView] and [Server.Suggest]. They return when the bot has acknowledged, with a
 // [*DeliveryError] for what Slack would show as an error. What people see are
 // [Server.Messages], [Server.Modal] and [Server.Channels]; [Server.Subscribe]
 // tells when to look again. [Server.Ledger] is what took effect, whatever the

@@ -160,6 +160,40 @@ func matches(want string, got any) bool {
 	return want == "" || want == got
 }
 
+// Shortcut picks a shortcut of the app, by its name, in the menu of a message. An
+// ephemeral message has no such menu.
+func (s *Server) Shortcut(ctx context.Context, user, channelID, ts, name string) error {
+	s.mu.Lock()
+	u, c, err := s.inChannel(user, channelID)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	callback := s.opts.Shortcuts[name]
+	m := c.find(ts)
+	switch {
+	case callback == "":
+		err = ErrNoElement
+	case m == nil || m.OnlyFor != "":
+		err = ErrNoMessage
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	now := s.opts.Now()
+	payload := s.interaction("message_action", u)
+	delete(payload, "api_app_id") // Slack names no app here
+	payload["callback_id"], payload["trigger_id"] = callback, s.newTrigger(user)
+	payload["action_ts"] = fmt.Sprintf("%d.%06d", now.Unix(), now.Nanosecond()/1000)
+	payload["message_ts"], payload["message"] = ts, messageJSON(m, s.botID)
+	payload["channel"] = map[string]any{"id": channelID, "name": c.Name}
+	payload["response_url"] = s.newResponseURL(user, channelID, "", "")
+	s.mu.Unlock()
+	_, err = s.interact(ctx, payload)
+	return err
+}
+
 // act sends block_actions for the first element that pick accepts.
 func (s *Server) act(ctx context.Context, user, channelID, ts string, pick func(map[string]any) (map[string]any, bool)) error {
 	s.mu.Lock()
@@ -312,7 +346,7 @@ func (s *Server) interact(ctx context.Context, payload map[string]any) ([]byte, 
 	kind, _ := payload["type"].(string)
 	return s.deliver(ctx, delivery{
 		path: "/slack/interactions", form: url.Values{"payload": {string(body)}}, json: body,
-		envelope: "interactive", answers: kind != "block_actions",
+		envelope: "interactive", answers: kind != "block_actions" && kind != "message_action",
 	})
 }
 

@@ -24,6 +24,8 @@ type Options struct {
 	ConfigToken   string // "xoxe.xoxp-sandbox"
 	SigningSecret string // "sandbox-signing-secret"
 	Command       string // "/mde"
+	// Shortcuts on messages, as in the app's manifest: callback ID by name.
+	Shortcuts map[string]string
 	// Scopes of the bot token; nil means every scope of [AllScopes].
 	Scopes []string
 	// SocketMode delivers over the websocket only, as Slack does when it is

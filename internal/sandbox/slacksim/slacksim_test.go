@@ -202,3 +202,38 @@ func TestEventRetry_untilAcknowledged(t *testing.T) {
 		}
 	}
 }
+
+func TestShortcut(t *testing.T) {
+	t.Parallel()
+	got := make(chan map[string]any, 1)
+	bot := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var payload map[string]any
+		if err := json.Unmarshal([]byte(r.FormValue("payload")), &payload); err != nil {
+			t.Error(err)
+		}
+		got <- payload
+	}))
+	defer bot.Close()
+	s := newServer(t, Options{Shortcuts: map[string]string{"Look up": "lookup"}})
+	s.SetBotURL(bot.URL)
+	ts := s.AddMessage(Message{Channel: "C0OUT", User: "U0RILEY", Text: "x", Attachments: json.RawMessage(`[{"title":"y"}]`)})
+	if err := s.Shortcut(t.Context(), "U0RILEY", "C0OUT", ts, "Look up"); err != nil {
+		t.Fatal(err)
+	}
+	payload := <-got
+	message, _ := payload["message"].(map[string]any)
+	if payload["callback_id"] != "lookup" || payload["api_app_id"] != nil || message["ts"] != ts || message["attachments"] == nil {
+		t.Errorf("delivered %v, want the message and no app", payload)
+	}
+	alone := s.AddMessage(Message{Channel: "C0SOC", OnlyFor: "U0RILEY", Text: "x"})
+	for name, err := range map[string]error{
+		"one that the app does not have": s.Shortcut(t.Context(), "U0RILEY", "C0OUT", ts, "Translate"),
+		"on an ephemeral message":        s.Shortcut(t.Context(), "U0RILEY", "C0SOC", alone, "Look up"),
+		"on no message":                  s.Shortcut(t.Context(), "U0RILEY", "C0SOC", "1.1", "Look up"),
+		"in a channel of others":         s.Shortcut(t.Context(), "U0AVERY", "C0OUT", ts, "Look up"),
+	} {
+		if err == nil {
+			t.Errorf("a shortcut %s is delivered", name)
+		}
+	}
+}

@@ -228,6 +228,22 @@ func (s *Server) Modal(user string) (Modal, bool) {
 	return *stack[len(stack)-1], true
 }
 
+// AddMessage puts a message into its channel as somebody else's app or another client
+// would write it, with blocks and attachments, and returns its ts. The bot hears
+// nothing of it.
+func (s *Server) AddMessage(m Message) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.channels[m.Channel]
+	if c == nil {
+		return ""
+	}
+	m.TS = s.newTS()
+	c.messages = append(c.messages, &m)
+	s.changed()
+	return m.TS
+}
+
 // DeleteMessage removes a message as a workspace administrator can.
 func (s *Server) DeleteMessage(channelID, ts string) {
 	s.mu.Lock()

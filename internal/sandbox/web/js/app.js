@@ -4,7 +4,7 @@ import { state, watch } from './api.js';
 import { Column } from './column.js';
 import { Defender } from './defender.js';
 import { el, toast } from './dom.js';
-import { drawSlackMessage, SlackModal, slackPreview } from './slack.js';
+import { drawSlackMessage, SlackModal, slackPreview, slackShortcut } from './slack.js';
 import { drawTeamsMessage } from './teams.js';
 
 // Where the security team works.
@@ -21,6 +21,7 @@ const slack = new Column(byID('slack'), {
   headings: ['Channels', 'Apps'],
   draw: drawSlackMessage,
   preview: slackPreview,
+  more: slackShortcut,
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : `Message #${c.name}, such as: /mde help`),
 });
 const teams = new Column(byID('teams'), {

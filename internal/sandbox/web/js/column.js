@@ -13,6 +13,7 @@ import { el, patch, time } from './dom.js';
 //   headings       [of the channels, of the direct chats]
 //   draw           (message, ctx) → nodes inside a message
 //   preview        (message) → one line
+//   more           (message, ctx) → what else can be done with it, if anything
 //   hint           (conversation) → placeholder of the composer
 export class Column {
   #look;
@@ -244,6 +245,7 @@ export class Column {
         el('div', { class: 'content' }, this.#look.draw(message, ctx)),
         el('footer', {},
           this.#canReply(message, conversation) && el('button', { type: 'button', class: 'plain', onclick: () => this.#writeIn(message) }, 'Reply'),
+          this.#look.more?.(message, ctx),
           message.fromBot && payloadView(platform, ctx, message))));
   }
 

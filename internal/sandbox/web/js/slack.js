@@ -21,6 +21,14 @@ export function drawSlackMessage(message, ctx) {
   return parts;
 }
 
+// slackShortcut is the app's shortcut on a message, which Slack keeps in its menu.
+export function slackShortcut(message, ctx) {
+  if (message.onlyYou) return null;
+  const button = el('button', { type: 'button', class: 'plain', 'data-testid': 'shortcut' }, 'Look up in Defender');
+  button.addEventListener('click', () => busy(button, () => act('slack/shortcut', ctx.person, { conversation: ctx.conversation, message: message.id })));
+  return button;
+}
+
 function drawFile(file, ctx) {
   const address = fileAddress('slack', ctx.person, ctx.conversation, file.id);
   if (/\.png$/i.test(file.name)) return el('img', { class: 'picture', src: address, alt: file.title || file.name });
