@@ -221,3 +221,38 @@ func TestContract_manifestsMatchTheVendorsSchemas(t *testing.T) {
 		})
 	}
 }
+
+// The menus stay inside what older documents and clients of Teams allow too, and the
+// older manifest differs by what its schema does not know.
+func TestTeamsManifest(t *testing.T) {
+	t.Parallel()
+	m, older := teamsManifest(exampleAppID), olderTeamsManifest(exampleAppID)
+	for name, m := range map[string]object{"today's": m, "the older one": older} {
+		bot := m["bots"].([]object)[0]
+		lists := bot["commandLists"].([]object)
+		if len(lists) > 3 {
+			t.Errorf("%s has %d lists", name, len(lists))
+		}
+		for _, l := range lists {
+			all := l["commands"].([]object)
+			if len(all) == 0 || len(all) > 10 {
+				t.Errorf("%s lists %d commands", name, len(all))
+			}
+			for _, c := range all {
+				if title, about := c["title"].(string), c["description"].(string); len(title) > 32 || len(about) > 128 || strings.ContainsAny(title, "/<") {
+					t.Errorf("%s lists %q: %q", name, title, about)
+				}
+			}
+			personal := slices.Contains(l["scopes"].([]string), "personal")
+			if triggers, _ := l["triggers"].([]string); slices.Contains(triggers, "slash") != (!personal && name == "today's") {
+				t.Errorf("%s: %v has the triggers %v", name, l["scopes"], triggers)
+			}
+		}
+		if bot["supportsTargetedMessages"] != map[string]any{"today's": true}[name] {
+			t.Errorf("%s: targeted messages %v", name, bot["supportsTargetedMessages"])
+		}
+	}
+	if older["manifestVersion"] != "1.25" || !strings.Contains(older["$schema"].(string), "/v1.25/") {
+		t.Errorf("the older manifest is of %v", older["$schema"])
+	}
+}

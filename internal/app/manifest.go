@@ -31,20 +31,25 @@ func manifestCommand(p *process) *cobra.Command {
 	slack.Flags().StringVar(&base, "url", "", "Public `URL` of the bot, such as https://mdebot.example.com. Leave it out for Socket Mode.")
 
 	var appID, file string
+	var older bool
 	teams := leaf("teams --app-id ID [flags]", "Print the Teams app manifest, or write the app package.", cobra.NoArgs,
-		func(context.Context, []string) error { return printTeamsManifest(p, appID, file) })
+		func(context.Context, []string) error { return printTeamsManifest(p, appID, file, older) })
 	teams.Flags().StringVar(&appID, "app-id", "", "Microsoft App `ID` of the bot.")
 	teams.Flags().StringVar(&file, "zip", "", "Write the app package for upload to this `FILE` instead.")
+	teams.Flags().BoolVar(&older, "older", false, "For a Teams that refuses the package: an older version of the manifest, without slash commands.")
 	required(teams, "app-id")
 
 	return group("manifest", "Print the app manifest to create the bot in Slack or Teams.", slack, teams)
 }
 
-func printTeamsManifest(p *process, appID, file string) error {
+func printTeamsManifest(p *process, appID, file string, older bool) error {
 	if _, err := uuid.Parse(appID); err != nil {
 		return fmt.Errorf("--app-id: %q is not a GUID", appID)
 	}
 	m := teamsManifest(appID)
+	if older {
+		m = olderTeamsManifest(appID)
+	}
 	if file == "" {
 		return writeJSON(p, m)
 	}
@@ -155,11 +160,10 @@ func teamsManifest(appID string) object {
 	for _, s := range menuSpecs() {
 		list = append(list, object{"title": s.Name, "description": clip(s.Summary, 128)})
 	}
-	scopes := []string{"personal", "team", "groupChat"}
 	return object{
-		"$schema":         "https://developer.microsoft.com/en-us/json-schemas/teams/v1.30/MicrosoftTeams.schema.json",
-		"manifestVersion": "1.30",
-		"version":         "1.0.0",
+		"$schema":         teamsSchema(teamsManifestVersion),
+		"manifestVersion": teamsManifestVersion,
+		"version":         "1.1.0",
 		"id":              appID,
 		"developer": object{
 			"name": "mdebot", "websiteUrl": "https://github.com/mdebot/mdebot",
@@ -173,12 +177,40 @@ func teamsManifest(appID string) object {
 		"icons":       object{"color": "color.png", "outline": "outline.png"},
 		"accentColor": "#1B2A4A",
 		"bots": []object{{
-			"botId": appID, "scopes": scopes, "supportsFiles": true, "isNotificationOnly": false,
-			"commandLists": []object{{"scopes": scopes, "commands": list}},
+			"botId": appID, "scopes": []string{"personal", "team", "groupChat"}, "supportsFiles": true, "isNotificationOnly": false,
+			"supportsTargetedMessages": true,
+			// In a personal chat nobody else reads along, and Teams has no slash commands.
+			"commandLists": []object{
+				{"scopes": []string{"personal"}, "commands": list},
+				{"scopes": []string{"team", "groupChat"}, "commands": list, "triggers": []string{"mention", "slash"}},
+			},
 		}},
 		"permissions":  []string{"identity", "messageTeamMembers"},
 		"validDomains": []string{},
 	}
+}
+
+// Targeted messages and slash commands are in the schema since version 1.29.
+const (
+	teamsManifestVersion      = "1.30"
+	olderTeamsManifestVersion = "1.25"
+)
+
+func teamsSchema(version string) string {
+	return "https://developer.microsoft.com/en-us/json-schemas/teams/v" + version + "/MicrosoftTeams.schema.json"
+}
+
+// olderTeamsManifest is teamsManifest for a Teams that does not know its schema yet, as
+// in some clouds: everything works but the slash.
+func olderTeamsManifest(appID string) object {
+	m := teamsManifest(appID)
+	m["$schema"], m["manifestVersion"] = teamsSchema(olderTeamsManifestVersion), olderTeamsManifestVersion
+	bot := m["bots"].([]object)[0]
+	delete(bot, "supportsTargetedMessages")
+	for _, l := range bot["commandLists"].([]object) {
+		delete(l, "triggers")
+	}
+	return m
 }
 
 func clip(s string, most int) string {

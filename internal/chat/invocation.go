@@ -61,8 +61,8 @@ const (
 	// Asker answers where the question was asked, as privately as the platform
 	// does well: ephemeral on Slack, a reply in the thread on Teams.
 	Asker Audience = iota
-	// Personal answers to the asker alone: ephemeral on Slack, the personal chat
-	// on Teams with a pointer in the thread.
+	// Personal answers to the asker alone: ephemeral on Slack, targeted on Teams or,
+	// where that cannot be had, in the personal chat with a pointer in the thread.
 	Personal
 	// Everyone posts in the conversation.
 	Everyone

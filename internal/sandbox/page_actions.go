@@ -187,8 +187,8 @@ func (w *World) slackSuggest(ctx context.Context, me Person, in slackSuggestIn) 
 	return options, err
 }
 
-// teamsSend writes a message. Teams has no slash commands of bots; a line typed
-// like one in a channel becomes the mention that a Teams user would write.
+// teamsSend writes a message. A line that begins with a slash is a command of the
+// bot's, which nobody else sees; personal chats have none, and there it is text.
 func (w *World) teamsSend(ctx context.Context, me Person, in sendIn) (any, error) {
 	text := strings.TrimSpace(in.Text)
 	personal := in.Conversation == ""
@@ -198,8 +198,12 @@ func (w *World) teamsSend(ctx context.Context, me Person, in sendIn) (any, error
 	for _, c := range w.Teams.Conversations(me.Object) {
 		personal = personal || c.ID == in.Conversation && c.Kind == "personal"
 	}
-	if rest, typed := strings.CutPrefix(text, "/mde"); typed && !personal {
-		text = "@mdebot " + strings.TrimSpace(rest)
+	if command, typed := strings.CutPrefix(text, "/"); typed && !personal {
+		if rest, named := strings.CutPrefix(command, "mde "); named { // as typed in Slack
+			command = strings.TrimSpace(rest)
+		}
+		_, err := w.Teams.Slash(ctx, me.Object, in.Conversation, command, in.Thread)
+		return nil, err
 	}
 	_, err := w.Teams.Message(ctx, me.Object, in.Conversation, text, in.Thread)
 	return nil, err

@@ -98,6 +98,7 @@ type pageTeamsMessage struct {
 	Failed      bool             `json:"failed"`
 	Edits       int              `json:"edits"`
 	Attachments []pageAttachment `json:"attachments"`
+	OnlyYou     bool             `json:"onlyYou"`
 }
 
 type pageAttachment struct {
@@ -217,7 +218,7 @@ func (w *World) pageTeams(me Person) pageTeams {
 func teamsMessage(m teamssim.Message, me Person) pageTeamsMessage {
 	out := pageTeamsMessage{
 		ID: m.ID, Thread: m.Thread, At: m.At, From: m.From, Mine: !m.FromBot && m.From == me.Name, FromBot: m.FromBot,
-		Text: m.Text, Summary: m.Summary, Card: m.Card, Note: m.Note, Failed: m.Failed, Edits: m.Edits,
+		Text: m.Text, Summary: m.Summary, Card: m.Card, Note: m.Note, Failed: m.Failed, Edits: m.Edits, OnlyYou: m.OnlyFor != "",
 	}
 	for _, a := range m.Attachments {
 		out.Attachments = append(out.Attachments, pageAttachment{Type: a.ContentType, Name: a.Name, Content: a.Content})

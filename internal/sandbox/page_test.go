@@ -538,8 +538,16 @@ func TestPage_teams(t *testing.T) {
 	p := newPage(t)
 	p.done("teams/send", Riley, sendIn{Conversation: TeamsSOC, Text: "/mde machine ws-042"})
 	got := p.bot.last(t)
-	if got["text"] != "<at>mdebot</at> machine ws-042" {
-		t.Errorf("the bot got %q, want a mention", got["text"])
+	if recipient, _ := got["recipient"].(map[string]any); got["text"] != "machine ws-042" || recipient["isTargeted"] != true {
+		t.Errorf("the bot got %v, want a slash command that nobody else sees", got)
+	}
+	if mine := messages(p.state(Riley).Teams.Conversations, TeamsSOC); len(mine) == 0 || !mine[len(mine)-1].OnlyYou {
+		t.Errorf("Riley sees %+v, want the command marked as seen by nobody else", mine)
+	}
+	for _, m := range messages(p.state(Avery).Teams.Conversations, TeamsSOC) {
+		if strings.Contains(m.Text, "machine ws-042") {
+			t.Error("Avery sees somebody's slash command")
+		}
 	}
 	p.done("teams/send", Gale, sendIn{Text: "help"})
 	if got := p.bot.last(t); got["text"] != "help" || got["conversation"].(map[string]any)["conversationType"] != "personal" {

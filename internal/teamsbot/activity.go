@@ -161,6 +161,7 @@ type cardData struct {
 	value  string
 	form   string            // key of the form that was drawn, for forms
 	menu   string            // input that holds the chosen value, for menus
+	aside  bool              // the card is seen by one person alone
 	fields map[string]string // inputs of forms
 }
 
@@ -171,6 +172,7 @@ const (
 	keyValue    = "value"
 	keyForm     = "form"
 	keyMenu     = "menu"
+	keyAside    = "aside"
 	fieldPrefix = "field."
 	menuPrefix  = "menu."
 )
@@ -194,6 +196,9 @@ func decodeCardData(raw json.RawMessage) (cardData, error) {
 		if json.Unmarshal(v, target) != nil || len(*target) > maxCardValue {
 			return cardData{}, errCardData
 		}
+	}
+	if v, ok := all[keyAside]; ok && json.Unmarshal(v, &d.aside) != nil {
+		return cardData{}, errCardData
 	}
 	if d.action == "" {
 		return cardData{}, errCardData

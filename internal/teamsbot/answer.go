@@ -36,8 +36,7 @@ func (b *Bot) deliver(ctx context.Context, inv chat.Invocation, resp chat.Respon
 		kept := &keptForm{form: *resp.Form}
 		drawn := formCard{form: kept.form, key: b.keepForm(kept)}.card()
 		rs.report(ctx, rs.show(ctx, kept.form.Title, drawn))
-		shown := rs.ref
-		kept.shown.Store(&shown)
+		kept.shown.Store(&shownForm{ref: rs.ref, aside: rs.isAside})
 	case m != nil:
 		rs.report(ctx, rs.say(ctx, *m))
 	}
@@ -53,6 +52,7 @@ type replies struct {
 
 	mu       sync.Mutex
 	ref      chat.Ref // the first answer, when it is a message
+	isAside  bool     // ref is a targeted message
 	edited   time.Time
 	answered bool
 	pointed  bool // the thread has been told where a private answer is
@@ -65,13 +65,15 @@ func (b *Bot) replies(inv chat.Invocation, audience chat.Audience, targeted bool
 }
 
 // private tells that the answer must not be seen by others in the conversation. It
-// may ask Teams who they are.
+// may ask Teams who they are. Who asks unseen is answered unseen, unless the command
+// itself says that everybody shall see the answer.
 func (r *replies) private(ctx context.Context) bool {
-	return !r.inv.In.Direct && (r.audience == chat.Personal || r.targeted && r.audience != chat.Everyone || r.guarded(ctx))
+	unseen := r.targeted && (r.audience != chat.Everyone || r.inv.Kind != chat.Command)
+	return !r.inv.In.Direct && (r.audience == chat.Personal || unseen || r.guarded(ctx))
 }
 
 func (r *replies) follows(ctx context.Context) string {
-	if r.private(ctx) {
+	if r.private(ctx) && !r.bot.targeting.may(r.inv) {
 		return wordPersonal
 	}
 	return wordFollows
@@ -132,7 +134,7 @@ func (r *replies) Progress(ctx context.Context, m chat.Message) {
 	if r.ref.IsZero() {
 		r.ref, err = r.post(ctx, summary(m), drawn)
 	} else {
-		err = r.bot.edit(ctx, r.ref, summary(m), drawn)
+		err = r.edit(ctx, summary(m), drawn)
 	}
 	if err != nil {
 		r.bot.log.DebugContext(ctx, "progress not shown", "error", err)
@@ -156,7 +158,7 @@ func (r *replies) say(ctx context.Context, m chat.Message) error {
 	if len(m.Files) == 0 {
 		return r.show(ctx, summary(m), card(m))
 	}
-	if r.inv.In.Direct || r.private(ctx) {
+	if r.inv.In.Direct || r.private(ctx) && !r.bot.targeting.may(r.inv) {
 		if err := r.show(ctx, summary(m), card(m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
 			return err
 		}
@@ -179,7 +181,7 @@ func (r *replies) show(ctx context.Context, summary string, drawn object) error 
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if !r.ref.IsZero() {
-		err := patiently(ctx, func() error { return r.bot.edit(ctx, r.ref, summary, drawn) })
+		err := patiently(ctx, func() error { return r.edit(ctx, summary, drawn) })
 		if err == nil || !errors.Is(err, chat.ErrGone) && !errors.Is(err, chat.ErrNotThere) {
 			return err
 		}
@@ -190,13 +192,28 @@ func (r *replies) show(ctx context.Context, summary string, drawn object) error 
 	})
 }
 
+func (r *replies) edit(ctx context.Context, summary string, drawn object) error {
+	if r.isAside {
+		markAside(drawn)
+	}
+	return r.bot.edit(ctx, r.ref, r.isAside, summary, drawn)
+}
+
 // post puts a new message where the answer belongs: the thread of the question,
-// or the asker's personal chat with a pointer in the thread. A private answer is
-// never posted in the open, a public one falls back to the personal chat.
+// where a private one is for the asker's eyes alone, or else the asker's personal
+// chat with a pointer in the thread. A private answer is never posted in the open, a
+// public one falls back to the personal chat. Who asked unseen is not pointed at.
 func (r *replies) post(ctx context.Context, summary string, drawn object) (chat.Ref, error) {
+	r.isAside = false
 	if r.private(ctx) {
-		ref, err := r.personally(ctx, summary, drawn)
-		if r.inv.Kind == chat.Command && !r.pointed {
+		markAside(drawn)
+		ref, done, err := r.aside(ctx, summary, drawn)
+		if done {
+			r.isAside = err == nil
+			return ref, err
+		}
+		ref, err = r.personally(ctx, summary, drawn)
+		if r.inv.Kind == chat.Command && !r.pointed && !r.targeted {
 			r.point(ctx, err)
 		}
 		return ref, err

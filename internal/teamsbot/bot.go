@@ -61,6 +61,7 @@ type Bot struct {
 	known      *learned
 	standings  *standings
 	readers    *readers
+	targeting  *targeting
 	guests     func(chat.Destination) bool
 	tasks      *tasks
 	seen       *seen
@@ -111,6 +112,7 @@ func New(cfg Config, o Options) (*Bot, error) {
 		known:      &learned{},
 		standings:  newStandings(o.Now),
 		readers:    newReaders(o.Now),
+		targeting:  newTargeting(cloud.targeted, o.Now),
 		guests:     o.Guests,
 		tasks:      newTasks(maxTasks, o.Logger),
 		seen:       newSeen(o.Now),

@@ -49,13 +49,15 @@ func (c Config) Credential() entra.Credential {
 type cloud struct {
 	issuer string
 	scope  string
+	// targeted tells that Microsoft documents targeted messages there.
+	targeted bool
 }
 
 // clouds by the host of the metadata address.
 var clouds = map[string]cloud{
-	"login.botframework.com":      {"https://api.botframework.com", "https://api.botframework.com/.default"},
-	"login.botframework.azure.us": {"https://api.botframework.us", "https://api.botframework.us/.default"},
-	"login.botframework.azure.cn": {"https://api.botframework.azure.cn", "https://api.botframework.azure.cn/.default"},
+	"login.botframework.com":      {"https://api.botframework.com", "https://api.botframework.com/.default", true},
+	"login.botframework.azure.us": {"https://api.botframework.us", "https://api.botframework.us/.default", false},
+	"login.botframework.azure.cn": {"https://api.botframework.azure.cn", "https://api.botframework.azure.cn/.default", false},
 }
 
 // cloud tells which cloud the metadata address belongs to. A loopback address

@@ -156,14 +156,17 @@ func (b *Bot) onMessage(w http.ResponseWriter, r *http.Request, h chat.Handler, 
 		b.refuse(w, r, forbidden("sender without object ID"))
 		return
 	}
-	inv, ok := b.messageInvocation(a, by)
+	inv, targeted, ok := b.messageInvocation(a, by)
 	if !ok || !b.seen.first(inv.Delivery) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
 	b.standings.saw(by, inv.In.ID)
+	if a.Recipient.IsTargeted {
+		b.targeting.saw(a.tenant)
+	}
 	accepted := b.tasks.start(func(ctx context.Context) {
-		b.deliver(ctx, inv, b.handle(ctx, h, inv), a.Recipient.IsTargeted)
+		b.deliver(ctx, inv, b.handle(ctx, h, inv), targeted)
 	})
 	if !accepted {
 		b.seen.forget(inv.Delivery)
@@ -176,20 +179,22 @@ func (b *Bot) onMessage(w http.ResponseWriter, r *http.Request, h chat.Handler, 
 
 // messageInvocation makes a command of text for the bot, or a click of what old
 // clients send in place of a card action. Anything else is not for the bot.
-func (b *Bot) messageInvocation(a activity, by identity.Principal) (chat.Invocation, bool) {
+// targeted tells that others do not see what is answered.
+func (b *Bot) messageInvocation(a activity, by identity.Principal) (inv chat.Invocation, targeted, ok bool) {
+	targeted = a.Recipient.IsTargeted
 	if len(a.Value) > 0 && string(a.Value) != "null" {
 		d, err := decodeCardData(a.Value)
 		inv := a.invocation(d, by)
 		inv.At = b.now()
-		return inv, err == nil
+		return inv, targeted || d.aside, err == nil
 	}
 	text, mentioned := a.command(b.botID())
-	if !mentioned && !a.Recipient.IsTargeted && !a.in().Direct {
-		return chat.Invocation{}, false
+	if !mentioned && !targeted && !a.in().Direct {
+		return chat.Invocation{}, false, false
 	}
 	return chat.Invocation{
 		Kind: chat.Command, Delivery: a.delivery(), By: by, In: a.in(), Text: text, At: b.now(),
-	}, true
+	}, targeted, true
 }
 
 // handle asks h. A panic is answered like any other failure: with a reference to

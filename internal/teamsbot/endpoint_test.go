@@ -102,6 +102,7 @@ func TestMessage_personalChat(t *testing.T) {
 func TestMessage_personalAnswerFromChannel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.sim.SetTargeted(false)
 	w.handler.will(func(chat.Invocation) chat.Response {
 		return chat.Response{Audience: chat.Personal, Message: titled("secret rows")}
 	})
@@ -118,6 +119,7 @@ func TestMessage_personalAnswerFromChannel(t *testing.T) {
 func TestMessage_personalChatUnreachable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.sim.SetTargeted(false)
 	w.handler.will(func(chat.Invocation) chat.Response {
 		return chat.Response{Audience: chat.Personal, Message: titled("secret rows")}
 	})

@@ -76,12 +76,21 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 		return
 	}
 	b.standings.saw(by, inv.In.ID)
-	respond(w, b.withinTime(h, inv, say, func(ctx context.Context, resp chat.Response) reply { return answer(ctx, inv, d.form, resp) }))
+	// What is pressed on a card that one person alone sees is answered to that person
+	// alone, whatever the answer is.
+	targeted := d.aside || a.Recipient.IsTargeted
+	respond(w, b.withinTime(h, inv, targeted, say, func(ctx context.Context, resp chat.Response) reply {
+		rep := answer(ctx, b.replies(inv, resp.Audience, targeted), inv, d.form, resp)
+		if targeted {
+			markAside(rep.body)
+		}
+		return rep
+	}))
 }
 
 // withinTime asks h and returns its answer, or a word that it follows when h
 // takes too long. Work after the answer begins when the answer is on its way.
-func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) object, answer func(context.Context, chat.Response) reply) object {
+func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, targeted bool, say func(string) object, answer func(context.Context, chat.Response) reply) object {
 	answered, gone := make(chan object), make(chan struct{})
 	until := time.Now().Add(finalTime)
 	accepted := b.tasks.start(func(ctx context.Context) {
@@ -97,7 +106,7 @@ func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, say func(string) o
 			}
 		case <-gone:
 			if rep.late == nil {
-				b.deliver(ctx, inv, resp, false)
+				b.deliver(ctx, inv, resp, targeted)
 				return
 			}
 			rep.late(ctx)
@@ -169,14 +178,13 @@ const (
 )
 
 // answerCard draws the answer to a button, a menu or a form on a card.
-func (b *Bot) answerCard(ctx context.Context, inv chat.Invocation, form string, resp chat.Response) reply {
-	rs := b.replies(inv, resp.Audience, false)
+func (b *Bot) answerCard(ctx context.Context, rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
 	switch {
 	case len(resp.Errors) > 0:
 		return reply{body: b.formAgain(form, inv.Fields, resp.Errors, false)}
 	case resp.Form != nil:
 		return reply{body: cardNote("Please fill in the form below."), then: func(ctx context.Context) {
-			b.deliver(ctx, inv, resp, false)
+			b.deliver(ctx, inv, resp, rs.targeted)
 		}}
 	case inv.Kind == chat.Submit:
 		return b.answerForm(ctx, rs, inv, form, resp)
@@ -196,15 +204,15 @@ func (b *Bot) answerCard(ctx context.Context, inv chat.Invocation, form string, 
 // Which message that is must be known here: the client says where a form stood,
 // and could name any other message of the bot's.
 func (b *Bot) answerForm(ctx context.Context, rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
-	known := b.shownIn(form, inv.Source)
+	aside, known := b.shownIn(form, inv.Source)
 	if resp.Message == nil {
 		resp.Message = resp.Replace
 	}
 	m := chat.Message{Title: chat.Plain(wordReceived)}
-	private := rs.private(ctx)
+	private := (!known || !aside) && rs.private(ctx) // a form that nobody else sees may become the answer
 	switch {
 	case private:
-		m.Title = chat.Plain(wordPersonal)
+		m.Title = chat.Plain(rs.follows(ctx))
 	case resp.Message != nil:
 		m = *resp.Message
 	case resp.Later != nil:
@@ -216,11 +224,11 @@ func (b *Bot) answerForm(ctx context.Context, rs *replies, inv chat.Invocation, 
 	case private:
 		then = rs.showThenLater(resp)
 	case known:
-		rs.ref = inv.Source
+		rs.ref, rs.isAside = inv.Source, aside
 	}
 	return reply{body: cardReplacement(drawn), then: func(ctx context.Context) {
 		if known {
-			if err := b.edit(ctx, inv.Source, summary(m), drawn); err != nil {
+			if err := b.edit(ctx, inv.Source, aside, summary(m), drawn); err != nil {
 				b.log.WarnContext(ctx, "submitted form not replaced", "conversation_id", inv.Source.Conversation.ID, "message_id", inv.Source.MessageID, "error", err)
 			}
 		}
@@ -231,8 +239,7 @@ func (b *Bot) answerForm(ctx context.Context, rs *replies, inv chat.Invocation, 
 }
 
 // answerTask draws the answer to a button that opens a dialog, and to a dialog.
-func (b *Bot) answerTask(ctx context.Context, inv chat.Invocation, form string, resp chat.Response) reply {
-	rs := b.replies(inv, resp.Audience, false)
+func (b *Bot) answerTask(ctx context.Context, rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
 	m := resp.Message
 	if m == nil {
 		m = resp.Replace // there is no card in a dialog to replace
@@ -265,7 +272,13 @@ func (b *Bot) dialog(f chat.Form, values, errors map[string]string) object {
 // keptForm is a form that was drawn.
 type keptForm struct {
 	form  chat.Form
-	shown atomic.Pointer[chat.Ref] // the message it stands in; nil in dialogs
+	shown atomic.Pointer[shownForm] // nil in dialogs
+}
+
+// shownForm is the message that a form stands in.
+type shownForm struct {
+	ref   chat.Ref
+	aside bool // it is targeted
 }
 
 func (b *Bot) keepForm(f *keptForm) string {
@@ -273,14 +286,16 @@ func (b *Bot) keepForm(f *keptForm) string {
 	return key
 }
 
-// shownIn reports whether the form stands in that message.
-func (b *Bot) shownIn(key string, message chat.Ref) bool {
+// shownIn reports whether the form stands in that message, and whether others see
+// it.
+func (b *Bot) shownIn(key string, message chat.Ref) (aside, known bool) {
 	kept, ok := b.forms.get(key)
 	if !ok {
-		return false
+		return false, false
 	}
 	at := kept.shown.Load()
-	return at != nil && !at.IsZero() && at.MessageID == message.MessageID && at.Conversation.ID == message.Conversation.ID
+	known = at != nil && !at.ref.IsZero() && at.ref.MessageID == message.MessageID && at.ref.Conversation.ID == message.Conversation.ID
+	return known && at.aside, known
 }
 
 // formAgain shows the submitted form with errors and with what was typed. A form

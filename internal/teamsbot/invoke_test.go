@@ -82,7 +82,7 @@ func TestClick_answers(t *testing.T) {
 			`‹at›all‹/at› \[x\](https\[:\]//evil.example)`, "", "",
 		},
 		{"large answer", chat.Response{Message: &long}, wordFollows, "Active", ""},
-		{"large private answer", chat.Response{Audience: chat.Personal, Message: &long}, wordPersonal, "", "Active"},
+		{"large private answer", chat.Response{Audience: chat.Personal, Message: &long}, wordFollows, "", "Active"},
 		{"nothing to say", chat.Response{}, wordReceived, "", ""},
 		{"work that follows", chat.Response{Later: func(ctx context.Context, out chat.Replier) {
 			_ = out.Answer(ctx, *titled("released"))
@@ -92,6 +92,7 @@ func TestClick_answers(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.sim.SetTargeted(false) // so that what is private goes to the personal chat
 			ref := w.posted()
 			w.handler.will(func(inv chat.Invocation) chat.Response {
 				if inv.Kind == chat.Suggest {

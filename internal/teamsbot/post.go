@@ -53,7 +53,7 @@ func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
 	if ref.IsZero() {
 		return chat.ErrGone
 	}
-	return b.edit(ctx, ref, summary(m), card(m))
+	return b.edit(ctx, ref, false, summary(m), card(m))
 }
 
 // Find implements [chat.Poster]. Bot Connector has no call to read messages.
@@ -147,16 +147,33 @@ func (b *Bot) send(ctx context.Context, to chat.Conversation, summary string, ca
 	return b.sendAttachment(ctx, to, summary, object{"contentType": cardContentType, "content": card})
 }
 
+// sendTargeted posts one card that only person sees.
+func (b *Bot) sendTargeted(ctx context.Context, to chat.Conversation, person identity.Principal, summary string, card object) (chat.Ref, error) {
+	c, err := b.call(ctx, "post targeted message", chat.Ref{Conversation: to})
+	if err != nil {
+		return chat.Ref{}, err
+	}
+	c.targeted = true
+	c.body = message(summary, object{"contentType": cardContentType, "content": card})
+	c.body["recipient"] = object{"id": person.Address, "isTargeted": true}
+	return b.make(c, to)
+}
+
 func (b *Bot) sendAttachment(ctx context.Context, to chat.Conversation, summary string, attachment object) (chat.Ref, error) {
 	c, err := b.call(ctx, "post message", chat.Ref{Conversation: to})
 	if err != nil {
 		return chat.Ref{}, err
 	}
 	c.body = message(summary, attachment)
+	return b.make(c, to)
+}
+
+// make posts what c holds.
+func (b *Bot) make(c *call, to chat.Conversation) (chat.Ref, error) {
 	reply := libactivity.HandlerFuncs{OnMessageFunc: func(*libactivity.TurnContext) (schema.Activity, error) {
 		return c.address(), nil
 	}}
-	if err := b.adapter(c).ProcessActivity(ctx, schema.Activity{Type: schema.Message}, reply); err != nil {
+	if err := b.adapter(c).ProcessActivity(c.ctx, schema.Activity{Type: schema.Message}, reply); err != nil {
 		return chat.Ref{}, c.plain(err)
 	}
 	if c.id == "" {
@@ -165,11 +182,13 @@ func (b *Bot) sendAttachment(ctx context.Context, to chat.Conversation, summary 
 	return chat.Ref{Conversation: to, MessageID: c.id}, nil
 }
 
-func (b *Bot) edit(ctx context.Context, ref chat.Ref, summary string, card object) error {
+// edit redraws a message. A targeted one is told by that alone: its recipient stays.
+func (b *Bot) edit(ctx context.Context, ref chat.Ref, targeted bool, summary string, card object) error {
 	c, err := b.call(ctx, "edit message", ref)
 	if err != nil {
 		return err
 	}
+	c.targeted = targeted
 	c.body = message(summary, object{"contentType": cardContentType, "content": card})
 	return c.gone(c.plain(b.adapter(c).UpdateActivity(ctx, c.address())))
 }
@@ -203,6 +222,7 @@ type call struct {
 	serviceURL   string
 	conversation string // with thread
 	activity     string
+	targeted     bool
 	body         object
 	id           string
 	err          error // as the connector gave it, before the library wrapped it
@@ -271,6 +291,9 @@ func (c *call) request(method string, effect bool) request {
 	}
 	if c.body != nil {
 		r.body = c.body
+	}
+	if c.targeted {
+		r.query = url.Values{"isTargetedActivity": {"true"}}
 	}
 	return r
 }

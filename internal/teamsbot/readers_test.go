@@ -146,6 +146,7 @@ func TestAnswer_whereGuestsReadAlong(t *testing.T) {
 			w := newWorld(t, func(_ *Config, o *Options) {
 				o.Guests = func(d chat.Destination) bool { return admitted && d == "teams:"+alerts }
 			})
+			w.sim.SetTargeted(false)
 			w.sim.Join(guest, soc)
 			w.handler.will(func(chat.Invocation) chat.Response { return chat.Response{Message: titled("web-01 is healthy")} })
 			w.message(riley, alerts, "@mdebot machine web-01", "")

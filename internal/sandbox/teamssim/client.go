@@ -59,6 +59,38 @@ func (s *Server) Message(ctx context.Context, user, conversation, text, thread s
 	return m.ID, err
 }
 
+// Slash picks a command of the app behind "/" in the compose box and adds words to
+// it: a targeted message, which the bot gets without a mention and nobody else sees.
+// Personal chats have no such menu.
+func (s *Server) Slash(ctx context.Context, user, conversation, text, thread string) (id string, err error) {
+	s.mu.Lock()
+	c, u, err := s.place(user, conversation)
+	switch {
+	case err != nil:
+	case c.Kind == "personal":
+		err = errors.New("a personal chat has no slash commands of bots")
+	case s.cfg.NoTargeted, !s.botIn(c):
+		err = errors.New("the bot is not among the commands here")
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return "", err
+	}
+	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text, OnlyFor: user}}
+	c.messages = append(c.messages, m)
+	root := thread
+	if root == "" {
+		root = m.ID
+	}
+	a := s.activity(c, u, root, "message")
+	a["id"], a["text"], a["textFormat"] = m.ID, html.EscapeString(text), "plain"
+	a["recipient"].(object)["isTargeted"] = true
+	s.changed()
+	s.mu.Unlock()
+	_, err = s.send(ctx, a)
+	return m.ID, err
+}
+
 // Edit changes a user's own message. Teams tells the bot.
 func (s *Server) Edit(ctx context.Context, user, messageID, text string) error {
 	s.mu.Lock()

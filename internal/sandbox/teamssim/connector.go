@@ -82,7 +82,7 @@ func (s *Server) api(fn func(r *http.Request, body []byte) (answer, error), fact
 		defer func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.calls = append(s.calls, Call{At: s.cfg.Now(), Method: r.Method, Path: r.URL.Path, Status: status.code, Body: jsonOrNil(body)})
+			s.calls = append(s.calls, Call{At: s.cfg.Now(), Method: r.Method, Path: r.URL.Path, Targeted: isTargeted(r), Status: status.code, Body: jsonOrNil(body)})
 		}()
 		if err := s.checkToken(r); err != nil {
 			refuse(status, http.StatusUnauthorized, "Unauthorized", "Authorization has been denied for this request.")
@@ -151,6 +151,10 @@ type outgoing struct {
 	Summary     string       `json:"summary"`
 	Attachments []attachment `json:"attachments"`
 	Entities    []entity     `json:"entities"`
+	Recipient   *struct {
+		ID string `json:"id"`
+	} `json:"recipient"`
+	onlyFor string // of a targeted message
 }
 
 type attachment struct {
@@ -277,13 +281,39 @@ func (s *Server) post(r *http.Request, body []byte) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return s.postTo(c, thread, body)
+	return s.postTo(c, thread, isTargeted(r), body)
 }
 
-func (s *Server) postTo(c *conversation, thread string, body []byte) (answer, error) {
+// isTargeted tells that a call is about a message that one person alone sees.
+func isTargeted(r *http.Request) bool { return r.URL.Query().Get("isTargetedActivity") == "true" }
+
+// target checks for whom a targeted message is: somebody in the conversation, which
+// is none of one person.
+func (s *Server) target(c *conversation, o outgoing) (string, error) {
+	switch {
+	case s.cfg.NoTargeted:
+		return "", &apiError{status: 400, code: "BadArgument", message: "Targeted messages are not enabled."}
+	case c.Kind == "personal":
+		return "", &apiError{status: 400, code: "BadArgument", message: "A personal chat has no targeted messages."}
+	case o.Recipient == nil || o.Recipient.ID == "":
+		return "", &apiError{status: 400, code: "BadArgument", message: "A targeted message needs a recipient."}
+	}
+	u, ok := s.user(o.Recipient.ID)
+	if !ok || !s.isMember(c, u.Object) {
+		return "", &apiError{status: 404, code: "BotNotInConversationRoster", message: "The recipient is not part of the conversation roster."}
+	}
+	return u.Object, nil
+}
+
+func (s *Server) postTo(c *conversation, thread string, targeted bool, body []byte) (answer, error) {
 	o, err := decode(body)
 	if err != nil {
 		return answer{}, err
+	}
+	if targeted {
+		if o.onlyFor, err = s.target(c, o); err != nil {
+			return answer{}, err
+		}
 	}
 	parts := len(o.Attachments)
 	if o.Text != "" {
@@ -296,10 +326,10 @@ func (s *Server) postTo(c *conversation, thread string, body []byte) (answer, er
 	// Text and attachments are split into messages of their own, and no ID comes
 	// back.
 	if o.Text != "" {
-		s.store(c, thread, outgoing{Type: o.Type, Text: o.Text}, body)
+		s.store(c, thread, outgoing{Type: o.Type, Text: o.Text, onlyFor: o.onlyFor}, body)
 	}
 	for _, a := range o.Attachments {
-		s.store(c, thread, outgoing{Type: o.Type, Summary: o.Summary, Attachments: []attachment{a}}, body)
+		s.store(c, thread, outgoing{Type: o.Type, Summary: o.Summary, Attachments: []attachment{a}, onlyFor: o.onlyFor}, body)
 	}
 	return answer{status: http.StatusAccepted}, nil
 }
@@ -307,11 +337,12 @@ func (s *Server) postTo(c *conversation, thread string, body []byte) (answer, er
 func (s *Server) store(c *conversation, thread string, o outgoing, payload []byte) *message {
 	m := &message{Message: Message{
 		ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(),
-		FromBot: true, From: s.cfg.BotName, Payload: bytes.Clone(payload),
+		FromBot: true, From: s.cfg.BotName, Payload: bytes.Clone(payload), OnlyFor: o.onlyFor,
 	}}
 	m.draw(o)
 	c.messages = append(c.messages, m)
 	s.effect(EffectPosted, c, m.ID, payload)
+	s.effects[len(s.effects)-1].OnlyFor = o.onlyFor
 	return m
 }
 
@@ -331,6 +362,9 @@ func (s *Server) update(r *http.Request, body []byte) (answer, error) {
 	o, err := decode(body)
 	if err != nil {
 		return answer{}, err
+	}
+	if isTargeted(r) && o.Recipient != nil {
+		return answer{}, &apiError{status: 400, code: "BadArgument", message: "An update of a targeted message names no recipient."}
 	}
 	if len(o.Attachments) > 1 || len(o.Attachments) == 1 && o.Text != "" {
 		return answer{}, &apiError{status: 400, code: "BadArgument", message: "An update takes one attachment."}
@@ -360,7 +394,7 @@ func (s *Server) own(r *http.Request) (*message, *conversation, error) {
 		return nil, nil, err
 	}
 	m := c.message(r.PathValue("activity"))
-	if m == nil || m.Deleted {
+	if m == nil || m.Deleted || isTargeted(r) != (m.OnlyFor != "") || m.OnlyFor != "" && !s.shows(m, m.OnlyFor) {
 		return nil, nil, errNoMessage
 	}
 	if !m.FromBot {
@@ -397,7 +431,7 @@ func (s *Server) createConversation(r *http.Request, body []byte) (answer, error
 		if !s.botIn(c) {
 			return answer{}, errNotIn
 		}
-		a, err := s.postTo(c, "", in.Activity)
+		a, err := s.postTo(c, "", isTargeted(r), in.Activity)
 		if err != nil || a.body == nil {
 			return a, err
 		}

@@ -13,8 +13,10 @@ type Call struct {
 	At     time.Time
 	Method string
 	Path   string
-	Status int
-	Body   json.RawMessage
+	// Targeted tells that the call was about a message for one person's eyes.
+	Targeted bool
+	Status   int
+	Body     json.RawMessage
 }
 
 // What an effect did.
@@ -34,6 +36,7 @@ type Effect struct {
 	Conversation string
 	Message      string
 	Payload      json.RawMessage // the activity as received
+	OnlyFor      string          // the one person who sees it, of a targeted message
 }
 
 // File is a file that a person received.
@@ -67,6 +70,13 @@ type Fault struct {
 	Location string
 
 	used int
+}
+
+// SetTargeted switches targeted messages on or off for everybody.
+func (s *Server) SetTargeted(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.NoTargeted = !on
 }
 
 // Fail adds a fault. Faults are tried in the order in which they were added.

@@ -33,6 +33,8 @@ type Message struct {
 	Payload json.RawMessage
 	Edits   int
 	Deleted bool
+	// OnlyFor is the one person who sees a targeted message, by object ID.
+	OnlyFor string
 }
 
 // Attachment is a picture, a file or a file consent.
@@ -109,17 +111,26 @@ func (s *Server) Messages(conversation, user string) []Message {
 	}
 	var out []Message
 	for _, m := range c.messages {
-		if !m.Deleted {
+		if s.shows(m, user) {
 			out = append(out, m.as(user))
 		}
 	}
 	return out
 }
 
+// targetedFor is how long clients show a targeted message.
+const targetedFor = 24 * time.Hour
+
+// shows reports whether user sees m, in a conversation that user is in. It needs the
+// lock.
+func (s *Server) shows(m *message, user string) bool {
+	return !m.Deleted && (m.OnlyFor == "" || m.OnlyFor == user && s.cfg.Now().Sub(m.At) < targetedFor)
+}
+
 // visible finds a message that user can see. It needs the lock.
 func (s *Server) visible(user, id string) (*conversation, *message) {
 	for _, c := range s.conversations {
-		if m := c.message(id); m != nil && !m.Deleted && s.isMember(c, user) {
+		if m := c.message(id); m != nil && s.shows(m, user) && s.isMember(c, user) {
 			return c, m
 		}
 	}

@@ -22,6 +22,8 @@ type Config struct {
 	// Verify checks the access token of the bot's calls. Nil accepts any token
 	// that is not empty.
 	Verify func(token string) error
+	// NoTargeted refuses targeted messages, as a tenant that does not have them.
+	NoTargeted bool
 	// Throttle enforces the documented rates per conversation.
 	Throttle bool
 	// Client delivers activities to the bot. Nil means a client with a timeout

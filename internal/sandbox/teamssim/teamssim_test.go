@@ -358,3 +358,74 @@ func TestWaitFor_endsWithItsContext(t *testing.T) {
 		t.Error("WaitFor() = nil, want the context's error")
 	}
 }
+
+func TestTargeted(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFixture(t, Config{Now: func() time.Time { return now }})
+	if err := f.Install(t.Context(), team1); err != nil {
+		t.Fatal(err)
+	}
+	to := func(id string) string {
+		return strings.TrimSuffix(textMessage, "}") + `,"recipient":{"id":"` + id + `"}}`
+	}
+	const path, aside = "/conversations/" + channel + "/activities", "?isTargetedActivity=true"
+	status, posted := f.call("POST", path+aside, to("29:1"+riley))
+	if status != 201 {
+		t.Fatalf("status %d", status)
+	}
+	id := posted["id"].(string)
+	if mine, theirs := f.Messages(channel, riley), f.Messages(channel, avery); len(mine) != 1 || mine[0].OnlyFor != riley || len(theirs) != 0 {
+		t.Errorf("Riley sees %+v, Avery %+v", mine, theirs)
+	}
+	f.AddGroupChat(GroupChat{Tenant: tenant, ID: "19:group@thread.v2", Members: []string{riley}, Installed: true})
+	personal := f.PersonalChat(riley)
+	_, open := f.call("POST", path, textMessage)
+	for name, c := range map[string]struct {
+		method, path, body string
+		status             int
+		code               string
+	}{
+		"no recipient":                     {"POST", path + aside, textMessage, 400, "BadArgument"},
+		"a recipient who is not there":     {"POST", path + aside, to("29:1" + loner), 404, "BotNotInConversationRoster"},
+		"a personal chat":                  {"POST", "/conversations/" + personal + "/activities" + aside, to("29:1" + riley), 400, "BadArgument"},
+		"an update that names a recipient": {"PUT", path + "/" + id + aside, to("29:1" + riley), 400, "BadArgument"},
+		"an update as of any message":      {"PUT", path + "/" + id, textMessage, 404, "ActivityNotFoundInConversation"},
+		"a targeted update of another one": {"PUT", path + "/" + open["id"].(string) + aside, textMessage, 404, "ActivityNotFoundInConversation"},
+		"removing it as any message":       {"DELETE", path + "/" + id, "", 404, "ActivityNotFoundInConversation"},
+	} {
+		status, answer := f.call(c.method, c.path, c.body)
+		refusal, _ := answer["error"].(map[string]any)
+		if status != c.status || refusal["code"] != c.code {
+			t.Errorf("%s: %d %v, want %d %s", name, status, answer, c.status, c.code)
+		}
+	}
+	if status, _ := f.call("PUT", path+"/"+id+aside, textMessage); status != 200 {
+		t.Errorf("update: %d", status)
+	}
+	if _, err := f.Slash(t.Context(), riley, personal, "help", ""); err == nil {
+		t.Error("a slash command in a personal chat")
+	}
+	asked, err := f.Slash(t.Context(), riley, channel, "machine <1>", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.bot.last()
+	if recipient := got["recipient"].(map[string]any); recipient["isTargeted"] != true || got["text"] != "machine &lt;1&gt;" || got["entities"] != nil || got["id"] != asked {
+		t.Errorf("delivered %v, want a targeted message without a mention", got)
+	}
+	if n := len(f.Messages(channel, avery)); n != 1 {
+		t.Errorf("Avery sees %d messages, want the one for all", n)
+	}
+	now = now.Add(25 * time.Hour)
+	if n := len(f.Messages(channel, riley)); n != 1 {
+		t.Errorf("Riley sees %d messages a day later, want the one for all", n)
+	}
+	f.SetTargeted(false)
+	if status, _ := f.call("POST", path+aside, to("29:1"+riley)); status != 400 {
+		t.Errorf("without targeted messages: %d", status)
+	}
+	if _, err := f.Slash(t.Context(), riley, channel, "help", ""); err == nil {
+		t.Error("a slash command without targeted messages")
+	}
+}
