@@ -22,6 +22,9 @@ func doubtsOf(r approvals.Request, t approvals.Target) []approvals.Doubt {
 	if f.LastSeen.IsZero() || f.ReadAt.Sub(f.LastSeen) > offlineAfter {
 		all = append(all, approvals.Doubt{Short: "offline", Long: "It is probably offline; Defender waits up to three days for it."})
 	}
+	if f.VPN && r.Action == approvals.Isolate {
+		all = append(all, approvals.Doubt{Short: "VPN", Long: "It seems to be on a VPN: with a full tunnel it loses Defender as well, and its release may not arrive."})
+	}
 	return append(all, sensorDoubts(f.Health)...)
 }
 

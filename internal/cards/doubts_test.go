@@ -50,6 +50,8 @@ func TestRequest_saysWhatSpeaksAgainstIt(t *testing.T) {
 		"inactive":                      {"isolate", "full", TargetFacts{OS: "Windows11", Health: "Inactive", LastSeen: seen}, "sensor is inactive"},
 		"impaired":                      {"isolate", "full", TargetFacts{OS: "Windows11", Health: "ImpairedCommunication", LastSeen: seen}, "sensor is impaired"},
 		"without sensor data":           {"isolate", "full", TargetFacts{OS: "Windows11", Health: "NoSensorDataImpairedCommunication", LastSeen: seen}, "sends no data"},
+		"on a VPN":                      {"isolate", "full", TargetFacts{OS: "Windows11", Health: "Active", LastSeen: seen, VPN: true}, "seems to be on a VPN"},
+		"the release of one on a VPN":   {"release", "", TargetFacts{OS: "Windows11", Health: "Active", LastSeen: seen, VPN: true}, ""},
 		"an action that mdebot records": {"settle", "", TargetFacts{OS: "iOS", LastSeen: long}, ""},
 	} {
 		r := withFacts(t, tc.action, tc.scope, 1, tc.facts)

@@ -54,6 +54,8 @@ type TargetFacts struct {
 	// its name.
 	FirstSeen   time.Time `json:"first_seen,omitzero"`
 	EntraDevice string    `json:"entra_device,omitempty"`
+	// VPN: see [defender.Machine.OnVPN].
+	VPN bool `json:"vpn,omitempty"`
 	// File is the one that the action is about, if any.
 	File *FileFacts `json:"file,omitempty"`
 }
@@ -154,7 +156,7 @@ func FactsOf(v MachineView, readAt time.Time) TargetFacts {
 	f := TargetFacts{
 		OS: m.OS, Health: m.Health, LastSeen: m.LastSeen, Group: m.Group, Tags: m.Tags, Value: m.Value, Risk: m.Risk,
 		Isolation: isolation.State, Since: isolation.Since,
-		Unread: v.Unread, ReadAt: readAt, FirstSeen: m.FirstSeen, EntraDevice: m.EntraDeviceID,
+		Unread: v.Unread, ReadAt: readAt, FirstSeen: m.FirstSeen, EntraDevice: m.EntraDeviceID, VPN: m.OnVPN(),
 	}
 	for _, u := range v.Users {
 		f.Users = append(f.Users, accountName(defender.AccountName{Name: u.Name, Domain: u.Domain}))

@@ -1,6 +1,9 @@
 package defender
 
 import (
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -145,6 +148,24 @@ type Machine struct {
 type NetworkAddress struct {
 	IP, MAC, Type, Status string
 }
+
+// OnVPN reports whether m has an adapter in use of the kind that dial-up and VPN
+// clients make. Some clients look like any Ethernet, so a no says little. The
+// adapters with which Windows itself carries IPv6 do not count.
+func (m Machine) OnVPN() bool {
+	return slices.ContainsFunc(m.NetworkAddress, func(a NetworkAddress) bool {
+		ip, err := netip.ParseAddr(a.IP)
+		if err != nil || !strings.EqualFold(a.Status, "Up") || ip.IsLinkLocalUnicast() || ip.IsLoopback() || ip.IsUnspecified() {
+			return false
+		}
+		return strings.EqualFold(a.Type, "Ppp") || strings.EqualFold(a.Type, "Tunnel") && !teredo.Contains(ip) && !sixToFour.Contains(ip)
+	})
+}
+
+var (
+	teredo    = netip.MustParsePrefix("2001::/32")
+	sixToFour = netip.MustParsePrefix("2002::/16")
+)
 
 // User is a user seen on a machine.
 type User struct {

@@ -119,3 +119,24 @@ func TestIsolationOf(t *testing.T) {
 		}
 	}
 }
+
+func TestMachine_onVPN(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		address NetworkAddress
+		want    bool
+	}{
+		"dial-up":              {NetworkAddress{IP: "10.99.0.7", Type: "Ppp", Status: "Up"}, true},
+		"a tunnel":             {NetworkAddress{IP: "10.99.0.7", Type: "tunnel", Status: "up"}, true},
+		"a tunnel that is off": {NetworkAddress{IP: "10.99.0.7", Type: "Tunnel", Status: "Down"}, false},
+		"Teredo":               {NetworkAddress{IP: "2001:0:4136:e378:8000:63bf:3fff:fdd2", Type: "Tunnel", Status: "Up"}, false},
+		"6to4":                 {NetworkAddress{IP: "2002:c000:204::1", Type: "Tunnel", Status: "Up"}, false},
+		"ISATAP alone":         {NetworkAddress{IP: "fe80::5efe:a00:1", Type: "Tunnel", Status: "Up"}, false},
+		"Ethernet":             {NetworkAddress{IP: "10.0.0.1", Type: "Ethernet", Status: "Up"}, false},
+		"no address":           {NetworkAddress{Type: "Ppp", Status: "Up"}, false},
+	} {
+		if got := (Machine{NetworkAddress: []NetworkAddress{tt.address}}).OnVPN(); got != tt.want {
+			t.Errorf("%s: OnVPN() = %t, want %t", name, got, tt.want)
+		}
+	}
+}
