@@ -243,6 +243,11 @@ func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 	var created, posted, made int64
 	now := n.now().UnixMicro()
 	err := n.db.InTx(failpoint.Step(ctx, failpoint.MessageRecorded), func(tx durable.Tx) error {
+		if c.attempts > 0 {
+			if err := recovered(ctx, tx, c.destination, now); err != nil {
+				return err
+			}
+		}
 		return tx.QueryRow(ctx, `
 			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
 				attempts = 0, tried_at = 0, next_at = 0, problem = '', strikes = 0,
@@ -260,6 +265,22 @@ func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 		n.metrics.AlertPosted(time.Duration(posted-created)*time.Microsecond, time.Duration(posted-made)*time.Microsecond)
 	}
 	return err
+}
+
+// recovered lets what waits for a destination go out now that it takes messages
+// again, but for what failed by its own fault.
+func recovered(ctx context.Context, tx durable.Tx, d chat.Destination, now int64) error {
+	_, err := tx.Exec(ctx, `UPDATE cards SET next_at = $1 WHERE destination = $2 AND wanted > shown AND next_at > $1 AND attempts > 0 AND strikes = 0`, now, string(d))
+	return err
+}
+
+// probes reports whether another card of the destination is tried before c would be,
+// so that c can wait for long.
+func probes(ctx context.Context, tx durable.Tx, c card, now time.Time) (bool, error) {
+	var others int64
+	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE destination = $1 AND wanted > shown AND id <> $2 AND next_at <= $3`,
+		string(c.destination), c.id, now.Add(mediumWait).UnixMicro()).Scan(&others)
+	return others > 0, err
 }
 
 // later puts a card off without counting a try.
@@ -303,14 +324,24 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 				return err
 			}
 		}
+		strikes, err := n.strikes(ctx, tx, c, cause)
+		if err != nil {
+			return err
+		}
+		absent := errors.Is(cause, chat.ErrNotThere) || errors.Is(cause, chat.ErrForbiddenPlace)
+		if after > mediumWait && strikes == 0 && !absent && !errors.As(cause, &throttled) {
+			others, err := probes(ctx, tx, c, now)
+			if err != nil {
+				return err
+			}
+			if !others {
+				after = backoff(mediumWaitFrom)
+			}
+		}
 		if c.subject == subjectPaging {
 			if err := n.alarmUnpaged(ctx, tx, c, cause); err != nil {
 				return err
 			}
-		}
-		strikes, err := n.strikes(ctx, tx, c, cause)
-		if err != nil {
-			return err
 		}
 		_, err = tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2, next_at = $3, problem = $4, strikes = $5 WHERE id = $6`,
 			c.attempts+1, durable.Micros(triedAt), now.Add(after).UnixMicro(), cause.Error(), strikes, c.id)
@@ -322,7 +353,8 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 var errNotDrawn = errors.New("the message could not be drawn")
 
 // strikes is how often c has failed by its own fault, cause included: it was refused
-// for its form, or others were posted to the same place since the try before.
+// for its form, or others were posted to the same place since the try before, or in
+// the half minute before this one.
 func (n *Notifier) strikes(ctx context.Context, tx durable.Tx, c card, cause error) (int64, error) {
 	var throttled *chat.ThrottledError
 	switch {
@@ -335,7 +367,7 @@ func (n *Notifier) strikes(ctx context.Context, tx durable.Tx, c card, cause err
 	}
 	var others int64
 	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE destination = $1 AND id <> $2 AND posted_at > $3`,
-		string(c.destination), c.id, c.nextAt.Add(-longestWait(c.attempts-1)).UnixMicro()).Scan(&others)
+		string(c.destination), c.id, c.nextAt.Add(-min(longestWait(c.attempts-1), mediumWait)).UnixMicro()).Scan(&others)
 	if err == nil && others > 0 {
 		return c.strikes + 1, nil
 	}
@@ -349,14 +381,21 @@ func backoff(attempts int64) time.Duration {
 	return d - rand.N(d/5) //nolint:gosec // jitter needs no secret
 }
 
-// longestWait is 1 s, 2 s, 4 s … and half a minute for the first quarter of an hour
-// or so, so that what is urgent is out within a minute after an outage; then five
-// minutes.
+const (
+	// mediumWait is between tries for the first quarter of an hour or so, and always
+	// for one card of a destination: it finds out that an outage is over, and what is
+	// urgent is out within a minute after that (reliability P-10).
+	mediumWait = 30 * time.Second
+	// mediumWaitFrom is a number of tries after which the wait is that long.
+	mediumWaitFrom = 9
+)
+
+// longestWait is 1 s, 2 s, 4 s … and mediumWait, then five minutes.
 func longestWait(attempts int64) time.Duration {
 	if attempts > 30 {
 		return 5 * time.Minute
 	}
-	return min(time.Second<<min(attempts, 9), 30*time.Second)
+	return min(time.Second<<min(attempts, mediumWaitFrom), mediumWait)
 }
 
 // Sweep wakes destinations that have something due and nobody at work, tells

@@ -319,7 +319,7 @@ func TestDestination_thatCannotBeReachedUsesTheFallbackAndRaisesAnAlarm(t *testi
 // a request card without them cannot be decided on.
 func TestOutage_isOverWithinAMinuteAndLeavesMessagesWhole(t *testing.T) {
 	t.Parallel()
-	for _, lasts := range []time.Duration{10 * time.Second, 10 * time.Minute} {
+	for _, lasts := range []time.Duration{10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
 		t.Run(lasts.String(), func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
@@ -336,7 +336,7 @@ func TestOutage_isOverWithinAMinuteAndLeavesMessagesWhole(t *testing.T) {
 			f.clock.add(16 * time.Second)
 			f.poll()
 			run := func(d time.Duration) {
-				for end := f.clock.now().Add(d); f.clock.now().Before(end); f.clock.add(time.Second) {
+				for end := f.clock.now().Add(d); f.clock.now().Before(end); f.clock.add(max(time.Second, d/600)) {
 					if _, err := f.n.step(t.Context(), soc); err != nil {
 						t.Fatal(err)
 					}
