@@ -231,6 +231,9 @@ func writeApprovers(b *strings.Builder, x answer) {
 	if len(x.Approvers) == 0 {
 		b.WriteString("approvers:  nobody\n")
 	}
+	for _, l := range x.Later {
+		fmt.Fprintf(b, "later:      %s (%s), for %s, after %d minutes without a decision\n", l.Name, l.Person, strings.Join(l.For, ", "), l.AfterMinutes)
+	}
 	if x.Short {
 		b.WriteString("            these cannot complete the approvals\n")
 	}

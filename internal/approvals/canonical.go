@@ -50,12 +50,21 @@ func canonical(r Request) []byte {
 	e.text(r.PolicyHash, r.Nonce)
 	e.number(durable.Micros(r.Opened))
 	e.number(durable.Micros(r.Expires))
-	if len(r.Rule.Each) > 0 { // after everything else, so that other requests keep their digest
+	// These came later and are after everything else, so that other requests keep
+	// their digest.
+	if len(r.Rule.Each)+len(r.Rule.Then) > 0 {
 		e.count(len(r.Rule.Each))
 		for _, d := range r.Rule.Each {
 			e.number(int64(d.Approvers))
 			e.count(len(d.From))
 			e.text(d.From...)
+		}
+	}
+	if len(r.Rule.Then) > 0 {
+		e.count(len(r.Rule.Then))
+		for _, s := range r.Rule.Then {
+			e.text(s.Group, s.For)
+			e.number(int64(s.Step))
 		}
 	}
 	return e.b

@@ -225,8 +225,14 @@ func (t Target) label() string {
 
 // open stores the drafted request unless something that lives beside it forbids.
 func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r Request, by actor) (Opened, error) {
-	eligible, err := p.Eligible(ctx, s.groups, r.Rule, r.Requester)
-	if len(eligible) == 0 && !r.Rule.Alone {
+	eligible, err := p.Eligible(ctx, s.groups, r.Rule, r.Requester, 0)
+	somebody := len(eligible) > 0
+	if !somebody && len(r.Rule.Then) > 0 {
+		var later []identity.Person
+		later, err = p.Eligible(ctx, s.groups, r.Rule, r.Requester, policy.MaxThen)
+		somebody = len(later) > 0
+	}
+	if !somebody && !r.Rule.Alone {
 		no := refuse(ErrNobody, fmt.Sprintf("Nobody besides you could approve this now: %s.", needs(r.Rule)),
 			"Ask an administrator to add approvers in mdebot.yaml, or use the Defender portal.")
 		if err != nil {
@@ -282,7 +288,7 @@ func (s *Service) open(ctx context.Context, p *policy.Policy, action Action, r R
 		return out, err
 	}
 	if r.Rule.Alone { // a limit asks for somebody after all
-		if out.Eligible, err = p.Eligible(ctx, s.groups, out.Request.Rule, r.Requester); err != nil {
+		if out.Eligible, err = p.Eligible(ctx, s.groups, out.Request.Rule, r.Requester, 0); err != nil {
 			s.logger.WarnContext(ctx, "approvers not listed in full", slog.String("approval_id", out.Request.ID), slog.Any("error", err))
 		}
 	}
@@ -459,7 +465,7 @@ func (s *Service) limited(ctx context.Context, tx durable.Tx, limits policy.Limi
 
 // shortfall says why the people who could approve r now are not enough.
 func (s *Service) shortfall(ctx context.Context, p *policy.Policy, r Request, eligible []identity.Person) string {
-	enough, err := p.Satisfiable(ctx, s.groups, r.Rule, r.Requester)
+	enough, err := p.Satisfiable(ctx, s.groups, r.Rule, r.Requester, 0)
 	if err == nil && enough {
 		return ""
 	}
@@ -467,7 +473,14 @@ func (s *Service) shortfall(ctx context.Context, p *policy.Policy, r Request, el
 	for _, person := range eligible {
 		names = append(names, person.Name)
 	}
-	why := fmt.Sprintf("Only %s can approve this now, which is not enough: %s.", strings.Join(names, ", "), needs(r.Rule))
+	who := "Nobody"
+	if len(names) > 0 {
+		who = "Only " + strings.Join(names, ", ")
+	}
+	why := fmt.Sprintf("%s can approve this now, which is not enough: %s.", who, needs(r.Rule))
+	if next := r.Rule.NextGroups(1); len(next) > 0 {
+		why += fmt.Sprintf(" In %d minutes %s can, too.", int(policy.NextAfter.Minutes()), strings.Join(next, ", "))
+	}
 	if err != nil {
 		why += " The directory could not be read completely."
 	}

@@ -39,6 +39,9 @@ const (
 	ChangeApproved   Change = "approved"
 	ChangeReminder5  Change = "reminder-5"  // undecided for 5 minutes
 	ChangeReminder15 Change = "reminder-15" // undecided for 15 minutes
+	// ChangeAskedNext: the rule has fallen back to a further group, of the step that
+	// Request.Asked says.
+	ChangeAskedNext Change = "asked-next"
 	// ChangeTarget: a target moved, and the request as a whole is not resolved.
 	ChangeTarget Change = "target"
 	// ChangeNeedsPeople: a target stays unknown after the last look and waits for

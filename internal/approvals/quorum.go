@@ -17,6 +17,8 @@ type Entitlement struct {
 	Groups  []string
 	// Deny: a denial counts. More people may deny than approve.
 	Deny bool
+	// From is when an approval begins to count that does not yet, or zero.
+	From time.Time
 	// Why is the reason for a no that is not about roles.
 	Why string
 }

@@ -103,9 +103,16 @@ type Request struct {
 	// changed, what Defender said.
 	Why   string
 	Votes []Vote
-	// Reminders counts those sent while pending.
+	// Reminders counts those sent while pending; after the second one, each tells
+	// the groups of a further step of the rule.
 	Reminders int64
 }
+
+// secondReminderSent is Reminders when the next one is for the rule's first step.
+const secondReminderSent = 2
+
+// Asked is the last step of the rule whose groups were told that they are asked.
+func (r Request) Asked() int { return max(0, int(r.Reminders)-secondReminderSent) }
 
 // withdrawn tells whether the requester took the request back. What had been sent
 // by then goes on; nothing of it is sent again (threat-model INV-5).

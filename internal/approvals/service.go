@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/audit"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/fault"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -98,10 +99,18 @@ func (s *Service) Action(kind string) (Action, bool) {
 	return a, ok
 }
 
+// asked is the last step of r's rule whose groups are asked at a time.
+func asked(r Request, at time.Time) int {
+	if fault.On(fault.Early) {
+		return policy.MaxThen
+	}
+	return policy.Asked(at.Sub(r.Opened))
+}
+
 // Eligible lists the people whose approval of r would count now. The error says
 // which directory groups could not be read; the list stands without them.
 func (s *Service) Eligible(ctx context.Context, r Request) ([]identity.Person, error) {
-	return s.policyOf(r.Tenant).Eligible(ctx, s.groups, r.Rule, r.Requester)
+	return s.policyOf(r.Tenant).Eligible(ctx, s.groups, r.Rule, r.Requester, asked(r, s.now()))
 }
 
 // policyOf is the policy in force for one tenant: its people and its stricter
@@ -133,10 +142,14 @@ func (s *Service) AskAgain(ctx context.Context, id tenant.ID, request string) (P
 
 // rights tells what each person who voted on r, and each of others, may do under
 // rule and p. It may ask the directory, so it is never called in a transaction.
-// A membership that cannot be read counts as none (threat-model I-09).
+// A membership that cannot be read counts as none (threat-model I-09). A vote is
+// judged by the groups that were asked when it was cast.
 func (s *Service) rights(ctx context.Context, p *policy.Policy, r Request, rule policy.Applied, others ...identity.PersonID) map[identity.PersonID]Entitlement {
 	rights := make(map[identity.PersonID]Entitlement)
+	now := s.now()
+	voted := make(map[identity.PersonID]time.Time)
 	for _, v := range r.Votes {
+		voted[v.By] = v.At
 		others = append(others, v.By)
 	}
 	for _, id := range others {
@@ -148,15 +161,35 @@ func (s *Service) rights(ctx context.Context, p *policy.Policy, r Request, rule 
 			rights[id] = Entitlement{}
 			continue
 		}
-		groups, ok, err := p.Entitled(ctx, s.groups, person, rule)
+		at, cast := voted[id]
+		if !cast {
+			at = now
+		}
+		groups, ok, err := p.Entitled(ctx, s.groups, person, rule, asked(r, at))
 		if err != nil {
 			s.logger.WarnContext(ctx, "group membership could not be read and counts as none",
 				slog.String("tenant_id", string(r.Tenant)), slog.String("approval_id", r.ID), slog.Any("error", err))
 		}
-		rights[id] = Entitlement{
+		may := Entitlement{
 			Approve: ok, Groups: groups,
 			Deny: ok || person.Has(identity.Responder) || person.Has(identity.Approver),
 		}
+		if !ok {
+			may.From, may.Why = s.later(ctx, p, r, rule, person)
+			may.Deny = may.Deny || !may.From.IsZero()
+		}
+		rights[id] = may
 	}
 	return rights
+}
+
+// later is when the approval of somebody begins to count whom the rule falls back
+// to, and why not before.
+func (s *Service) later(ctx context.Context, p *policy.Policy, r Request, rule policy.Applied, person identity.Person) (from time.Time, why string) {
+	for step := range policy.MaxThen {
+		if _, ok, _ := p.Entitled(ctx, s.groups, person, rule, step+1); ok {
+			return r.Opened.Add(policy.AskedAfter(step + 1)), "was not asked yet"
+		}
+	}
+	return time.Time{}, ""
 }

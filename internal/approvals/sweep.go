@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/failpoint"
+	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
 
@@ -40,8 +41,10 @@ func (s *Service) Sweep(ctx context.Context) error {
 		s.sweep(ctx, "expire requests", s.expire,
 			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2`, now, sweepBatch),
 		s.sweep(ctx, "send reminders", s.remind,
-			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND (reminded < 1 AND opened <= $1 OR reminded < 2 AND opened <= $2)
-			ORDER BY opened LIMIT $3`, old(firstReminder), old(secondReminder), sweepBatch),
+			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND (reminded < 1 AND opened <= $1 OR reminded < 2 AND opened <= $2
+				OR reminded >= 2 AND reminded < $3 AND opened <= $4 - (reminded - 2) * $5)
+			ORDER BY opened LIMIT $6`, old(firstReminder), old(secondReminder),
+			secondReminderSent+policy.MaxThen, old(policy.NextAfter), policy.NextEvery.Microseconds(), sweepBatch),
 		s.sweep(ctx, "take over", s.takeOver,
 			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'executing' AND (lease_until <= $1 OR lease_until > $2)
 			ORDER BY lease_until LIMIT $3`, now, ahead, sweepBatch),
@@ -103,9 +106,19 @@ func (s *Service) expire(ctx context.Context, ref Ref) error {
 func (s *Service) remind(ctx context.Context, ref Ref) error {
 	return s.change(ctx, ref.Tenant, ref.Request, func(e *edit) error {
 		open := e.at.Sub(e.r.Opened)
+		step := e.r.Asked() + 1
 		switch {
 		case e.r.State != Pending || !e.at.Before(e.r.Expires):
 			return ErrMoved
+		case e.r.Reminders >= secondReminderSent && step <= policy.Asked(open):
+			e.r.Reminders++
+			next := e.r.Rule.NextGroups(step)
+			if len(next) == 0 {
+				e.change = unannounced
+				return nil
+			}
+			e.change = ChangeAskedNext
+			return e.record(ctx, "request.asked_next", "ok", actor{}, askedDetail{Step: step, Groups: next})
 		case open >= secondReminder && e.r.Reminders < 2:
 			e.r.Reminders, e.change = 2, ChangeReminder15
 		case open >= firstReminder && e.r.Reminders < 1:
@@ -115,6 +128,11 @@ func (s *Service) remind(ctx context.Context, ref Ref) error {
 		}
 		return nil
 	})
+}
+
+type askedDetail struct {
+	Step   int      `json:"step"`
+	Groups []string `json:"groups"`
 }
 
 // over tells that a moment has come, or never will by a clock that has been set back.

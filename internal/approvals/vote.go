@@ -133,6 +133,9 @@ func votable(e *edit, v Vote, may Entitlement) *Refusal {
 		no = refuse(ErrStaleDigest, "That card does not show the request as it is stored.", "Look at the card as it is now and decide again.")
 	case v.Deny && !may.Deny:
 		no = refuse(ErrNotEntitled, "You may not decide requests here.", "Responders and approvers of this tenant can deny; "+needs(e.r.Rule)+" to approve.")
+	case !v.Deny && !may.Approve && may.From.After(e.at):
+		no = refuse(ErrNotEntitled, fmt.Sprintf("Your approval counts in %s, when others have not completed the approvals by then.", inMinutes(may.From.Sub(e.at))),
+			"The rule "+e.r.Rule.Name+" applies: "+needs(e.r.Rule)+". You can deny it now.")
 	case !v.Deny && !may.Approve:
 		no = refuse(ErrNotEntitled, "Your approval would not count for this request.", "The rule "+e.r.Rule.Name+" applies: "+needs(e.r.Rule)+".")
 	case earlier >= 0 && (!v.Deny || e.r.Votes[earlier].Deny):
@@ -260,6 +263,14 @@ func decided(r Request, now time.Time) *Refusal {
 		return refuse(ErrDecided, sentence+".", "").about(r)
 	}
 	return refuse(ErrDecided, fmt.Sprintf("%s; it is now %s.", sentence, r.State), "").about(r)
+}
+
+// inMinutes says how long something is ahead.
+func inMinutes(d time.Duration) string {
+	if minutes := int((d + time.Minute - 1) / time.Minute); minutes != 1 {
+		return fmt.Sprintf("%d minutes", minutes)
+	}
+	return "a minute"
 }
 
 // ago says how long something is past.

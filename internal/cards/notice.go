@@ -67,6 +67,24 @@ func RequestReminder(r approvals.Request, now time.Time) chat.Message {
 	return m
 }
 
+// AskedNext says that a request still waits and that the groups of a step of its
+// rule may approve it from now on.
+func AskedNext(r approvals.Request, step int) chat.Message {
+	m := chat.Message{
+		Title: chat.Join(chat.Plain(fmt.Sprintf("#%d still waits, so ", r.Number)), groupNames(r.Rule.NextGroups(step)), chat.Plain(" can approve it now, too: "), requestSubject(r)),
+		Tone:  chat.Notice,
+		Facts: []chat.Fact{
+			{Label: "Asked by", Value: outside(r.RequesterName)},
+			{Label: "Approvals", Value: approvalCount(r)},
+			{Label: "Waits for", Value: waitsFor(r)},
+			{Label: "Decide by", Value: chat.At(r.Expires)},
+		},
+		Buttons: []chat.Button{showCard(r)},
+	}
+	m.Preview = m.Title
+	return m
+}
+
 // Unreached tells a requester that no approver has been shown the request.
 func Unreached(r approvals.Request) chat.Message {
 	return Notice(chat.Warning, fmt.Sprintf("No approver could be reached for #%d", r.Number),

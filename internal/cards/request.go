@@ -129,6 +129,9 @@ func requestFacts(r approvals.Request) []chat.Fact {
 		{Label: "Approvals", Value: approvalCount(r)},
 	}
 	if r.State == approvals.Pending {
+		if len(r.Rule.Then) > 0 {
+			facts = append(facts, chat.Fact{Label: "Waits for", Value: waitsFor(r)})
+		}
 		facts = append(facts, chat.Fact{Label: "Decide by", Value: chat.Join(chat.At(r.Expires), chat.Plain("; undecided then counts as refused"))})
 	}
 	if r.State == approvals.Approved {
@@ -201,6 +204,36 @@ func approvalCount(r approvals.Request) chat.Text {
 		return t
 	}
 	return chat.Join(t, chat.Plain(", "), fromGroups(r.Rule.Groups()))
+}
+
+// waitsFor is who is asked now, and who is asked next and when, under a rule that
+// falls back to others.
+func waitsFor(r approvals.Request) chat.Text {
+	t := groupNames(r.Rule.Groups())
+	for step := range policy.MaxThen {
+		groups := r.Rule.NextGroups(step + 1)
+		at := r.Opened.Add(policy.AskedAfter(step + 1))
+		switch {
+		case len(groups) == 0:
+		case step < r.Asked():
+			t = chat.Join(t, chat.Plain("; since "), chat.At(at), chat.Plain(" also "), groupNames(groups))
+		case at.Before(r.Expires):
+			return chat.Join(t, chat.Plain("; asked next: "), groupNames(groups), chat.Plain(" at "), chat.At(at))
+		}
+	}
+	return t
+}
+
+func groupNames(groups []string) chat.Text {
+	var parts []chat.Text
+	for _, g := range groups {
+		name := chat.Untrusted(g)
+		if g == policy.RoleApprovers {
+			name = chat.Plain("holders of the role approver")
+		}
+		parts = append(parts, name)
+	}
+	return separated(", ", parts)
 }
 
 func fromGroups(groups []string) chat.Text {

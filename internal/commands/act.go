@@ -17,6 +17,7 @@ import (
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/policy"
 )
 
 // maxTargets is how many machines one request may name.
@@ -625,6 +626,10 @@ func openedMessage(o approvals.Opened) chat.Message {
 			{Label: "Needs", Value: chat.Plain(approvalsWord(q.Rule.Approvers) + " besides you")},
 			{Label: "Can approve", Value: people(o.Eligible)},
 			{Label: "Decide by", Value: chat.At(q.Expires)},
+		}
+		if next := q.Rule.NextGroups(1); len(next) > 0 {
+			m.Facts = append(m.Facts, chat.Fact{Label: "Asked next", Value: chat.Join(
+				chat.Untrusted(strings.Join(next, ", ")), chat.Plain(" at "), chat.At(q.Opened.Add(policy.AskedAfter(1))))})
 		}
 	}
 	for _, t := range q.Targets {

@@ -33,6 +33,7 @@ var finds = map[fault.Name]string{
 	fault.Resend:    `INV-3|INV-6`,
 	fault.Unaudited: `INV-6`,
 	fault.Adopt:     `nothing took effect`,
+	fault.Early:     `INV-1`,
 	fault.Restored:  `A-19`,
 }
 

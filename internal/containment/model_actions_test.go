@@ -35,6 +35,7 @@ func init() { // they draw each other
 		{"approve", 4, (*model).approve},
 		{"hurry", 6, (*model).hurry},
 		{"urgent", 6, (*model).urgent},
+		{"stand in", 2, (*model).standIn},
 		{"deny", 2, (*model).deny},
 		{"withdraw", 1, (*model).withdraw},
 		{"forge a button", 2, (*model).forge},
@@ -381,6 +382,21 @@ func (m *model) hurry() {
 			m.cast(q, draw(m, "account", slackOf(h), teamsOf(h)), q.digest, false)
 		}
 	}
+}
+
+// standIn has somebody approve who is in no group that a rule asks for first, when
+// the request has waited for longer or shorter.
+func (m *model) standIn() {
+	n := len(m.requests)
+	if m.ask(); len(m.requests) == n {
+		return
+	}
+	q := m.requests[n]
+	if wait := draw(m, "wait", 0, standIn-time.Second, standIn, standIn+time.Minute); wait > 0 {
+		m.clock.Pass(wait)
+		m.sweepOne()
+	}
+	m.cast(q, draw(m, "account", slackOf(6), teamsOf(6)), q.digest, false)
 }
 
 // urgent asks and has it approved at once.

@@ -156,6 +156,9 @@ func (m *model) moved(q *request, r approvals.Request, i int, t approvals.Target
 		if why := m.short(q, "", m.began(), true); why != "" && !q.tampered {
 			m.violate("INV-1: #%d counts as approved: %s", r.Number, why)
 		}
+		if !slices.ContainsFunc(r.Votes, func(v approvals.Vote) bool { return v.By.Object != human(6).object() }) && m.book.rest.then != "" {
+			saw("stood in")
+		}
 	}
 	if final(now) {
 		q.final[key] = now
@@ -331,10 +334,19 @@ func (m *model) began() scene {
 func (m *model) short(q *request, target string, facts scene, voting bool) string {
 	now := m.now()
 	var people []human
+	late := map[human]bool{}
 	for _, b := range q.ballots {
-		if who, ok := m.counts(q, b, facts, now, voting); ok && !slices.Contains(people, who) {
+		who, ok := m.counts(q, b, facts, now, voting)
+		if !ok {
+			continue
+		}
+		if !slices.Contains(people, who) {
 			people = append(people, who)
 		}
+		for _, then := range []scene{b.from, b.till} {
+			late[who] = late[who] || !then.at.Before(q.opened.Add(standIn))
+		}
+		late[who] = late[who] || b.till.at.IsZero() && !now.at.Before(q.opened.Add(standIn))
 	}
 	belongs := func(e entry, p human, group string) bool {
 		switch group {
@@ -349,12 +361,12 @@ func (m *model) short(q *request, target string, facts scene, voting bool) strin
 		return belongs(now.book.entries[p], p, group) || voting && belongs(facts.book.entries[p], p, group)
 	}
 	for _, d := range q.demands {
-		if !d.satisfied(people, in) {
+		if !d.satisfied(people, in, late) {
 			return "too few people have approved it under the rule of its opening"
 		}
 	}
 	box := q.box(target)
-	if target != "" && !now.book.demandFor(q.order, facts.boxes[box]).satisfied(people, in) && !now.book.demandFor(q.order, now.boxes[box]).satisfied(people, in) {
+	if target != "" && !now.book.demandFor(q.order, facts.boxes[box]).satisfied(people, in, late) && !now.book.demandFor(q.order, now.boxes[box]).satisfied(people, in, late) {
 		return "too few people have approved it under the rule in force"
 	}
 	return ""

@@ -60,13 +60,13 @@ func (m *model) rules() {
 	case "more":
 		b.rest.approvers = 2
 	case "fewer":
-		b.rest, b.servers = demand{1, "soc"}, demand{1, "soc"}
+		b.rest, b.servers = demand{1, "soc", draw(m, "then", "", "leads")}, demand{1, "soc", ""}
 	case "leads":
-		b.rest.from = "soc leads"
+		b.rest.from, b.rest.then = "soc leads", ""
 	case "roles":
 		b.rest.from = ""
 	case "servers":
-		b.servers = demand{3, "soc"}
+		b.servers = demand{3, "soc", draw(m, "then", "", "leads")}
 	}
 	m.use(b)
 }

@@ -65,6 +65,7 @@ func (e entry) has(role string) bool {
 type demand struct {
 	approvers int
 	from      string // groups, with spaces; empty = holders of the role approver
+	then      string // the group that stands in when nobody has decided for long enough
 }
 
 func (d demand) groups() []string {
@@ -86,7 +87,7 @@ type rulebook struct {
 
 func firstBook() rulebook {
 	b := rulebook{
-		tier0: demand{2, "soc leads"}, servers: demand{2, "soc"}, rest: demand{1, "soc"},
+		tier0: demand{2, "soc leads", ""}, servers: demand{2, "soc", ""}, rest: demand{1, "soc", "leads"},
 		expire: 30 * time.Minute, execute: 10 * time.Minute,
 	}
 	for i, e := range []entry{
@@ -116,6 +117,9 @@ func (b rulebook) yaml() string {
 		fmt.Fprintf(&out, "      approvers: %d\n", d.approvers)
 		if d.from != "" {
 			fmt.Fprintf(&out, "      from: [%s]\n", strings.Join(strings.Fields(d.from), ", "))
+		}
+		if d.then != "" {
+			fmt.Fprintf(&out, "      then: [%s]\n", d.then)
 		}
 	}
 	fmt.Fprintf(&out, "approvals:\n  expire_after: %s\n  execute_within: %s\n", b.expire, b.execute)
@@ -249,9 +253,16 @@ func (c *changes) since(then time.Time) bool {
 	return false
 }
 
+// standIn is how long a request waits before others can stand in.
+const standIn = 15 * time.Minute
+
 // satisfied reports whether different people can stand for every group, and
-// enough of them belong to one.
-func (d demand) satisfied(people []human, in func(human, string) bool) bool {
+// enough of them belong to one. late are those who approved when others could
+// stand in.
+func (d demand) satisfied(people []human, member func(human, string) bool, late map[human]bool) bool {
+	in := func(p human, group string) bool {
+		return member(p, group) || d.then != "" && late[p] && member(p, d.then)
+	}
 	groups, able := d.groups(), 0
 	for _, p := range people {
 		if slices.ContainsFunc(groups, func(g string) bool { return in(p, g) }) {

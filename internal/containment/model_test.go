@@ -252,7 +252,7 @@ func checkSeen(t *testing.T) {
 		"vote slack", "vote teams", "click again",
 		"approved", "executing", "submitted", "succeeded", "failed", "unknown", "denied", "withdrawn", "expired", "void",
 		"post", "effect", "found", "absent", "again", "needs people", "settled not-done", "freeze", "unfreeze", "link made", "link confirmed", "link ended",
-		"asked through a new link", "pause", "crash", "restore", "restore noticed", "tamper", "tampering noticed", "rules changed",
+		"asked through a new link", "stood in", "pause", "crash", "restore", "restore noticed", "tamper", "tampering noticed", "rules changed",
 	} {
 		if seen.counts[what] == 0 {
 			t.Errorf("in %d histories there was no %q", seen.counts["history"], what)

@@ -28,6 +28,7 @@ const (
 	Resend    Name = "a call without an answer is sent again"
 	Unaudited Name = "the intent is recorded with the answer"
 	Adopt     Name = "any action on the machine is taken for ours"
+	Early     Name = "groups that a rule falls back to may approve at once"
 	Restored  Name = "a database that was put back is taken for the right one"
 )
 
@@ -35,6 +36,6 @@ const (
 func All() []Name {
 	return []Name{
 		OwnVote, Accounts, Names, Payload, Denial, CoolDown, Rules, Expiry, Digest, Facts, Freeze,
-		Twice, Lease, Resend, Unaudited, Adopt, Restored,
+		Twice, Lease, Resend, Unaudited, Adopt, Early, Restored,
 	}
 }

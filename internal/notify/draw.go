@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 // errNotYet reports a card whose thread has not begun.
@@ -120,13 +123,34 @@ func (n *Notifier) drawReply(ctx context.Context, c card) (drawing, error) {
 			return drawing{skip: true}, nil
 		}
 		m := cards.RequestReminder(r, n.now())
-		m.Mentions = n.approverMentions(c.destination)
+		m.Mentions = mentionPeople(c.destination, n.approverMentions(c.destination), n.mayApprove(ctx, r, r.Asked()))
 		return drawing{message: m, editOnly: true}, nil
+	}
+	if step, ok := strings.CutPrefix(change, string(approvals.ChangeAskedNext)+"-"); ok {
+		return n.drawAskedNext(ctx, c, r, step)
 	}
 	m := cards.RequestReply(r)
 	if mention, ok := n.mentionOf(r, c.destination); ok {
 		m.Mentions = []chat.Mention{mention}
 	}
+	return drawing{message: m, editOnly: true}, nil
+}
+
+// drawAskedNext draws that a request's rule has fallen back to the groups of a step.
+func (n *Notifier) drawAskedNext(ctx context.Context, c card, r approvals.Request, step string) (drawing, error) {
+	if r.State != approvals.Pending {
+		return drawing{skip: true}, nil
+	}
+	at, err := strconv.Atoi(step)
+	if err != nil {
+		return drawing{}, err
+	}
+	before := n.mayApprove(ctx, r, at-1)
+	added := slices.DeleteFunc(n.mayApprove(ctx, r, at), func(p identity.Person) bool {
+		return slices.ContainsFunc(before, func(b identity.Person) bool { return b.ID == p.ID })
+	})
+	m := cards.AskedNext(r, at)
+	m.Mentions = mentionPeople(c.destination, nil, added)
 	return drawing{message: m, editOnly: true}, nil
 }
 

@@ -3,6 +3,8 @@ package notify
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,11 +43,27 @@ func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approval
 	}
 	switch {
 	case c == approvals.ChangeResolved, c == approvals.ChangeNeedsPeople:
-		return n.reply(ctx, tx, r, c, n.askedIn(r))
+		return n.reply(ctx, tx, r, string(c), n.askedIn(r))
 	case isReminder(c):
-		return n.reply(ctx, tx, r, c, n.approverPlaces(ctx, r))
+		return n.reply(ctx, tx, r, string(c), n.approverPlaces(ctx, r))
+	case c == approvals.ChangeAskedNext:
+		return n.askNext(ctx, tx, r)
 	}
 	return nil
+}
+
+// askNext tells the groups that a request's rule has fallen back to: each of their
+// people by the card in their direct chat, and all by a mention where requests are
+// posted.
+func (n *Notifier) askNext(ctx context.Context, tx durable.Tx, r approvals.Request) error {
+	if err := n.showToApprovers(ctx, tx, r); err != nil {
+		return err
+	}
+	places := n.postTo(r.Tenant)
+	if len(places) == 0 && r.Origin != "" {
+		places = []chat.Destination{chat.Destination(r.Origin)}
+	}
+	return n.reply(ctx, tx, r, fmt.Sprintf("%s-%d", approvals.ChangeAskedNext, r.Asked()), places)
 }
 
 func isReminder(c approvals.Change) bool {
@@ -55,11 +73,8 @@ func isReminder(c approvals.Change) bool {
 // requestOpened shows the card in the asking conversation, in the places of
 // approvals.post_to, and to everyone whose approval would count.
 func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals.Request) error {
-	w := want{tenant: r.Tenant, subject: SubjectRequest, subjectID: r.ID, class: classDecision}
-	places := n.approverPlaces(ctx, r)
 	if origin := chat.Destination(r.Origin); origin != "" {
-		asked := w
-		asked.destination = origin
+		asked := requestCard(r, origin)
 		if r.OriginThread != "" {
 			asked.parent = threadPrefix + r.OriginThread
 		}
@@ -67,7 +82,16 @@ func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals
 			return err
 		}
 	}
-	for _, d := range places {
+	return n.showToApprovers(ctx, tx, r)
+}
+
+func requestCard(r approvals.Request, to chat.Destination) want {
+	return want{tenant: r.Tenant, subject: SubjectRequest, subjectID: r.ID, class: classDecision, destination: to}
+}
+
+// showToApprovers makes the card stand wherever approvers find it.
+func (n *Notifier) showToApprovers(ctx context.Context, tx durable.Tx, r approvals.Request) error {
+	for _, d := range n.approverPlaces(ctx, r) {
 		if d == chat.Destination(r.Origin) {
 			continue // the card in the asking conversation is it
 		}
@@ -76,8 +100,7 @@ func (n *Notifier) requestOpened(ctx context.Context, tx durable.Tx, r approvals
 		} else if tired {
 			continue
 		}
-		w.destination = d
-		if err := n.want(ctx, tx, w); err != nil {
+		if err := n.wantOnce(ctx, tx, requestCard(r, d)); err != nil {
 			return err
 		}
 	}
@@ -101,15 +124,15 @@ func (n *Notifier) prompted(ctx context.Context, tx durable.Tx, r approvals.Requ
 	return asked >= promptsPerHour, err
 }
 
-// reply plans a short message under the request's card at each of the places
-// where there is one.
-func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request, c approvals.Change, places []chat.Destination) error {
+// reply plans a short message about something under the request's card at each of
+// the places where there is one.
+func (n *Notifier) reply(ctx context.Context, tx durable.Tx, r approvals.Request, about string, places []chat.Destination) error {
 	for _, d := range places {
 		head, ok, err := cardOf(ctx, tx, r.Tenant, SubjectRequest, r.ID, d)
 		if err != nil {
 			return err
 		}
-		w := want{tenant: r.Tenant, subject: subjectReply, subjectID: r.ID + "/" + string(c), destination: d, class: classDecision}
+		w := want{tenant: r.Tenant, subject: subjectReply, subjectID: r.ID + "/" + about, destination: d, class: classDecision}
 		if ok {
 			w.parent = head.id
 		}
@@ -129,11 +152,16 @@ func (n *Notifier) approverPlaces(ctx context.Context, r approvals.Request) []ch
 	if r.Rule.Alone {
 		return nil
 	}
+	return append(n.postTo(r.Tenant), n.approverChats(ctx, r)...)
+}
+
+// postTo are the places of approvals.post_to.
+func (n *Notifier) postTo(t tenantID) []chat.Destination {
 	var out []chat.Destination
-	for _, to := range n.policyOf(r.Tenant).PostTo() {
+	for _, to := range n.policyOf(t).PostTo() {
 		out = append(out, chat.Destination(to))
 	}
-	return append(out, n.approverChats(ctx, r)...)
+	return out
 }
 
 // approverChats are the direct chats of everyone whose approval would count by the
@@ -142,15 +170,21 @@ func (n *Notifier) approverChats(ctx context.Context, r approvals.Request) []cha
 	if r.Rule.Alone {
 		return nil
 	}
-	people, err := n.policyOf(r.Tenant).Eligible(ctx, nil, r.Rule, r.Requester)
-	if err != nil {
-		n.log.WarnContext(ctx, "approvers not listed in full", "approval_id", r.ID, "error", err)
-	}
 	var out []chat.Destination
-	for _, person := range people {
+	for _, person := range n.mayApprove(ctx, r, r.Asked()) {
 		out = append(out, n.directChats(person)...)
 	}
 	return out
+}
+
+// mayApprove is everyone whose approval would count by the file alone when the
+// groups up to the step asked are asked.
+func (n *Notifier) mayApprove(ctx context.Context, r approvals.Request, asked int) []identity.Person {
+	people, err := n.policyOf(r.Tenant).Eligible(ctx, nil, r.Rule, r.Requester, asked)
+	if err != nil {
+		n.log.WarnContext(ctx, "approvers not listed in full", "approval_id", r.ID, "error", err)
+	}
+	return people
 }
 
 // askedIn is where the requester hears what became of the request: the asking
@@ -192,6 +226,31 @@ func (n *Notifier) approverMentions(d chat.Destination) []chat.Mention {
 		return nil
 	}
 	return mentions(n.policy.Current().Mention(), d.Platform())
+}
+
+// mentionedMost is how many people a message mentions one by one.
+const mentionedMost = 10
+
+// mentionPeople are the people, as one platform knows them, after those of
+// configured. A direct chat notifies by itself.
+func mentionPeople(d chat.Destination, configured []chat.Mention, people []identity.Person) []chat.Mention {
+	if _, direct := d.Account(); direct {
+		return nil
+	}
+	for _, p := range people[:min(len(people), mentionedMost)] {
+		account := p.ID.Object // Teams
+		if d.Platform() != identity.Teams {
+			i := slices.IndexFunc(p.Accounts, func(a identity.Principal) bool { return a.Platform == d.Platform() })
+			if i < 0 {
+				continue
+			}
+			account = p.Accounts[i].Account
+		}
+		if !slices.ContainsFunc(configured, func(m chat.Mention) bool { return m.ID == account }) {
+			configured = append(configured, chat.Mention{ID: account, Name: p.Name})
+		}
+	}
+	return configured
 }
 
 // mentionOf is the requester, where the account that asked can be notified.

@@ -14,6 +14,9 @@ type Rule struct {
 	Approvers int
 	// From names groups as in [Applied].
 	From []string
+	// Then names the groups that stand in for it, in the order in which they are
+	// asked.
+	Then []string
 	// Line is where the rule starts in the file.
 	Line int
 
@@ -23,7 +26,7 @@ type Rule struct {
 }
 
 func (r Rule) applied(why string) Applied {
-	return Applied{
+	a := Applied{
 		Name:      r.Name,
 		Text:      r.text,
 		Why:       why,
@@ -31,6 +34,10 @@ func (r Rule) applied(why string) Applied {
 		From:      slices.Clone(r.From),
 		TierZero:  r.tierZero,
 	}
+	for i, group := range r.Then {
+		a.Then = append(a.Then, StandIn{Group: group, For: a.Groups()[0], Step: i + 1})
+	}
+	return a
 }
 
 // Why a rule applies that did not match.

@@ -28,10 +28,11 @@ type GroupSource interface {
 }
 
 // Entitled reports whether p may vote under a, and which of a's groups p could
-// stand for. It goes by p's entry in this policy, whatever roles the value
+// stand for: those it belongs to, and those that it stands in for when the groups
+// up to the step asked are asked. It goes by p's entry in this policy, whatever roles the value
 // carries. A nil source leaves directory groups empty. The error says which
 // memberships could not be read; the answer stands without them.
-func (p *Policy) Entitled(ctx context.Context, source GroupSource, person identity.Person, a Applied) (represents []string, ok bool, err error) {
+func (p *Policy) Entitled(ctx context.Context, source GroupSource, person identity.Person, a Applied, asked int) (represents []string, ok bool, err error) {
 	current, known := p.book.Person(person.ID)
 	if !known {
 		return nil, false, nil
@@ -46,31 +47,44 @@ func (p *Policy) Entitled(ctx context.Context, source GroupSource, person identi
 			represents = append(represents, name)
 		}
 	}
+	for _, s := range a.Then {
+		if s.Step > asked || slices.Contains(represents, s.For) {
+			continue
+		}
+		in, err := p.inGroup(ctx, source, s.Group, current)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		if in {
+			represents = append(represents, s.For)
+		}
+	}
 	return represents, len(represents) > 0, errors.Join(faults...)
 }
 
-// Eligible lists who may vote under a on a request of requester, in the order of
-// the file. The error is the first membership that could not be read; the list
+// Eligible lists who may vote under a on a request of requester when the groups up
+// to the step asked are asked, in the order of the file. The error is the first membership that could not be read; the list
 // stands without it.
-func (p *Policy) Eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) ([]identity.Person, error) {
-	people, _, err := p.eligible(ctx, source, a, requester)
+func (p *Policy) Eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID, asked int) ([]identity.Person, error) {
+	people, _, err := p.eligible(ctx, source, a, requester, asked)
 	return people, err
 }
 
 // Satisfiable reports whether enough people, standing for every group, could
-// approve a request of requester under a. The error is as in [Policy.Eligible].
-func (p *Policy) Satisfiable(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) (bool, error) {
-	_, represent, err := p.eligible(ctx, source, a, requester)
+// approve a request of requester under a when the groups up to the step asked are
+// asked. The error is as in [Policy.Eligible].
+func (p *Policy) Satisfiable(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID, asked int) (bool, error) {
+	_, represent, err := p.eligible(ctx, source, a, requester, asked)
 	missing, _ := a.Missing(represent)
 	return missing == 0, err
 }
 
-func (p *Policy) eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID) (people []identity.Person, represent [][]string, err error) {
+func (p *Policy) eligible(ctx context.Context, source GroupSource, a Applied, requester identity.PersonID, asked int) (people []identity.Person, represent [][]string, err error) {
 	for _, person := range p.book.People() {
 		if person.ID == requester {
 			continue
 		}
-		groups, ok, fault := p.Entitled(ctx, source, person, a)
+		groups, ok, fault := p.Entitled(ctx, source, person, a, asked)
 		err = cmp.Or(err, fault)
 		if ok {
 			people = append(people, person)
@@ -93,7 +107,7 @@ func (p *Policy) Approver(ctx context.Context, source GroupSource, person identi
 	}
 	var faults []error
 	for _, r := range p.rules {
-		for _, name := range r.From {
+		for _, name := range slices.Concat(r.From, r.Then) {
 			in, err := p.inGroup(ctx, source, name, current)
 			if in {
 				return true, nil

@@ -63,7 +63,7 @@ func TestEntitled(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			who := identity.Person{ID: person(tt.who)}
-			got, ok, err := p.Entitled(t.Context(), tt.source, who, Applied{Approvers: 1, From: tt.from})
+			got, ok, err := p.Entitled(t.Context(), tt.source, who, Applied{Approvers: 1, From: tt.from}, 0)
 			if !cmp.Equal(got, tt.want) || ok != (len(tt.want) > 0) || !errors.Is(err, tt.err) {
 				t.Errorf("Entitled() = %v, %t, %v, want %v, %v", got, ok, err, tt.want, tt.err)
 			}
@@ -79,7 +79,7 @@ func TestEntitled_goesByTheFileAndNotByTheValue(t *testing.T) {
 		"is not in the file":                        {ID: person(entraGroup), Roles: []identity.Role{identity.Approver}},
 		"is nobody":                                 {Roles: []identity.Role{identity.Approver}},
 	} {
-		if _, ok, err := p.Entitled(t.Context(), nil, who, Applied{Approvers: 1}); ok || err != nil {
+		if _, ok, err := p.Entitled(t.Context(), nil, who, Applied{Approvers: 1}, MaxThen); ok || err != nil {
 			t.Errorf("Entitled(person who %s) = %t, %v, want a refusal", name, ok, err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestEntitled_goesByTheFileAndNotByTheValue(t *testing.T) {
 func TestEligible_leavesTheRequesterOut(t *testing.T) {
 	t.Parallel()
 	p := mustParse(t, groupsText)
-	people, err := p.Eligible(t.Context(), nil, Applied{Approvers: 1}, person(avery))
+	people, err := p.Eligible(t.Context(), nil, Applied{Approvers: 1}, person(avery), 0)
 	if err != nil {
 		t.Fatalf("Eligible() = %v", err)
 	}
@@ -121,7 +121,7 @@ func TestSatisfiable(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := p.Satisfiable(t.Context(), directory{entraGroup: tt.leads}, tt.rule, person(tt.requester))
+			got, err := p.Satisfiable(t.Context(), directory{entraGroup: tt.leads}, tt.rule, person(tt.requester), 0)
 			if got != tt.want || err != nil {
 				t.Errorf("Satisfiable() = %t, %v, want %t", got, err, tt.want)
 			}

@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mdebot/mdebot/internal/identity"
@@ -33,6 +34,8 @@ type Explanation struct {
 	Why     string `json:"why,omitempty"`
 	// Approvers are the people whose approval would count.
 	Approvers []EligiblePerson `json:"approvers"`
+	// Later are those whose approval would count when the rule falls back to them.
+	Later []LaterPerson `json:"later,omitempty"`
 	// Short tells that they cannot complete the quorum.
 	Short bool `json:"short,omitempty"`
 	// Unread says which memberships could not be read or were not looked up; those
@@ -63,6 +66,12 @@ type EligiblePerson struct {
 	For    []string `json:"for"` // groups the person could stand for
 }
 
+// LaterPerson is somebody whose approval would count after a while.
+type LaterPerson struct {
+	EligiblePerson
+	AfterMinutes int `json:"after_minutes"`
+}
+
 // Explain answers q as a request at this moment would be answered. A nil source
 // leaves directory groups empty and says so in Unread.
 func (p *Policy) Explain(ctx context.Context, source GroupSource, q Question) Explanation {
@@ -71,20 +80,29 @@ func (p *Policy) Explain(ctx context.Context, source GroupSource, q Question) Ex
 		if person.ID == q.By {
 			continue
 		}
-		groups, ok, err := p.Entitled(ctx, source, person, x.Rule)
-		if err != nil {
-			x.Unread = append(x.Unread, err.Error())
-		}
-		if ok {
-			x.Approvers = append(x.Approvers, EligiblePerson{Person: person.ID.String(), Name: person.Name, For: groups})
+		for step := range MaxThen + 1 {
+			groups, ok, err := p.Entitled(ctx, source, person, x.Rule, step)
+			if err != nil && (step == MaxThen || ok) {
+				x.Unread = append(x.Unread, err.Error())
+			}
+			one := EligiblePerson{Person: person.ID.String(), Name: person.Name, For: groups}
+			switch {
+			case ok && step == 0:
+				x.Approvers = append(x.Approvers, one)
+			case ok:
+				x.Later = append(x.Later, LaterPerson{one, int(AskedAfter(step).Minutes())})
+			}
+			if ok {
+				break
+			}
 		}
 	}
 	if source == nil {
-		if names := p.directoryGroups(Rule{From: x.Rule.From}); len(names) > 0 {
+		if names := p.directoryGroups(Rule{From: append(slices.Clone(x.Rule.From), x.Rule.fallsBackTo()...)}); len(names) > 0 {
 			x.Unread = append(x.Unread, "directory groups are not looked up here: "+strings.Join(names, ", "))
 		}
 	}
-	enough, _ := p.Satisfiable(ctx, source, x.Rule, q.By)
+	enough, _ := p.Satisfiable(ctx, source, x.Rule, q.By, 0)
 	x.Short = !enough
 	x.Refused, x.Why = p.refusal(q, x)
 	return x
@@ -104,7 +122,7 @@ func (p *Policy) refusal(q Question, x Explanation) (word, why string) {
 	if reason, yes := p.Protected(q.Action, q.Machine); yes {
 		return RefusedProtected, reason
 	}
-	if len(x.Approvers) == 0 && !x.Rule.Alone {
+	if len(x.Approvers)+len(x.Later) == 0 && !x.Rule.Alone {
 		return RefusedNobody, "nobody could approve it: it needs " + need(x.Rule)
 	}
 	return "", ""

@@ -25,6 +25,7 @@ func (p *Policy) digest() string {
 		Name, When string
 		Approvers  int
 		From       []string
+		Then       []string `json:",omitempty"` // came later: a file without it keeps its hash
 	}
 	type route struct {
 		Name, When  string
@@ -105,7 +106,7 @@ func (p *Policy) digest() string {
 		return cmp.Compare(a.ID.String(), b.ID.String())
 	})
 	for _, r := range p.rules {
-		content.Rules = append(content.Rules, rule{r.Name, r.When, r.Approvers, r.From})
+		content.Rules = append(content.Rules, rule{r.Name, r.When, r.Approvers, r.From, r.Then})
 	}
 	for _, pr := range p.protected {
 		content.Protected = append(content.Protected, pr.written)

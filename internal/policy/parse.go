@@ -263,20 +263,14 @@ func (f *fileReader) rule(n ast.Node) {
 		"approvers": func(n ast.Node) { r.Approvers = f.number(n, "approvers", maxApprovers) },
 		"from": func(n ast.Node) {
 			fromGiven = true
-			f.list(n, "from", func(item ast.Node) {
-				group, ok := f.text(item, "from")
-				if !ok {
-					return
-				}
-				if slices.Contains(r.From, group) {
-					f.fault(lineOf(item), "from: group %q is named twice", group)
-					return
-				}
-				r.From = append(r.From, group)
-				f.groupUses = append(f.groupUses, f.use(group, item))
-			})
+			r.From = f.ruleGroups(n, "from")
 			if len(r.From) == 0 {
 				f.fault(r.Line, "rule: from is empty, so nobody could approve; name a group, or leave the key out for holders of the role approver")
+			}
+		},
+		"then": func(n ast.Node) {
+			if r.Then = f.ruleGroups(n, "then"); len(r.Then) == 0 {
+				f.fault(r.Line, "rule: then is empty; name a group, or leave the key out")
 			}
 		},
 	})
@@ -292,9 +286,27 @@ func (f *fileReader) rule(n ast.Node) {
 		f.fault(r.Line, "rule: %s cannot stand for %d groups, because one person stands for one group; write approvers: %d or leave the key out",
 			count(r.Approvers), len(r.From), len(r.From))
 	}
+	f.checkThen(r)
 	r.tierZero = aboutTierZero(r)
 	r.text = ruleText(r)
 	f.policy.rules = append(f.policy.rules, r)
+}
+
+// ruleGroups reads the names of groups, each once.
+func (f *fileReader) ruleGroups(n ast.Node, what string) []string {
+	var all []string
+	f.list(n, what, func(item ast.Node) {
+		group, ok := f.text(item, what)
+		switch {
+		case !ok:
+		case slices.Contains(all, group):
+			f.fault(lineOf(item), "%s: group %q is named twice", what, group)
+		default:
+			all = append(all, group)
+			f.groupUses = append(f.groupUses, f.use(group, item))
+		}
+	})
+	return all
 }
 
 // ruleText is the rule in the words of the file, with its defaults spelled out.
@@ -310,6 +322,7 @@ func ruleText(r Rule) string {
 	} else {
 		b.WriteString("from: holders of the role approver")
 	}
+	b.WriteString(thenText(r.Then))
 	return b.String()
 }
 

@@ -47,7 +47,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		// Keys.
 		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: all_tenants, approvals, groups, hunting, hunts, notify, people, readers, retention, scopes, tenants"},
 		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: allow_guests, execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
-		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, when"},
+		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, then, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
 		{"unknown key in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    email: r@example.com\n", "mdebot.yaml:4: person: unknown key \"email\"; known: name, person, roles, slack"},
 		{"unknown key in a group", "groups:\n  soc: { entra_group: " + entraGroup + ", roles: [admin] }\n", "mdebot.yaml:2: group soc: unknown key \"roles\"; known: entra_group"},

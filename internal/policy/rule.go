@@ -26,6 +26,8 @@ type Applied struct {
 	// every group must be represented, each by another person. Empty means holders
 	// of the role approver; beside groups, they are the group [RoleApprovers].
 	From []string `json:"from,omitempty"`
+	// Then are the groups that the rule falls back to, in their order.
+	Then []StandIn `json:"then,omitempty"`
 	// OverLimit says which limit added an approver, or is empty.
 	OverLimit string `json:"over_limit,omitempty"`
 	// TierZero marks requests that count against the tier 0 limit.
@@ -115,6 +117,7 @@ func Stricter(a, b Applied) Applied {
 		Approvers: max(a.withoutLimit(), b.withoutLimit()),
 		OverLimit: joinDistinct(a.OverLimit, b.OverLimit, ", "),
 		TierZero:  a.TierZero || b.TierZero,
+		Then:      standIns(a, b),
 		Each:      distinct(append(a.demands(), b.demands()...)),
 		Alone:     a.Alone && b.Alone,
 	}

@@ -35,8 +35,10 @@ func (f *fileReader) checkSatisfiable() {
 			f.fault(r.Line, "rule %q cannot be satisfied: %s", r.Name, why)
 			continue
 		}
-		for _, requester := range p.stuck(a) {
-			f.warnAt(r.Line, "rule %q: requests by %s (%s) can never be approved, because too few others may vote", r.Name, requester.Name, requester.ID.Object)
+		if len(p.directoryGroups(Rule{From: r.Then})) == 0 {
+			for _, requester := range p.stuck(a, MaxThen) {
+				f.warnAt(r.Line, "rule %q: requests by %s (%s) can never be approved, because too few others may vote", r.Name, requester.Name, requester.ID.Object)
+			}
 		}
 		raised := a.Raised("a limit")
 		if why, ok := p.satisfiable(raised); !ok {
@@ -53,7 +55,7 @@ func (p *Policy) Unsatisfiable(ctx context.Context, source GroupSource) ([]strin
 	for _, r := range p.rules {
 		a := r.applied("")
 		possible := slices.ContainsFunc(p.responders(), func(requester identity.Person) bool {
-			ok, err := p.Satisfiable(ctx, source, a, requester.ID)
+			ok, err := p.Satisfiable(ctx, source, a, requester.ID, 0)
 			first = cmp.Or(first, err)
 			return ok
 		})
@@ -65,20 +67,21 @@ func (p *Policy) Unsatisfiable(ctx context.Context, source GroupSource) ([]strin
 }
 
 // satisfiable reports whether some responder's request could be approved by the
-// people of the file, and why not.
+// people of the file, and why not. What a rule falls back to is for the absence of
+// people, and does not make up for a rule that nobody could meet.
 func (p *Policy) satisfiable(a Applied) (why string, ok bool) {
 	responders := p.responders()
 	if len(responders) == 0 {
 		return "nobody has the role responder, so nobody could ask", false
 	}
-	if len(p.stuck(a)) < len(responders) {
+	if len(p.stuck(a, 0)) < len(responders) {
 		return "", true
 	}
 	// Told for the requester whose request comes closest.
 	least, able := maxApprovers+1, 0
 	var nobodyFor []string
 	for _, requester := range responders {
-		voters, represent, _ := p.eligible(context.Background(), nil, a, requester.ID)
+		voters, represent, _ := p.eligible(context.Background(), nil, a, requester.ID, 0)
 		if missing, groups := a.Missing(represent); missing < least {
 			least, able, nobodyFor = missing, len(voters), groups
 		}
@@ -90,11 +93,12 @@ func (p *Policy) satisfiable(a Applied) (why string, ok bool) {
 	return why, false
 }
 
-// stuck lists the responders whose requests too few others could approve.
-func (p *Policy) stuck(a Applied) []identity.Person {
+// stuck lists the responders whose requests too few others could approve, with the
+// groups up to the step asked.
+func (p *Policy) stuck(a Applied, asked int) []identity.Person {
 	var stuck []identity.Person
 	for _, requester := range p.responders() {
-		if ok, _ := p.Satisfiable(context.Background(), nil, a, requester.ID); !ok {
+		if ok, _ := p.Satisfiable(context.Background(), nil, a, requester.ID, asked); !ok {
 			stuck = append(stuck, requester)
 		}
 	}

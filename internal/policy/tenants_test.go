@@ -90,10 +90,10 @@ func TestTenants_eachHasItsOwnPeopleRulesAndRoutes(t *testing.T) {
 	}
 	// Somebody of the SOC who has no grant for the customer does not count there.
 	rule := Applied{Name: "all", Approvers: 1, From: []string{"soc"}}
-	if _, ok, _ := p.For(fabrikam).Entitled(t.Context(), nil, customerPerson("3"), rule); ok {
+	if _, ok, _ := p.For(fabrikam).Entitled(t.Context(), nil, customerPerson("3"), rule, 0); ok {
 		t.Error("somebody without a grant for the tenant may approve there")
 	}
-	if _, ok, _ := p.For(tailspin).Entitled(t.Context(), nil, customerPerson("3"), rule); !ok {
+	if _, ok, _ := p.For(tailspin).Entitled(t.Context(), nil, customerPerson("3"), rule, 0); !ok {
 		t.Error("somebody with a grant may not approve")
 	}
 	if !p.MayAskAll(customerPerson("1").ID) || p.MayAskAll(customerPerson("2").ID) {

@@ -41,6 +41,7 @@ func (f *fileReader) warnRules() {
 		default:
 			f.warnUndocumented(r.Line, fmt.Sprintf("rule %q", r.Name), r.when)
 		}
+		f.warnThen(r)
 	}
 }
 
