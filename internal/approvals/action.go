@@ -151,8 +151,11 @@ func Actions() Registry {
 		Action{
 			Kind: Isolate, Family: "isolation", Opposite: Release,
 			Role: identity.Responder, Permission: "Machine.Isolate", Target: TargetMachine,
-			Params: map[string]Param{"scope": {Values: []string{"full", "selective"}}},
-			Verb:   "isolate", Done: "isolated", doubts: isolationDoubts,
+			Params: map[string]Param{
+				"scope": {Values: []string{"full", "selective"}},
+				"for":   {Form: timedForm, Example: "4h", Says: "Give a time from 15m to 7d, such as 90m, 4h or 2d, or leave it out."},
+			},
+			Verb: "isolate", Done: "isolated", doubts: isolationDoubts,
 		},
 		Action{
 			Kind: Release, Family: "isolation", Opposite: Isolate,

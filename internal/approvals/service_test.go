@@ -140,7 +140,7 @@ func TestOpen_refusals(t *testing.T) {
 		"an approver who is no responder":    {in: approvalstest.Isolate(sam, ws), want: approvals.ErrNotAllowed},
 		"an action there is not":             {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Action = "offboard" }, want: approvals.ErrUnknownAction},
 		"a settlement by the front door":     {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Action = approvals.Settle }, want: approvals.ErrUnknownAction},
-		"a parameter there is not":           {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Params = map[string]string{"for": "4h"} }, want: approvals.ErrUnknownAction},
+		"a parameter there is not":           {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Params = map[string]string{"reboot": "yes"} }, want: approvals.ErrUnknownAction},
 		"a value there is not":               {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Params = map[string]string{"scope": "half"} }, want: approvals.ErrUnknownAction},
 		"no reason":                          {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Reason = " \n" }, want: approvals.ErrReason},
 		"a reason too long":                  {in: approvalstest.Isolate(riley, ws), spoil: func(in *approvals.OpenInput) { in.Reason = strings.Repeat("é", approvals.MaxReason+1) }, want: approvals.ErrReason},
@@ -1030,7 +1030,7 @@ func TestAskAgain(t *testing.T) {
 		t.Fatalf("AskAgain: %v", err)
 	}
 	want := approvals.Prefill{
-		Action: approvals.Isolate, Params: map[string]string{"scope": "selective"}, Reason: "beaconing",
+		Action: approvals.Isolate, Params: map[string]string{"scope": "selective", "for": ""}, Reason: "beaconing",
 		Targets: []approvals.Target{{Kind: approvals.TargetMachine, ID: "ws-1", Name: "ws-1.contoso.com"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -3,6 +3,7 @@ package cards
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
@@ -38,8 +39,14 @@ func meaning(s string) func(map[string]string) string {
 // actionTable has an entry for each action of the registry.
 var actionTable = map[string]actionWords{
 	approvals.Isolate: {
-		ask:    "Request release",
-		manner: unlessDefault(approvals.Isolate, "scope"),
+		ask: "Request release",
+		manner: func(params map[string]string) chat.Text {
+			how := unlessDefault(approvals.Isolate, "scope")(params)
+			if d := timed(params); d > 0 {
+				how = sentence(how, chat.Plain("for "+lasting(d)))
+			}
+			return how
+		},
 		runs: func(params map[string]string) chat.Text {
 			return chat.Plain("Defender's isolate, type " + isolationType(params) + oncePerMachine)
 		},
@@ -48,7 +55,11 @@ var actionTable = map[string]actionWords{
 			if params["scope"] == "selective" {
 				loses = "The machine loses all network but Defender, Outlook, Teams, Skype for Business and configured exclusions."
 			}
-			return loses + " Release needs two people." + waitsForThem
+			ends := " Release needs two people."
+			if d := timed(params); d > 0 {
+				ends = " After " + lasting(d) + " the requester is reminded, with a prepared release. Nothing is released by itself: release needs two people."
+			}
+			return loses + ends + waitsForThem
 		},
 	},
 	approvals.Release: {
@@ -170,6 +181,22 @@ func isolationType(params map[string]string) string {
 		return "Selective"
 	}
 	return "Full"
+}
+
+// timed is how long the effect is planned to last, or zero.
+func timed(params map[string]string) time.Duration {
+	return approvals.Request{Params: params}.Timed()
+}
+
+// lasting says a planned time in words, in the unit it is written in.
+func lasting(d time.Duration) string {
+	switch text := approvals.FormatTimed(d); text[len(text)-1] {
+	case 'd':
+		return plural(int(d/(24*time.Hour)), "day", "days")
+	case 'h':
+		return plural(int(d/time.Hour), "hour", "hours")
+	}
+	return plural(int(d/time.Minute), "minute", "minutes")
 }
 
 // unlessDefault is a parameter's value where it is not the usual one.

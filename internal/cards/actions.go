@@ -2,6 +2,7 @@ package cards
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -109,9 +110,19 @@ func ActionChoose(kind string) string { return kind + ".choose" }
 type AskValue struct {
 	Machine string // "" when it is typed into the form
 	Alert   string // the alert that led there, or ""
+	// Of is the ID of the request whose planned time is over, and Targets which of
+	// its machines are meant, when several are.
+	Of      string
+	Targets []int
 	// Params are those that the form does not ask for.
 	Params map[string]string
 }
+
+// The names in a value that no parameter has.
+const (
+	askOf      = ".of"
+	askTargets = ".targets"
+)
 
 // String is "<machine>.<alert>?<parameters>", without what is empty.
 func (v AskValue) String() string {
@@ -119,12 +130,18 @@ func (v AskValue) String() string {
 	if v.Alert != "" {
 		s += "." + v.Alert
 	}
-	if len(v.Params) == 0 {
-		return s
-	}
 	q := url.Values{}
 	for name, value := range v.Params {
 		q.Set(name, value)
+	}
+	if v.Of != "" {
+		q.Set(askOf, v.Of)
+	}
+	for _, i := range v.Targets {
+		q.Add(askTargets, strconv.Itoa(i))
+	}
+	if len(q) == 0 {
+		return s
 	}
 	return s + "?" + q.Encode()
 }
@@ -143,6 +160,17 @@ func ParseAskValue(value string) AskValue {
 	v.Machine, v.Alert, _ = strings.Cut(subject, ".")
 	q, err := url.ParseQuery(query)
 	if err != nil || len(q) == 0 {
+		return v
+	}
+	v.Of = q.Get(askOf)
+	for _, text := range q[askTargets] {
+		if i, err := strconv.Atoi(text); err == nil {
+			v.Targets = append(v.Targets, i)
+		}
+	}
+	q.Del(askOf)
+	q.Del(askTargets)
+	if len(q) == 0 {
 		return v
 	}
 	v.Params = make(map[string]string, len(q))

@@ -229,6 +229,13 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	missing.Unread = Unread{Users: "not permitted: User.Read.All", Alerts: "not permitted: Alert.Read.All", Actions: "unavailable"}
 	isolated := sampleMachine()
 	isolated.Actions = []defender.MachineAction{{Comment: "[mdebot:019a0000-0000-7000-8000-000000000001] #142 asked by Riley Chen, approved by Avery. Reason: beaconing", Requestor: "mdebot", ID: "a2", Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", Created: noon, Updated: noon}}
+	planned := sampleRequest(t, approvals.Succeeded, 2)
+	planned.Params = map[string]string{"scope": "full", "for": "4h"}
+	for i := range planned.Targets {
+		planned.Targets[i].Updated = noon
+	}
+	fallsBack := sampleRequest(t, approvals.Pending, 1)
+	fallsBack.Rule.Then, fallsBack.Reminders = []policy.StandIn{{Group: "leads", For: "soc", Step: 1}, {Group: "managers", For: "soc", Step: 2}}, 3
 	failed := defender.MachineAction{
 		ID: "5382f7ea-7557-4ab7-9782-d50480024a4e", Type: defender.Isolate, Status: defender.ActionTimeOut, Scope: "Full", MachineID: machineID,
 		MachineName: "ws-042", Requestor: "mdebot", Comment: "#142", Source: "PublicApi", Created: noon, Updated: noon, HResult: -2145844840,
@@ -269,6 +276,15 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"request_list":           RequestList([]approvals.Request{pending}),
 		"request_list_empty":     RequestList(nil),
 		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false, noon.Add(76*time.Hour)),
+		"isolated_list_timed": IsolatedList([]IsolatedMachine{
+			{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(2 * time.Hour)},
+			{MachineID: machineID, Name: "ws-043", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(-2 * time.Hour)},
+		}, true, noon),
+		"isolation_over":         IsolationOver(planned, planned.Targets[:1], true),
+		"isolation_over_several": IsolationOver(planned, planned.Targets, true),
+		"request_asked_next":     AskedNext(fallsBack, 1),
+		"request_timed":          Request(RequestView{Request: planned, Portal: portal{}}),
+		"request_falls_back":     Request(RequestView{Request: fallsBack, Portal: portal{}}),
 		"isolated_list_empty":    IsolatedList(nil, true, noon),
 		"action_timed_out":       Action(ActionOrigin{Action: failed}, portal{}),
 		"hunt":                   Hunt(HuntView{Query: "DeviceInfo", Columns: []string{"A"}, Rows: [][]string{{"1"}}, Total: 10000, Limit: 10000, Took: 1234 * time.Millisecond, Retires: time.Date(2027, 2, 1, 0, 0, 0, 0, time.UTC), CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n1\r\n")}}),

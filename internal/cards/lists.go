@@ -170,39 +170,3 @@ func ownerOf(a defender.MachineAction) string {
 	}
 	return a.Requestor
 }
-
-// IsolatedMachine is a machine that is, or may be, cut off.
-type IsolatedMachine struct {
-	MachineID, Name string
-	Isolation       defender.Isolation
-}
-
-// IsolatedList says who is cut off, for how long and by whom, as last known; the one
-// that has been the longest comes first.
-// Complete is false when older actions were not read.
-func IsolatedList(machines []IsolatedMachine, complete bool, now time.Time) chat.Message {
-	m := chat.Message{Note: chat.Plain("Worked out from Defender's machine actions: the last known state.")}
-	if !complete {
-		m.Note = chat.Join(m.Note, chat.Plain(" Not all actions could be read, so machines may be missing here."))
-	}
-	if len(machines) == 0 {
-		m.Title = chat.Plain("No machine is isolated")
-		m.Tone = chat.Good
-		return m
-	}
-	m.Title = chat.Plain(plural(len(machines), "machine is", "machines are") + " isolated or changing")
-	m.Tone = chat.Notice
-	m.Table = &chat.Table{Caption: "Isolated machines", Columns: []string{"Machine", "State", "For", "By", "Since", "Comment", "ID"}, Total: len(machines)}
-	m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
-	for i, d := range machines {
-		state := string(d.Isolation.State)
-		if d.Isolation.Scope != "" {
-			state += " (" + d.Isolation.Scope + ")"
-		}
-		m.Table.Rows = append(m.Table.Rows, []string{d.Name, state, age(now.Sub(d.Isolation.Since)), ownerOf(d.Isolation.Action), tableTime(d.Isolation.Since), d.Isolation.Action.Comment, d.MachineID})
-		if i < menuOptions {
-			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.MachineID, Value: d.MachineID})
-		}
-	}
-	return m
-}

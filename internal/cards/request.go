@@ -156,7 +156,9 @@ func parameters(params map[string]string) chat.Text {
 	}
 	var parts []chat.Text
 	for _, k := range slices.Sorted(maps.Keys(params)) {
-		parts = append(parts, chat.Code(k+"="+params[k]))
+		if params[k] != "" {
+			parts = append(parts, chat.Code(k+"="+params[k]))
+		}
 	}
 	return separated(", ", parts)
 }

@@ -62,10 +62,13 @@ type machineAction struct {
 func machineActions() []machineAction {
 	return []machineAction{
 		{
-			kind: approvals.Isolate, usage: "isolate <machine>… <reason> [--selective]",
-			summary:  "Ask to cut machines off the network; a second person must approve.",
-			flags:    []Flag{{Name: "selective", Summary: "leave Outlook, Teams and Skype for Business connected"}},
-			examples: []string{"isolate ws-042 beaconing, see alert da637472900382838869_1364969609", "isolate ws-042,ws-043 --reason ransom note --selective"},
+			kind: approvals.Isolate, usage: "isolate <machine>… <reason> [--selective] [--for 4h]",
+			summary: "Ask to cut machines off the network; a second person must approve.",
+			flags: []Flag{
+				{Name: "selective", Summary: "leave Outlook, Teams and Skype for Business connected"},
+				{Name: "for", Value: "4h", Summary: "how long it is planned to last, 15m to 7d: then you are reminded with a prepared release, and nothing is released by itself"},
+			},
+			examples: []string{"isolate ws-042 beaconing, see alert da637472900382838869_1364969609", "isolate ws-042,ws-043 --reason ransom note --selective", "isolate ws-042 phished, until the mail is cleaned up --for 4h"},
 			title:    "Request isolation", intro: "The machine loses all network but Defender. A second person must approve.",
 			words: isolationWords, fields: isolationFields, already: isolatedAlready,
 		},
@@ -167,10 +170,52 @@ func askingFor(c *call) chat.Text {
 }
 
 func isolationWords(c *call, _ []token) (map[string]string, error) {
+	params := map[string]string{"scope": "full"}
 	if c.flags["selective"] != "" {
-		return map[string]string{"scope": "selective"}, nil
+		params["scope"] = "selective"
 	}
-	return map[string]string{"scope": "full"}, nil
+	text, given := c.flags["for"]
+	if !given {
+		return params, nil
+	}
+	d, ok := parseAge(text)
+	switch {
+	case !ok:
+		return nil, usageError(c, "--for takes a number with m, h or d, such as 90m, 4h or 2d.")
+	case d < approvals.TimedLeast:
+		return nil, usageError(c, "--for is at least 15m: an isolation takes some minutes to arrive.")
+	case d > approvals.TimedMost:
+		return nil, usageError(c, "--for is at most 7d. Leave it out for an isolation without a planned end; isolated lists those.")
+	}
+	params["for"] = approvals.FormatTimed(d)
+	return params, nil
+}
+
+// noEnd is the choice of a form that plans no end.
+const noEnd = "open"
+
+// timedField asks how long an isolation is planned to last.
+func timedField(typed string) chat.Field {
+	f := chat.Field{
+		ID: cards.FieldFor, Label: "For", Kind: chat.FieldSelect, Initial: noEnd,
+		Hint: "You are reminded when the time is over. Nothing is released by itself.",
+		Options: []chat.Option{
+			{Label: "Until somebody asks for its release", Value: noEnd},
+			{Label: "1 hour", Value: "1h"},
+			{Label: "4 hours", Value: "4h"},
+			{Label: "8 hours", Value: "8h"},
+			{Label: "1 day", Value: "1d"},
+			{Label: "3 days", Value: "3d"},
+		},
+	}
+	if typed == "" {
+		return f
+	}
+	f.Initial = typed
+	if !slices.ContainsFunc(f.Options, func(o chat.Option) bool { return o.Value == typed }) {
+		f.Options = append(f.Options, chat.Option{Label: typed, Value: typed})
+	}
+	return f
 }
 
 func isolationFields(params map[string]string) []chat.Field {
@@ -180,7 +225,7 @@ func isolationFields(params map[string]string) []chat.Field {
 			{Label: "Full", Detail: "everything but Defender", Value: "full"},
 			{Label: "Selective", Detail: "leaves Outlook, Teams and Skype for Business", Value: "selective"},
 		},
-	}}
+	}, timedField(params["for"])}
 }
 
 func scanOption(word string) (name, value string, ok bool) {
@@ -360,6 +405,9 @@ func (r *Router) missingWords(ctx context.Context, c *call) (*chat.Form, error) 
 		return nil, err
 	}
 	f := askForm(c.spec.Name, o.reason)
+	if a := machineActionNamed(c.spec.Name); a.fields != nil {
+		f.Fields = append(f.Fields, a.fields(registry[c.spec.Name].With(o.params))...)
+	}
 	f.Value = cards.AskValue{Params: o.params}.String()
 	if len(o.machines) > 0 {
 		f.Fields = append([]chat.Field{{
@@ -414,6 +462,11 @@ func (r *Router) formFor(ctx context.Context, kind string, v cards.AskValue) *ch
 		bound.Params = nil // the fields say it
 	}
 	f.Value = bound.String()
+	if v.Of != "" {
+		if r.afterTime(ctx, f, v); v.Machine == "" {
+			return f
+		}
+	}
 	name := ""
 	if v.Alert != "" {
 		f.Fields[0].Initial = "Alert " + v.Alert
@@ -431,6 +484,37 @@ func (r *Router) formFor(ctx context.Context, kind string, v cards.AskValue) *ch
 	}
 	f.Intro = chat.Join(chat.Untrusted(name), chat.Plain(" "), chat.Code(v.Machine), chat.Plain(". "), beware, f.Intro)
 	return f
+}
+
+// maxRecalled is how much of an earlier reason a form repeats.
+const maxRecalled = 300
+
+// afterTime fills the form for the release of what was isolated for a planned time,
+// and names the machines when it is about several.
+func (r *Router) afterTime(ctx context.Context, f *chat.Form, v cards.AskValue) {
+	q, err := r.Approvals.Request(ctx, r.Tenant, v.Of)
+	if err != nil {
+		return // the form still asks for everything
+	}
+	f.Fields[0].Initial = fmt.Sprintf("The time of #%d is over: %s", q.Number, chat.Visible(q.Reason, maxRecalled))
+	if v.Machine != "" {
+		return
+	}
+	var ids []string
+	var names chat.Text
+	for _, t := range q.Targets {
+		if !slices.Contains(v.Targets, t.Index) {
+			continue
+		}
+		if len(ids) > 0 {
+			names = chat.Join(names, chat.Plain(", "))
+		}
+		ids, names = append(ids, t.ID), chat.Join(names, chat.Untrusted(t.Name))
+	}
+	f.Fields = append([]chat.Field{{
+		ID: cards.FieldMachine, Label: "Machines", Kind: chat.FieldLine, Initial: strings.Join(ids, ", "), MaxLength: 2000,
+	}}, f.Fields...)
+	f.Intro = chat.Join(names, chat.Plain(". "), f.Intro)
 }
 
 // beforehand is what a form says against the action before anybody sends it:

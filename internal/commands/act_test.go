@@ -3,6 +3,7 @@ package commands
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,72 @@ func TestIsolate_missingReasonOpensAForm(t *testing.T) {
 	mustSay(t, "the form", m, "#1", ws042, ws043)
 	if r := w.live(t)[0]; r.Params["scope"] != "selective" {
 		t.Errorf("scope = %v, want selective", r.Params)
+	}
+}
+
+func TestIsolate_forATime(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		text string
+		want string // in the answer
+		time string // of the request, when one is opened
+	}{
+		"hours":                        {"isolate ws-042 beaconing --for 4h", "Asked: ", "4h"},
+		"minutes that are hours":       {"isolate ws-042 --for=240m beaconing", "Asked: ", "4h"},
+		"days, in capitals":            {"isolate ws-042 beaconing --for 7D", "Asked: ", "7d"},
+		"none":                         {"isolate ws-042 beaconing", "Asked: ", ""},
+		"shorter than it takes":        {"isolate ws-042 beaconing --for 5m", "--for is at least 15m", ""},
+		"longer than a week":           {"isolate ws-042 beaconing --for 8d", "--for is at most 7d", ""},
+		"a unit there is not":          {"isolate ws-042 beaconing --for 4w", "such as 90m, 4h or 2d", ""},
+		"no unit":                      {"isolate ws-042 beaconing --for 4", "such as 90m, 4h or 2d", ""},
+		"nothing that is a number":     {"isolate ws-042 beaconing --for ever", "such as 90m, 4h or 2d", ""},
+		"negative":                     {"isolate ws-042 beaconing --for -4h", "such as 90m, 4h or 2d", ""},
+		"without a value":              {"isolate ws-042 beaconing --for", "--for needs a value", ""},
+		"of something that has no end": {"release ws-099 cleaned --for 4h", "--for", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			mustSay(t, tc.text, w.says(t, riley, tc.text), tc.want)
+			live := w.live(t)
+			if asked := strings.HasPrefix(tc.want, "Asked"); asked != (len(live) == 1) {
+				t.Fatalf("%d requests are open", len(live))
+			} else if asked && live[0].Params["for"] != tc.time {
+				t.Errorf("the request is for %q, want %q", live[0].Params["for"], tc.time)
+			}
+		})
+	}
+}
+
+// The form asks for the time, too, and what was typed is its first choice.
+func TestIsolate_formAsksForTheTime(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ typed, initial, chosen, want string }{
+		{"isolate ws-042", "open", "open", ""},
+		{"isolate ws-042", "open", "8h", "8h"},
+		{"isolate ws-042 --for 90m", "90m", "90m", "90m"},
+		{"isolate ws-042 --for 4h", "4h", "open", ""},
+	} {
+		w := newWorld(t)
+		inv := w.invocation(chat.Command, riley)
+		inv.Text = tc.typed
+		_, resp := w.ask(t, inv)
+		i := slices.IndexFunc(resp.Form.Fields, func(f chat.Field) bool { return f.ID == cards.FieldFor })
+		if i < 0 || resp.Form.Fields[i].Initial != tc.initial {
+			t.Fatalf("%s: form = %+v, want a field for the time that begins with %s", tc.typed, resp.Form, tc.initial)
+		}
+		w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{
+			cards.FieldMachine: "ws-042", cards.FieldReason: "because", cards.FieldScope: "selective", cards.FieldFor: tc.chosen,
+		})
+		live := w.live(t)
+		if len(live) != 1 || live[0].Params["for"] != tc.want || live[0].Params["scope"] != "selective" {
+			t.Errorf("%s, then %s: requests = %+v, want one for %q", tc.typed, tc.chosen, live, tc.want)
+		}
+	}
+	w := newWorld(t)
+	w.submits(t, riley, cards.ActionSubmit(approvals.Isolate), ws042, map[string]string{cards.FieldReason: "because", cards.FieldFor: "1000d"})
+	if len(w.live(t)) != 0 {
+		t.Error("a request with a time that no form offers was opened")
 	}
 }
 

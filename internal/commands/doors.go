@@ -117,8 +117,17 @@ func (r *Router) submitAsk(ctx context.Context, c *call) (chat.Message, error) {
 	default:
 		o.machines = strings.FieldsFunc(c.inv.Fields[cards.FieldMachine], func(r rune) bool { return r == ',' || r == ' ' || r == '\n' })
 	}
-	if scope := c.inv.Fields[cards.FieldScope]; scope != "" && v.Machine != "" {
-		o.params = map[string]string{"scope": scope}
+	for field, param := range map[string]string{cards.FieldScope: "scope", cards.FieldFor: "for"} {
+		value := c.inv.Fields[field]
+		if _, takes := registry[c.spec.Name].Params[param]; !takes || value == "" {
+			continue
+		}
+		if o.params == nil {
+			o.params = map[string]string{}
+		}
+		if o.params[param] = value; value == noEnd {
+			delete(o.params, param)
+		}
 	}
 	if len(o.machines) == 0 {
 		return chat.Message{}, say("No machine was named, so nothing was asked for.", "Open the form again and choose one.")

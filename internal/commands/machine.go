@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -50,7 +51,7 @@ func machineSpecs() []Spec {
 			run:      (*Router).machines,
 		},
 		{
-			Name: "isolated", Usage: "isolated", Summary: "List who is cut off, since when and by whom.",
+			Name: "isolated", Usage: "isolated", Summary: "List who is cut off, since when, by whom and until when.",
 			Role: identity.Viewer, Access: ReadersToo, Permissions: [][]string{readMachines},
 			Flags: []Flag{publicFlag}, Examples: []string{"isolated"},
 			run: (*Router).isolated,
@@ -270,7 +271,36 @@ func (r *Router) isolated(ctx context.Context, c *call) (chat.Message, error) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b cards.IsolatedMachine) int { return a.Isolation.Since.Compare(b.Isolation.Since) })
+	if err := r.addOwners(ctx, all); err != nil {
+		return chat.Message{}, err
+	}
 	return cards.IsolatedList(all, bad == 0 && len(actions) < isolationActionsRead, r.Now()), nil
+}
+
+// addOwners adds what the requests behind isolations say: who asked, and the end
+// that was planned.
+func (r *Router) addOwners(ctx context.Context, all []cards.IsolatedMachine) error {
+	ids := make([]string, len(all))
+	for i, m := range all {
+		ids[i] = m.Isolation.Action.ID
+	}
+	started, err := r.Approvals.Started(ctx, r.Tenant, ids)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		q, known := started[ids[i]]
+		if !known || q.Action != approvals.Isolate {
+			continue
+		}
+		all[i].Owner = q.RequesterName
+		for _, t := range q.Targets {
+			if t.MachineAction == ids[i] {
+				all[i].Until = q.Until(t)
+			}
+		}
+	}
+	return nil
 }
 
 // collect reads a list to its end. Records that cannot be read are counted.

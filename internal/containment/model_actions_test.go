@@ -246,6 +246,12 @@ func (m *model) askMachines(o order) {
 			text += " --" + scopes[1]
 		}
 	}
+	if kinds[o.action].Params["for"].Form != nil {
+		if o.params["for"] = ""; m.oneIn(3, "for a time") {
+			o.params["for"] = "4h"
+			text += " --for 240m"
+		}
+	}
 	m.types(o.by, text, &o)
 }
 

@@ -403,7 +403,7 @@ func longestWait(attempts int64) time.Duration {
 // High alerts reach nobody. It is called every two seconds on every replica; doing
 // it twice is harmless.
 func (n *Notifier) Sweep(ctx context.Context) error {
-	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellExpiring(ctx), n.endStorms(ctx), n.endMutes(ctx), n.pageForAlerts(ctx))
+	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellEnding(ctx), n.endStorms(ctx), n.endMutes(ctx), n.pageForAlerts(ctx))
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {

@@ -319,6 +319,18 @@ func (f *fakeRequests) Expiring(context.Context, tenant.ID) ([]approvals.Request
 	return ending, nil
 }
 
+func (f *fakeRequests) Timed(context.Context, tenant.ID) ([]approvals.Request, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var timed []approvals.Request
+	for _, r := range f.all {
+		if r.Timed() > 0 {
+			timed = append(timed, r)
+		}
+	}
+	return timed, nil
+}
+
 func (f *fakeRequests) Request(_ context.Context, _ tenant.ID, id string) (approvals.Request, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

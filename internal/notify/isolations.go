@@ -161,16 +161,22 @@ func (n *Notifier) isolation(ctx context.Context, t tenantID, machine string) (_
 	if machine == "" {
 		return defender.Isolation{}, false, nil
 	}
-	var lastOK int64
-	err = n.db.Read().QueryRow(ctx, `SELECT last_ok FROM pollers WHERE tenant = $1 AND pass = $2`, string(t), isolationPass.name).Scan(&lastOK)
-	if errors.Is(err, durable.ErrNoRows) || err == nil && lastOK == 0 {
-		return defender.Isolation{}, false, nil
-	}
-	if err != nil {
+	looked, err := n.lookedAtIsolations(ctx, n.db.Read(), t)
+	if err != nil || looked.IsZero() {
 		return defender.Isolation{}, false, err
 	}
 	i, err := isolationOf(ctx, n.db.Read(), t, machine)
 	return i, err == nil, err
+}
+
+// lookedAtIsolations is when isolations were last read, or zero.
+func (n *Notifier) lookedAtIsolations(ctx context.Context, db durable.DBTX, t tenantID) (time.Time, error) {
+	var lastOK int64
+	err := db.QueryRow(ctx, `SELECT last_ok FROM pollers WHERE tenant = $1 AND pass = $2`, string(t), isolationPass.name).Scan(&lastOK)
+	if errors.Is(err, durable.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return durable.Time(lastOK), err
 }
 
 // lookAgain makes the next look at isolations due at once.

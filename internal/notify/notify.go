@@ -28,6 +28,9 @@ type RequestSource interface {
 	Frozen(ctx context.Context, t tenant.ID) (approvals.Freeze, error)
 	// Expiring lists the requests whose effect ends by itself and has not yet.
 	Expiring(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
+	// Timed lists the requests of which some target has taken effect for a planned
+	// time.
+	Timed(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
 }
 
 // Watched is one Defender tenant whose alerts are posted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/durable"
 )
 
@@ -44,6 +45,11 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 			if _, err := tx.Exec(ctx, q, string(t), old); err != nil {
 				return err
 			}
+		}
+		// As long as they are looked at, they must not be told again.
+		if _, err := tx.Exec(ctx, `DELETE FROM isolation_ends WHERE tenant = $1 AND told_at < $2`,
+			string(t), n.now().Add(-max(keep, approvals.TimedKept)).UnixMicro()); err != nil {
+			return err
 		}
 		return forgetMutes(ctx, tx, t, n.now().Add(-keep))
 	})
