@@ -70,3 +70,32 @@ func TestStory_timedIsolation(t *testing.T) {
 		s.sees(on, sandbox.Riley, on.soc(), "release ws-011.corp.contoso.com – released")
 	})
 }
+
+// A week later somebody is told what is still cut off, once, whoever started it.
+func TestStory_forgottenIsolationsAreListedWeekly(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		s.watching()
+		s.cutOff(on, "ws-011", "phished")
+		if _, err := s.world.Tenant.PortalAction(s.machine("ws-014").ID, "Isolate", "dana@contoso.com", "by hand"); err != nil {
+			t.Fatal(err)
+		}
+		s.eventually("both are isolated", func() string {
+			return map[bool]string{false: "not yet"}[len(s.isolations()) == 2]
+		})
+		const title = "2 machines have been isolated for more than 7 days"
+		s.later(15 * 24 * time.Hour) // past a Monday, whatever day it is
+		s.sees(on, sandbox.Riley, on.soc(), title, "ws-011", "owner Riley Chen", "ws-014", "owner dana@contoso.com")
+		s.halt()
+		s.start()
+		s.watching()
+		lists := 0
+		for _, m := range on.see(sandbox.Riley, on.soc()) {
+			if strings.Contains(m.text, title) {
+				lists++
+			}
+		}
+		if lists != 1 {
+			t.Errorf("the list was posted %d times in a week", lists)
+		}
+	})
+}

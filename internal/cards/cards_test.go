@@ -280,6 +280,10 @@ func otherCards(t *testing.T) map[string]chat.Message {
 			{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(2 * time.Hour)},
 			{MachineID: machineID, Name: "ws-043", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(-2 * time.Hour)},
 		}, true, noon),
+		"isolations_forgotten": ForgottenIsolations([]IsolatedMachine{
+			{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(2 * time.Hour)},
+			{MachineID: machineID, Name: "ws-043", Isolation: defender.IsolationOf(isolated.Actions)},
+		}, 7*24*time.Hour, noon.Add(200*time.Hour)),
 		"isolation_over":         IsolationOver(planned, planned.Targets[:1], true),
 		"isolation_over_several": IsolationOver(planned, planned.Targets, true),
 		"request_asked_next":     AskedNext(fallsBack, 1),

@@ -28,6 +28,54 @@ func (d IsolatedMachine) owner() string {
 	return ownerOf(d.Isolation.Action)
 }
 
+// Of is d with what the request behind it says: who asked, and the end that was
+// planned. The zero request says nothing.
+func (d IsolatedMachine) Of(r approvals.Request) IsolatedMachine {
+	if r.Action != approvals.Isolate {
+		return d
+	}
+	d.Owner = r.RequesterName
+	for _, t := range r.Targets {
+		if t.MachineAction == d.Isolation.Action.ID {
+			d.Until = r.Until(t)
+		}
+	}
+	return d
+}
+
+// forgottenShown is how many machines a list of forgotten ones names.
+const forgottenShown = 25
+
+// ForgottenIsolations lists machines that have been isolated for longer than after.
+func ForgottenIsolations(machines []IsolatedMachine, after time.Duration, now time.Time) chat.Message {
+	verb := " have"
+	if len(machines) == 1 {
+		verb = " has"
+	}
+	m := chat.Message{
+		Title: chat.Plain(plural(len(machines), "machine", "machines") + verb + " been isolated for more than " + plural(int(after/(24*time.Hour)), "day", "days")),
+		Tone:  chat.Notice,
+		Note:  chat.Plain("Ask for a release where it has done its work: release <machine> <reason>. This list comes once a week, as long as there is something in it."),
+		Menu:  &chat.Menu{Label: "Show a machine", Action: ActionShowMachine},
+	}
+	m.Preview = m.Title
+	section := chat.Section{Heading: "The longest first"}
+	for _, d := range machines[:min(len(machines), forgottenShown)] {
+		planned := chat.Text(nil)
+		if !d.Until.IsZero() {
+			planned = sentence(chat.Plain("planned until"), chat.At(d.Until))
+		}
+		section.Lines = append(section.Lines, dotted(sentence(outside(within(d.Name, roomForName)), code(d.MachineID)),
+			chat.Plain("for "+age(now.Sub(d.Isolation.Since))), sentence(chat.Plain("owner"), outside(within(d.owner(), roomForName))), planned))
+		m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.MachineID, Value: d.MachineID})
+	}
+	if more := len(machines) - forgottenShown; more > 0 {
+		section.Lines = append(section.Lines, chat.Plain("and "+plural(more, "more", "more")+": type isolated"))
+	}
+	m.Sections = []chat.Section{section}
+	return m
+}
+
 // IsolatedList says who is cut off, for how long and by whom, as last known; the one
 // that has been the longest comes first.
 // Complete is false when older actions were not read.

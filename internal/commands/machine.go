@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
@@ -289,16 +288,7 @@ func (r *Router) addOwners(ctx context.Context, all []cards.IsolatedMachine) err
 		return err
 	}
 	for i := range all {
-		q, known := started[ids[i]]
-		if !known || q.Action != approvals.Isolate {
-			continue
-		}
-		all[i].Owner = q.RequesterName
-		for _, t := range q.Targets {
-			if t.MachineAction == ids[i] {
-				all[i].Until = q.Until(t)
-			}
-		}
+		all[i] = all[i].Of(started[ids[i]])
 	}
 	return nil
 }

@@ -331,6 +331,20 @@ func (f *fakeRequests) Timed(context.Context, tenant.ID) ([]approvals.Request, e
 	return timed, nil
 }
 
+func (f *fakeRequests) Started(_ context.Context, _ tenant.ID, ids []string) (map[string]approvals.Request, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	started := map[string]approvals.Request{}
+	for _, r := range f.all {
+		for _, t := range r.Targets {
+			if slices.Contains(ids, t.MachineAction) {
+				started[t.MachineAction] = r
+			}
+		}
+	}
+	return started, nil
+}
+
 func (f *fakeRequests) Request(_ context.Context, _ tenant.ID, id string) (approvals.Request, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -31,6 +31,8 @@ type RequestSource interface {
 	// Timed lists the requests of which some target has taken effect for a planned
 	// time.
 	Timed(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
+	// Started finds the requests that machine actions came from, by the actions' IDs.
+	Started(ctx context.Context, t tenant.ID, machineActions []string) (map[string]approvals.Request, error)
 }
 
 // Watched is one Defender tenant whose alerts are posted.

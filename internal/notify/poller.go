@@ -181,7 +181,7 @@ func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
 			break // the same fault would meet the next pass
 		}
 	}
-	errs = append(errs, n.watchBlindness(ctx, w), n.lookAtIsolations(ctx, w))
+	errs = append(errs, n.watchBlindness(ctx, w), n.lookAtIsolations(ctx, w), n.tellForgotten(ctx, w))
 	return errors.Join(errs...)
 }
 

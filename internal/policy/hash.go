@@ -60,6 +60,7 @@ func (p *Policy) digest() string {
 		AllTenants                 []string        `json:",omitempty"`
 		ApprovalGuests             bool            `json:",omitempty"`
 		NotifyGuests               bool            `json:",omitempty"`
+		ForgottenAfter             int64           `json:",omitempty"` // but for the default
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -84,6 +85,9 @@ func (p *Policy) digest() string {
 
 		ApprovalGuests: p.approvalGuests,
 		NotifyGuests:   p.notifyGuests,
+	}
+	if p.forgottenAfter != defaultForgotten {
+		content.ForgottenAfter = int64(p.forgottenAfter)
 	}
 	for _, t := range p.tenants {
 		one := tenantContent{Tenant: t, Approvers: t.approvers, ExpireAfter: int64(t.expireAfter)}

@@ -26,6 +26,8 @@ const (
 	maxLookBack          = 7 * 24 * time.Hour
 	defaultBlindAfter    = 5 * time.Minute
 	maxBlindAfter        = time.Hour
+	defaultForgotten     = 7 * day
+	maxForgottenAfter    = 365 * day
 	defaultStormSize     = 20
 	defaultStormWithin   = time.Minute
 	maxStormWithin       = time.Hour
@@ -100,14 +102,15 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 	f := &fileReader{
 		opts: opts,
 		policy: &Policy{
-			signIn:        opts.SignIn,
-			expireAfter:   defaultExpireAfter,
-			executeWithin: defaultExecuteWithin,
-			limits:        defaultLimits,
-			lookBack:      defaultLookBack,
-			blindAfter:    defaultBlindAfter,
-			storm:         Storm{MoreThan: defaultStormSize, Within: defaultStormWithin},
-			retention:     defaultRetention,
+			signIn:         opts.SignIn,
+			expireAfter:    defaultExpireAfter,
+			executeWithin:  defaultExecuteWithin,
+			limits:         defaultLimits,
+			lookBack:       defaultLookBack,
+			blindAfter:     defaultBlindAfter,
+			forgottenAfter: defaultForgotten,
+			storm:          Storm{MoreThan: defaultStormSize, Within: defaultStormWithin},
+			retention:      defaultRetention,
 		},
 		personLine:  make(map[identity.PersonID]int),
 		accountLine: make(map[string]int),
@@ -526,6 +529,9 @@ func (f *fileReader) notify(n ast.Node) {
 		},
 		"blind_after": func(n ast.Node) {
 			p.blindAfter = f.duration(n, "blind_after", time.Second, maxBlindAfter)
+		},
+		"forgotten_after": func(n ast.Node) {
+			p.forgottenAfter = f.days(n, "forgotten_after", day, maxForgottenAfter)
 		},
 		"routes": func(n ast.Node) { f.list(n, "routes", f.route) },
 		"storm": func(n ast.Node) {

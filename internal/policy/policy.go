@@ -41,7 +41,9 @@ type Policy struct {
 	page       string
 	lookBack   time.Duration
 	blindAfter time.Duration
-	routes     []Route
+	// forgottenAfter is how long an isolation lasts before it is listed weekly.
+	forgottenAfter time.Duration
+	routes         []Route
 	// Whether guests may read what goes to ops and fallback, and to post_to.
 	notifyGuests, approvalGuests bool
 	// sharedPlaces may be shared with the customer whose policy this is.
@@ -184,6 +186,9 @@ func (p *Policy) LookBack() time.Duration { return p.lookBack }
 
 // BlindAfter is how long no poll may succeed before that is announced.
 func (p *Policy) BlindAfter() time.Duration { return p.blindAfter }
+
+// ForgottenAfter is how long a machine is isolated before the weekly list names it.
+func (p *Policy) ForgottenAfter() time.Duration { return p.forgottenAfter }
 
 // AllRoutes lists the routes in their order.
 func (p *Policy) AllRoutes() []Route { return slices.Clone(p.routes) }
