@@ -384,13 +384,34 @@ func TestStory_typedApproveDenyAndWithdraw(t *testing.T) {
 		s.ask(on, sandbox.Avery, "withdraw 2", "#2")
 
 		s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-027", "third")
-		on.write(sandbox.Avery, on.soc(), "deny #3 wrong machine")
-		mine = s.told(on, sandbox.Avery, on.soc(), "Request #3", "Not denied yet")
-		f := on.open(sandbox.Avery, mine, "Deny with a reason")
-		on.fill(sandbox.Avery, f, map[string]string{"reason": "it is the wrong machine"})
-		s.sees(on, sandbox.Riley, on.soc(), "Request #3", "denied", "it is the wrong machine", "Avery Stone")
+		on.write(sandbox.Avery, on.soc(), "deny #3 it is the CFO's")
+		f := on.asks(sandbox.Avery, on.soc(), "#3", "ws-027", "Riley Chen", "it is the CFO's", "Wrong machine")
+		f.submit = "Deny"
+		on.fill(sandbox.Avery, f, map[string]string{"what": "machine", "reason": "it is the CFO's"})
+		s.sees(on, sandbox.Riley, on.soc(), "Request #3", "denied", "Wrong machine. it is the CFO's", "Avery Stone")
 		s.ask(on, sandbox.Riley, "approve 99", "99")
 		s.wantIsolations(1)
+	})
+}
+
+// The button asks for the reason as the typed command does: chosen or written.
+func TestStory_denyWithAReason(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-027", "third")
+		f := on.open(sandbox.Avery, card, "Deny with a reason")
+		if !containsAll(f.text, []string{"#1", "ws-027", "third", "Wrong machine", "Known and harmless"}) {
+			t.Errorf("the form does not say what is denied, or why one might: %s", f.text)
+		}
+		if faults := on.fill(sandbox.Avery, f, nil); !strings.Contains(faults, "Choose a reason or write one") {
+			t.Errorf("without a reason the form says %q", faults)
+		}
+		s.sees(on, sandbox.Riley, on.approvals(), "Request #1", "waits for approval")
+		if f.dialog != "" { // of which Teams makes another one
+			f = on.open(sandbox.Avery, card, "Deny with a reason")
+		}
+		on.fill(sandbox.Avery, f, map[string]string{"what": "harmless"})
+		s.sees(on, sandbox.Riley, on.soc(), "Request #1", "denied", "Known and harmless", "Avery Stone")
+		s.wantIsolations(0)
 	})
 }
 

@@ -372,7 +372,7 @@ func TestTypedVotes_showTheCardAndDecideNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.says(t, riley, "isolate ws-042 because")
-	for _, text := range []string{"approve 1", "approve #1", "deny 1", "deny 1 wrong machine"} {
+	for _, text := range []string{"approve 1", "approve #1"} {
 		inv := w.invocation(chat.Command, avery)
 		inv.Text = text
 		m, resp := w.ask(t, inv)
@@ -390,6 +390,49 @@ func TestTypedVotes_showTheCardAndDecideNothing(t *testing.T) {
 	mustSay(t, "in the thread", m, "Request #1")
 }
 
+// A typed denial opens the form with what was typed, for what was stored then.
+func TestDeny_typed(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		text, initial string
+		fields        map[string]string
+		want          string
+	}{
+		{"deny 1", "", map[string]string{cards.FieldWhat: "machine"}, "Wrong machine"},
+		{"deny #1 it is the CFO's", "it is the CFO's", map[string]string{cards.FieldWhat: "machine", cards.FieldReason: "it is the CFO's"}, "Wrong machine. it is the CFO's"},
+		{"deny 1", "", map[string]string{cards.FieldReason: " not now "}, "not now"},
+	} {
+		w := newWorld(t)
+		w.says(t, riley, "isolate ws-042 because")
+		inv := w.invocation(chat.Command, avery)
+		inv.Text = tc.text
+		_, resp := w.ask(t, inv)
+		if resp.Form == nil || resp.Form.Fields[1].Initial != tc.initial || len(w.live(t)[0].Votes) != 0 {
+			t.Fatalf("%s: form = %+v, want one with %q and no vote yet", tc.text, resp.Form, tc.initial)
+		}
+		m, _ := w.submits(t, avery, resp.Form.Action, resp.Form.Value, tc.fields)
+		mustSay(t, tc.text, m, "Your denial counts.", "denied")
+		got, err := w.service.ByNumber(t.Context(), thisTenant, 1)
+		if err != nil || got.State != approvals.Denied || got.Votes[0].Reason != tc.want {
+			t.Errorf("%s: request = %s with %+v, %v, want it denied because %q", tc.text, got.State, got.Votes, err, tc.want)
+		}
+		// What has ended is shown and not asked about.
+		m, resp = w.ask(t, inv)
+		if mustSay(t, "deny again", m, "Request #1", "denied"); resp.Form != nil {
+			t.Errorf("a form asks why a request is denied that has ended")
+		}
+	}
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 because")
+	own := w.invocation(chat.Command, riley)
+	own.Text = "deny 1"
+	if m, resp := w.ask(t, own); resp.Form != nil {
+		t.Errorf("the requester gets a form that must fail: %s", textOf(m))
+	}
+	mustSay(t, "no number", w.says(t, avery, "deny"), "Which request?")
+	mustSay(t, "no such request", w.says(t, avery, "deny 99 because"), "99")
+}
+
 func TestDeny_withAReason(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -399,10 +442,17 @@ func TestDeny_withAReason(t *testing.T) {
 	if resp.Form == nil || resp.Form.Action != cards.ActionDenySubmit {
 		t.Fatalf("form = %+v", resp.Form)
 	}
-	for _, nothing := range []string{"", " \n"} {
-		_, again := w.submits(t, avery, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldReason: nothing})
-		if again.Errors[cards.FieldReason] == "" || resp.Form.Fields[0].Optional {
-			t.Errorf("without a reason: errors = %v, field = %+v, want the reason asked for", again.Errors, resp.Form.Fields[0])
+	if !strings.Contains(resp.Form.Intro.String(), "#1 isolate ws-042") || !strings.Contains(resp.Form.Intro.String(), "because") {
+		t.Errorf("the form says %q, not what is denied", resp.Form.Intro)
+	}
+	for name, fields := range map[string]map[string]string{
+		"nothing":                    {},
+		"spaces":                     {cards.FieldReason: " \n"},
+		"a choice that is none":      {cards.FieldWhat: "because I say so"},
+		"more than the card can say": {cards.FieldWhat: "machine", cards.FieldReason: strings.Repeat("é", maxDenial+1)},
+	} {
+		if _, again := w.submits(t, avery, resp.Form.Action, resp.Form.Value, fields); again.Errors[cards.FieldReason] == "" {
+			t.Errorf("%s: errors = %v, want one beside the reason", name, again.Errors)
 		}
 	}
 	if n := len(w.live(t)); n != 1 {

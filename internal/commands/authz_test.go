@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
@@ -75,7 +76,7 @@ func TestDoors_guardedLikeTheirCommand(t *testing.T) {
 			t.Errorf("%s belongs to %q, which is no command", action, d.spec)
 			continue
 		}
-		fields := map[string]string{}
+		fields := map[string]string{cards.FieldReason: "x"}
 		for _, f := range d.required {
 			fields[f] = "x"
 		}

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type door struct {
 	required []string
 	// anyTenant is for what is about the person alone.
 	anyTenant bool
+	// check finds other faults of what was filled in, by field; nil finds none.
+	check func(fields map[string]string) map[string]string
 }
 
 // doors maps the actions of package cards. An action that is not here is
@@ -59,7 +62,7 @@ var doors = withMachineActions(map[string]door{
 	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},
 	cards.ActionReport:     {spec: "deny", run: (*Router).clickReport},
 	cards.ActionDenyForm:   {spec: "deny", form: (*Router).clickDenyForm},
-	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote, required: []string{cards.FieldReason}},
+	cards.ActionDenySubmit: {spec: "deny", run: (*Router).clickVote, check: checkDenial},
 	cards.ActionWithdraw:   {spec: "withdraw", run: (*Router).clickWithdraw},
 	// Anybody linked may click; the command that asks again is authorised by itself.
 	cards.ActionAskAgain:    {spec: "withdraw", form: (*Router).clickAgain},
@@ -86,6 +89,9 @@ func fieldErrors(c *call) map[string]string {
 		if strings.TrimSpace(c.inv.Fields[id]) == "" {
 			errs[id] = "This is needed."
 		}
+	}
+	if check := doors[c.inv.Action].check; check != nil {
+		maps.Copy(errs, check(c.inv.Fields))
 	}
 	return errs
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/cards"
@@ -26,9 +27,9 @@ func requestSpecs() []Spec {
 			run: (*Router).showRequest,
 		},
 		{
-			Name: "deny", Usage: "deny <number>", Summary: "Show a request's card to you, with its Deny buttons.",
-			Audience: chat.Personal, Changes: true, Examples: []string{"deny 142"},
-			run: (*Router).showRequest,
+			Name: "deny", Usage: "deny <number> [why]", Summary: "Deny a request, with your reason; a form asks for it.",
+			Audience: chat.Personal, Changes: true, Examples: []string{"deny 142", "deny 142 wrong machine"},
+			asks: func(*call) bool { return true }, form: (*Router).denyTyped, run: (*Router).showRequest,
 		},
 		{
 			Name: "withdraw", Usage: "withdraw <number>", Summary: "Take your own request back.",
@@ -78,10 +79,11 @@ func (r *Router) requestOf(ctx context.Context, c *call) (q approvals.Request, r
 	return q, 0, usageError(c, "Which request? Give its number; requests lists them.")
 }
 
-// showRequest answers a typed approve or deny. The vote is the button on the
-// card, so that nobody decides what they have not seen.
+// showRequest answers a typed approve, and a deny of what cannot be denied any more.
+// The vote is the button on the card, so that nobody approves what they have not
+// seen.
 func (r *Router) showRequest(ctx context.Context, c *call) (chat.Message, error) {
-	q, rest, err := r.requestOf(ctx, c)
+	q, _, err := r.requestOf(ctx, c)
 	if err != nil {
 		return chat.Message{}, err
 	}
@@ -90,9 +92,7 @@ func (r *Router) showRequest(ctx context.Context, c *call) (chat.Message, error)
 		return chat.Message{}, err
 	}
 	switch {
-	case q.State != approvals.Pending:
-	case c.spec.Name == "deny" && rest < len(c.args):
-		m.Note = chat.Join(chat.Plain("Not denied yet. To send your words with it, choose Deny with a reason. "), m.Note)
+	case q.State != approvals.Pending || c.spec.Name == "deny":
 	default:
 		m.Note = chat.Join(chat.Plain("Nothing is decided yet: read the card, then use its buttons. "), m.Note)
 	}
@@ -122,7 +122,7 @@ func (r *Router) clickVote(ctx context.Context, c *call) (chat.Message, error) {
 	}
 	in := approvals.VoteInput{
 		Asked: c.asked(), Tenant: r.Tenant, Request: id, Digest: digest,
-		Deny: c.spec.Name == "deny", Reason: strings.TrimSpace(c.inv.Fields[cards.FieldReason]),
+		Deny: c.spec.Name == "deny", Reason: denialOf(c.inv.Fields),
 	}
 	result, err := r.Approvals.Vote(ctx, in)
 	var no *approvals.Refusal
@@ -177,18 +177,84 @@ func voted(v approvals.VoteResult, deny bool) chat.Message {
 	return m
 }
 
-func (r *Router) clickDenyForm(_ context.Context, c *call) (*chat.Form, error) {
-	if _, _, ok := cards.ParseRequestValue(c.inv.Value); !ok {
+// clickDenyForm asks for the reason of a denial, of exactly what the card showed.
+func (r *Router) clickDenyForm(ctx context.Context, c *call) (*chat.Form, error) {
+	id, _, ok := cards.ParseRequestValue(c.inv.Value)
+	if !ok {
 		return nil, errOldButton
 	}
+	q, err := r.Approvals.Request(ctx, r.Tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	return denyForm(q, c.inv.Value, ""), nil
+}
+
+// denyTyped asks for the reason of a typed denial, and shows what it is about. A
+// request that the person cannot deny is shown as it is, by the command itself.
+func (r *Router) denyTyped(ctx context.Context, c *call) (*chat.Form, error) {
+	q, rest, err := r.requestOf(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if q.State != approvals.Pending && q.State != approvals.Approved || c.who.Person.ID == q.Requester {
+		return nil, nil
+	}
+	return denyForm(q, cards.RequestValue(q.ID, q.Digest), c.words(rest)), nil
+}
+
+// denials are what people mostly say, so that nobody has to type on a phone.
+var denials = []chat.Option{
+	{Label: "Wrong machine", Value: "machine"},
+	{Label: "Not convincing: more facts are needed", Value: "facts"},
+	{Label: "Known and harmless", Value: "harmless"},
+	{Label: "Too much harm to the business now", Value: "harm"},
+	{Label: "Something milder will do", Value: "milder"},
+}
+
+func denyForm(q approvals.Request, value, typed string) *chat.Form {
+	intro := chat.Join(cards.RequestReply(q).Title, chat.Plain(". Asked by "), chat.Untrusted(q.RequesterName), chat.Plain(": "),
+		chat.Untrusted(chat.Visible(q.Reason, 300)), chat.Plain(" One denial ends the request. What you choose and write is shown on its card."))
 	return &chat.Form{
-		Action: cards.ActionDenySubmit, Value: c.inv.Value, Title: "Deny request", Submit: "Deny",
-		Intro: chat.Plain("One denial ends the request. Your words are shown on its card."),
-		Fields: []chat.Field{{
-			ID: cards.FieldReason, Label: "Why", Kind: chat.FieldArea, MaxLength: approvals.MaxReason,
-			Hint: "The requester reads this.",
-		}},
-	}, nil
+		Action: cards.ActionDenySubmit, Value: value, Title: "Deny request", Submit: "Deny", Intro: intro,
+		Fields: []chat.Field{
+			{ID: cards.FieldWhat, Label: "Why", Kind: chat.FieldSelect, Optional: true, Placeholder: "Choose one, or write below", Options: denials},
+			{
+				ID: cards.FieldReason, Label: "In your words", Kind: chat.FieldArea, Optional: true, Initial: typed, MaxLength: maxDenial,
+				Hint: "The requester reads this.",
+			},
+		},
+	}
+}
+
+// maxDenial is how long the words of a denial are: with a choice before them they
+// still fit the card.
+const maxDenial = approvals.MaxReason - 50
+
+// denialOf is the reason that a form of [denyForm] gives, and "" without a form.
+func denialOf(fields map[string]string) string {
+	words := strings.TrimSpace(fields[cards.FieldReason])
+	for _, o := range denials {
+		if o.Value != fields[cards.FieldWhat] {
+			continue
+		}
+		if words == "" {
+			return o.Label
+		}
+		return o.Label + ". " + words
+	}
+	return words
+}
+
+// checkDenial wants a reason, chosen or written, of a length that the card shows.
+func checkDenial(fields map[string]string) map[string]string {
+	switch n := utf8.RuneCountInString(strings.TrimSpace(fields[cards.FieldReason])); {
+	case denialOf(fields) == "":
+		return map[string]string{cards.FieldReason: "Choose a reason or write one. Deny on the card needs none."}
+	case n > maxDenial:
+		return map[string]string{cards.FieldReason: fmt.Sprintf("These are %d characters; keep it to %d.", n, maxDenial)}
+	}
+	return nil
 }
 
 func (r *Router) withdraw(ctx context.Context, c *call) (chat.Message, error) {
