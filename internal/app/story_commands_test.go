@@ -394,6 +394,47 @@ func TestStory_typedApproveDenyAndWithdraw(t *testing.T) {
 	})
 }
 
+// Approvers work the queue off: what they can decide comes first, each with a button
+// that shows its card to them.
+func TestStory_queueOfRequests(t *testing.T) {
+	onBothPlatforms(t, func(t *testing.T, s *story, on side) {
+		s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-024", "first")
+		s.request(on, on, sandbox.Avery, sandbox.Sam, "ws-025", "second")
+		queue := s.ask(on, sandbox.Avery, "requests", "2 open requests, 1 for you to decide", "asked by Riley Chen", "29 minutes left", "0 of 1 approvals")
+		mine, others := strings.Index(queue.text, "#1 isolate ws-024"), strings.Index(queue.text, "#2 isolate ws-025")
+		if mine < 0 || others < mine || !strings.Contains(queue.text[:mine], "For you to decide") || !strings.Contains(queue.text[mine:others], "Wait for others") {
+			t.Errorf("the queue is not in the order in which Avery can decide: %s", queue.text)
+		}
+		cards := func(who sandbox.Person, places ...string) (all []seen) {
+			for _, place := range places {
+				for _, m := range on.see(who, place) {
+					if containsAll(m.text, []string{"Request #1", "waits for approval", "Deny with a reason"}) {
+						all = append(all, m)
+					}
+				}
+			}
+			return all
+		}
+		before, foreign := len(cards(sandbox.Avery, on.soc(), on.direct(sandbox.Avery))), len(cards(sandbox.Riley, on.soc()))
+		on.click(sandbox.Avery, queue, "Show #1")
+		var card seen
+		s.eventually("Avery gets the card", func() string {
+			all := cards(sandbox.Avery, on.soc(), on.direct(sandbox.Avery))
+			if len(all) == before {
+				return "no card more than before"
+			}
+			card = all[len(all)-1]
+			return ""
+		})
+		if n := len(cards(sandbox.Riley, on.soc())); n != foreign {
+			t.Errorf("the card that Avery asked for is shown to others: they see %d, and %d before", n, foreign)
+		}
+		s.pressed(on, sandbox.Avery, card, "Approve", "Your approval counts")
+		s.sees(on, sandbox.Riley, on.soc(), "isolate ws-024.corp.contoso.com – isolated")
+		s.ask(on, sandbox.Avery, "requests", "1 open request", "#2 isolate ws-025")
+	})
+}
+
 // The button asks for the reason as the typed command does: chosen or written.
 func TestStory_denyWithAReason(t *testing.T) {
 	onBothPlatforms(t, func(t *testing.T, s *story, on side) {

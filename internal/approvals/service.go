@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/audit"
@@ -111,6 +112,15 @@ func asked(r Request, at time.Time) int {
 // which directory groups could not be read; the list stands without them.
 func (s *Service) Eligible(ctx context.Context, r Request) ([]identity.Person, error) {
 	return s.policyOf(r.Tenant).Eligible(ctx, s.groups, r.Rule, r.Requester, asked(r, s.now()))
+}
+
+// NeedsVote reports whether r waits for this person: their approval would count now
+// and they have not voted. A membership that cannot be read counts as none.
+func (s *Service) NeedsVote(ctx context.Context, r Request, person identity.PersonID) bool {
+	if r.State != Pending || person.IsZero() || person == r.Requester || slices.ContainsFunc(r.Votes, func(v Vote) bool { return v.By == person }) {
+		return false
+	}
+	return s.rights(ctx, s.policyOf(r.Tenant), r, r.Rule, person)[person].Approve
 }
 
 // policyOf is the policy in force for one tenant: its people and its stricter

@@ -229,6 +229,11 @@ func otherCards(t *testing.T) map[string]chat.Message {
 	missing.Unread = Unread{Users: "not permitted: User.Read.All", Alerts: "not permitted: Alert.Read.All", Actions: "unavailable"}
 	isolated := sampleMachine()
 	isolated.Actions = []defender.MachineAction{{Comment: "[mdebot:019a0000-0000-7000-8000-000000000001] #142 asked by Riley Chen, approved by Avery. Reason: beaconing", Requestor: "mdebot", ID: "a2", Type: defender.Isolate, Status: defender.ActionSucceeded, Scope: "Full", Created: noon, Updated: noon}}
+	queue := []approvals.Request{sampleRequest(t, approvals.Executing, 3), sampleRequest(t, approvals.Pending, 1), sampleRequest(t, approvals.Pending, 2), sampleRequest(t, approvals.Pending, 1)}
+	for i := range queue {
+		queue[i].Number += int64(i)
+		queue[i].Expires = queue[i].Expires.Add(-time.Duration(i) * time.Minute)
+	}
 	planned := sampleRequest(t, approvals.Succeeded, 2)
 	planned.Params = map[string]string{"scope": "full", "for": "4h"}
 	for i := range planned.Targets {
@@ -250,7 +255,6 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		Usage: "/mde hunt <KQL>", Summary: "Run a hunting query.", Role: "hunter", Aliases: []string{"h"},
 		Flags: []HelpFlag{{Name: "--public", Summary: "post for all"}}, Examples: []string{"/mde hunt DeviceInfo"}, Missing: []string{"AdvancedQuery.Read.All"},
 	}
-	pending := sampleRequest(t, approvals.Pending, 1)
 	return map[string]chat.Message{
 		"alert":                  Alert(av),
 		"alert_little_known":     Alert(poor),
@@ -273,8 +277,8 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"machine_list_empty":     MachineList(nil, chat.Plain("with that tag"), false),
 		"machine_chooser":        MachineChooser(ChooserView{Typed: "ws-042", Candidates: []Candidate{{Machine: mv.Machine, Users: mv.Users}, {Machine: mv.Machine, UsersUnread: "not permitted: User.Read.All"}}, Action: ActionShowMachine, Next: "Choose one."}),
 		"machine_chooser_prefix": MachineChooser(ChooserView{Typed: "ws-04", Prefix: true, Candidates: []Candidate{{Machine: mv.Machine}}, Next: "Type the command again with an ID."}),
-		"request_list":           RequestList([]approvals.Request{pending}),
-		"request_list_empty":     RequestList(nil),
+		"request_list":           RequestList(RequestQueue{Requests: queue, Mine: func(r approvals.Request) bool { return r.Number%2 == 0 }, Now: noon.Add(12 * time.Minute)}),
+		"request_list_empty":     RequestList(RequestQueue{}),
 		"isolated_list":          IsolatedList([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions)}}, false, noon.Add(76*time.Hour)),
 		"isolated_list_timed": IsolatedList([]IsolatedMachine{
 			{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(2 * time.Hour)},

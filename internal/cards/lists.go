@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
 )
@@ -118,31 +117,6 @@ func MachineChooser(v ChooserView) chat.Message {
 			m.Menu.Options = append(m.Menu.Options, chat.Option{
 				Label: c.Machine.Name + " " + c.Machine.ID, Detail: "last seen " + tableTime(c.Machine.LastSeen), Value: c.Machine.ID,
 			})
-		}
-	}
-	return m
-}
-
-// RequestList is the queue: requests that are not resolved.
-func RequestList(requests []approvals.Request) chat.Message {
-	if len(requests) == 0 {
-		return chat.Message{Title: chat.Plain("No requests are open"), Tone: chat.Good}
-	}
-	m := chat.Message{
-		Title: chat.Plain(plural(len(requests), "open request", "open requests")),
-		Tone:  chat.Notice,
-		Table: &chat.Table{Caption: "Requests", Columns: []string{"Request", "Action", "On", "Asked by", "State", "Decide by"}, Total: len(requests)},
-		Menu:  &chat.Menu{Label: "Show a request", Action: ActionShowReq},
-	}
-	for i, r := range requests {
-		on := plural(len(r.Targets), "machine", "machines")
-		if len(r.Targets) == 1 {
-			on = r.Targets[0].Name
-		}
-		number := "#" + strconv.FormatInt(r.Number, 10)
-		m.Table.Rows = append(m.Table.Rows, []string{number, r.Action, on, r.RequesterName, stateWord(r), tableTime(r.Expires)})
-		if i < menuOptions {
-			m.Menu.Options = append(m.Menu.Options, chat.Option{Label: number + " " + r.Action + " " + on, Detail: r.RequesterName, Value: RequestValue(r.ID, r.Digest)})
 		}
 	}
 	return m

@@ -390,6 +390,60 @@ func TestTypedVotes_showTheCardAndDecideNothing(t *testing.T) {
 	mustSay(t, "in the thread", m, "Request #1")
 }
 
+// Whoever works the queue finds first what they can decide, and gets its card alone.
+func TestRequests_putsFirstWhatOneCanDecide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.says(t, riley, "isolate ws-042 first")
+	w.clock = w.clock.Add(12 * time.Minute)
+	w.says(t, riley, "isolate ws-043 second")
+	for _, tc := range []struct {
+		by     identity.Principal
+		want   []string // headings and lines that tell the order
+		button string
+	}{
+		{riley, []string{"Wait for others", "#1 isolate ws-042", "12 minutes ago · 18 minutes left", "#2 isolate ws-043", "just now · 30 minutes left"}, ""},
+		{viewer, []string{"Wait for others", "#1 isolate ws-042", "12 minutes ago · 18 minutes left", "#2 isolate ws-043", "just now · 30 minutes left"}, ""},
+		{avery, []string{"For you to decide", "#1 isolate ws-042", "12 minutes ago · 18 minutes left", "#2 isolate ws-043", "just now · 30 minutes left"}, "Show #1"},
+	} {
+		m := w.says(t, tc.by, "requests")
+		var lines []string
+		for _, s := range m.Sections {
+			lines = append(lines, s.Heading)
+			for _, l := range s.Lines {
+				lines = append(lines, strings.TrimPrefix(l.String(), "asked by Riley Chen · "))
+			}
+		}
+		if len(lines) != len(tc.want) {
+			t.Fatalf("%s sees %q, want %q", tc.by.Account, lines, tc.want)
+		}
+		for i, want := range tc.want {
+			if !strings.HasPrefix(lines[i], want) {
+				t.Errorf("%s sees %q, want %q", tc.by.Account, lines, tc.want)
+			}
+		}
+		if m.Table != nil {
+			t.Error("the queue is a table, which a phone cuts")
+		}
+		if tc.button == "" {
+			if len(m.Buttons) > 0 {
+				t.Errorf("%s has buttons for what others decide: %+v", tc.by.Account, m.Buttons)
+			}
+			continue
+		}
+		if len(m.Buttons) != 2 || m.Buttons[0].Label != tc.button {
+			t.Fatalf("buttons = %+v, want %s", m.Buttons, tc.button)
+		}
+		card, resp := w.clicks(t, tc.by, m.Buttons[0].Action, m.Buttons[0].Value)
+		mustSay(t, tc.button, card, "Request #1", "first")
+		if resp.Audience != chat.Personal || card.Buttons[0].Action != cards.ActionApprove || card.Buttons[1].Action != cards.ActionDeny {
+			t.Errorf("%s answers to %v with %+v, want the card with its buttons for one person", tc.button, resp.Audience, card.Buttons)
+		}
+		w.clicks(t, tc.by, cards.ActionDeny, m.Buttons[0].Value)
+		mustSay(t, "the queue afterwards", w.says(t, tc.by, "requests"), "1 open request", "#2 isolate ws-043")
+	}
+}
+
 // A typed denial opens the form with what was typed, for what was stored then.
 func TestDeny_typed(t *testing.T) {
 	t.Parallel()

@@ -20,6 +20,8 @@ type door struct {
 	required []string
 	// anyTenant is for what is about the person alone.
 	anyTenant bool
+	// personal answers go to whoever clicked alone, whatever the command's do.
+	personal bool
 	// check finds other faults of what was filled in, by field; nil finds none.
 	check func(fields map[string]string) map[string]string
 }
@@ -57,7 +59,7 @@ var doors = withMachineActions(map[string]door{
 	cards.ActionLinkDecline: {spec: "link", run: (*Router).declineLink},
 	cards.ActionLinkConfirm: {spec: "confirm-link"},
 
-	cards.ActionShowReq:    {spec: "requests", run: (*Router).clickRequest},
+	cards.ActionShowReq:    {spec: "requests", run: (*Router).clickRequest, personal: true},
 	cards.ActionApprove:    {spec: "approve", run: (*Router).clickVote},
 	cards.ActionDeny:       {spec: "deny", run: (*Router).clickVote},
 	cards.ActionReport:     {spec: "deny", run: (*Router).clickReport},

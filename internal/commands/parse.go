@@ -23,6 +23,7 @@ type call struct {
 	run   handler
 	form  func(r *Router, ctx context.Context, c *call) (*chat.Form, error)
 
+	personal    bool      // the answer is for whoever clicked alone
 	boundTo     tenant.ID // of a button, "" when it names none
 	anyTenant   bool      // of a button that is about no tenant
 	tenantBy    tenantBy

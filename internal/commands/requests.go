@@ -17,7 +17,7 @@ import (
 func requestSpecs() []Spec {
 	return []Spec{
 		{
-			Name: "requests", Usage: "requests", Summary: "List the requests that wait or run.",
+			Name: "requests", Usage: "requests", Summary: "What waits or runs, first what you can decide.",
 			Role: identity.Viewer, Access: ReadersToo, Flags: []Flag{publicFlag}, Examples: []string{"requests"},
 			run: (*Router).requests,
 		},
@@ -54,7 +54,10 @@ func (r *Router) requests(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
-	return cards.RequestList(live), nil
+	return cards.RequestList(cards.RequestQueue{
+		Requests: live, Now: r.Now(),
+		Mine: func(q approvals.Request) bool { return r.Approvals.NeedsVote(ctx, q, c.who.Person.ID) },
+	}), nil
 }
 
 // requestOf returns the request that c is about: by the number typed first, or

@@ -192,7 +192,7 @@ func (r *Router) callOf(inv chat.Invocation) (*call, error) {
 	if !ok {
 		return nil, say("This button is from another version of mdebot.", "Type the command instead; help lists them.")
 	}
-	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form, boundTo: boundTo, anyTenant: d.anyTenant}
+	c := &call{spec: r.byName[d.spec], inv: inv, flags: map[string]string{}, run: d.run, form: d.form, personal: d.personal, boundTo: boundTo, anyTenant: d.anyTenant}
 	if c.run == nil {
 		c.run = c.spec.run
 	}
@@ -202,7 +202,10 @@ func (r *Router) callOf(inv chat.Invocation) (*call, error) {
 
 // audience is who sees c's answer.
 func (c *call) audience() chat.Audience {
-	if c.flags[publicFlag.Name] != "" {
+	switch {
+	case c.personal:
+		return chat.Personal
+	case c.flags[publicFlag.Name] != "":
 		return chat.Everyone
 	}
 	return c.spec.Audience
