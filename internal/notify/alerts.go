@@ -81,7 +81,7 @@ type arrival struct {
 // take records arrivals and plans their cards, all in one transaction.
 func (n *Notifier) take(ctx context.Context, t tenantID, arrivals []arrival) error {
 	return n.db.InTx(failpoint.Step(ctx, failpoint.AlertsSaved), func(tx durable.Tx) error {
-		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}, urgent: map[chat.Destination]int{}, mutes: n.inForce(ctx, tx, t)}
+		b := &batch{Tx: tx, planned: map[durable.Job]bool{}, storms: map[chat.Destination]string{}, urgent: map[urgent]int{}, mutes: n.inForce(ctx, tx, t)}
 		for _, in := range arrivals {
 			if err := n.takeOne(ctx, b, t, in); err != nil {
 				return fmt.Errorf("record alert %s: %w", in.alert.ID, err)
@@ -97,8 +97,14 @@ type batch struct {
 	durable.Tx
 	planned map[durable.Job]bool
 	storms  map[chat.Destination]string // that hold alerts of this batch
-	urgent  map[chat.Destination]int    // how many High ones
+	urgent  map[urgent]int              // how many of them are named at once
 	mutes   []cards.MuteView            // in force
+}
+
+// urgent are the alerts of a class that a storm holds in one place.
+type urgent struct {
+	to    chat.Destination
+	class int64
 }
 
 // Enqueue plans each job once.
@@ -156,7 +162,7 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 		}
 	}
 	for _, to := range n.destinations(a, in.machine) {
-		if err := n.postAlert(ctx, tx, t, a, to, what); err != nil {
+		if err := n.postAlert(ctx, tx, t, in, to, what); err != nil {
 			return err
 		}
 	}
@@ -185,8 +191,10 @@ func (n *Notifier) destinations(a defender.Alert, m *policy.Machine) []chat.Dest
 }
 
 // postAlert plans a's card at to: in the thread of its incident when one has
-// begun there, in a storm's pages when the destination is flooded.
-func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defender.Alert, to chat.Destination, what news) error {
+// begun there, in a storm's pages when the destination is flooded and the alert is
+// not critical.
+func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, in arrival, to chat.Destination, what news) error {
+	a := in.alert
 	if what != firstSeen {
 		existing, ok, err := cardOf(ctx, tx, t, SubjectAlert, a.ID, to)
 		if err != nil {
@@ -200,7 +208,18 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defen
 	if err != nil {
 		return err
 	}
-	w := want{tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to, class: alertClass(a.Severity), topic: topicOf(a), held: held}
+	class := alertClass(a.Severity)
+	if held != "" && critical(in) {
+		class = classCritical
+		wait, err := reserve(ctx, tx, []limit{criticalLimit(to)}, n.now())
+		if err != nil {
+			return err
+		}
+		if wait <= 0 {
+			held, class = "", alertClass(a.Severity)
+		}
+	}
+	w := want{tenant: t, subject: SubjectAlert, subjectID: a.ID, destination: to, class: class, topic: topicOf(a), held: held}
 	if held == "" {
 		if w.parent, err = threadHead(ctx, tx, t, w.topic, to); err != nil {
 			return err
@@ -210,7 +229,7 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, a defen
 		return err
 	}
 	if held != "" && a.Severity == defender.High {
-		tx.urgent[to]++
+		tx.urgent[urgent{to, class}]++
 	}
 	if w.parent != "" {
 		return n.redrawCard(ctx, tx, w.parent, to) // the head counts its thread
@@ -236,6 +255,26 @@ func (n *Notifier) postRaised(ctx context.Context, tx durable.Tx, t tenantID, a 
 		class: alertClass(a.Severity), parent: parent,
 	})
 	return err
+}
+
+// critical tells an alert that has a post of its own also in a storm: a High one on
+// a machine of tier 0, or one that Defender is told is of high value. Of a machine
+// that could not be read it is not known; a storm names High alerts first anyway.
+func critical(in arrival) bool {
+	return in.alert.Severity == defender.High && in.machine != nil && in.machine.Critical()
+}
+
+// crowded reports whether so many alerts came that some destination may have a
+// storm: then it matters which machines they are on.
+func (n *Notifier) crowded(ctx context.Context, t tenantID, more int) (bool, error) {
+	s := n.policy.Current().Storm()
+	if s.MoreThan <= 0 || more == 0 {
+		return false, nil
+	}
+	var recent int
+	err := n.db.Read().QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'alert' AND created_at > $2`,
+		string(t), n.now().Add(-s.Within).UnixMicro()).Scan(&recent)
+	return recent+more > s.MoreThan, err
 }
 
 // AlertChanged records an alert that was changed through mdebot, so that its
@@ -383,6 +422,9 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 		arrivals = append(arrivals, arrival{
 			alert: a, fingerprint: fp, quiet: !known && (a.Created.Before(began) || a.Created.Before(forgotten)),
 		})
+	}
+	if crowded, err := n.crowded(ctx, w.Tenant, len(arrivals)); err == nil && crowded {
+		w.learn(ctx, slices.DeleteFunc(slices.Clone(arrivals), func(in arrival) bool { return in.alert.Severity != defender.High }), n.now())
 	}
 	if n.policyOf(w.Tenant).RoutesReadMachine() || len(n.inForce(ctx, n.db.Read(), w.Tenant)) > 0 {
 		w.learn(ctx, arrivals, n.now())

@@ -35,6 +35,7 @@ const (
 const (
 	classDecision = 0 // approvals, outcomes, reminders
 	classNotice   = 1 // alarms about the bot, blindness
+	classCritical = 1 // critical alerts that a storm holds
 	classAlert    = 2 // plus 4 − severity rank
 	classEdit     = 9
 )

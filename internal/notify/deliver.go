@@ -113,7 +113,8 @@ func (n *Notifier) nextDue(ctx context.Context, d chat.Destination, also string)
 	due, err := queryCards(ctx, n.db.Read(), `
 		SELECT `+cardColumns+` FROM cards
 		WHERE destination = $1 AND wanted > shown AND (next_at <= $2 OR next_at > $3) AND held = '' `+also+`
-		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END, CASE WHEN message = '' THEN 0 ELSE 1 END, created_at, id LIMIT 1`,
+		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END,
+			CASE WHEN subject = 'page' THEN 1 ELSE 0 END, CASE WHEN message = '' THEN 0 ELSE 1 END, created_at, id LIMIT 1`,
 		string(d), now.UnixMicro(), now.Add(longestAhead).UnixMicro())
 	if err != nil || len(due) == 0 {
 		return card{}, false, err
@@ -131,6 +132,9 @@ func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wa
 			return errors.Join(err, errLeaseLost)
 		}
 		page := c.subject == subjectPage && c.ref.IsZero()
+		if off, err := n.putOff(ctx, tx, c, now); err != nil || off {
+			return err
+		}
 		ls := limits(c.destination, !c.ref.IsZero())
 		if page {
 			ls = append(ls, pageLimit(c.destination))
@@ -157,6 +161,31 @@ func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wa
 		l.mark()
 	}
 	return ready, wait, err
+}
+
+// putOff puts a page of a storm, or an alert in a place that has one, off when the
+// place has had its budget of posts. Everything else goes on.
+func (n *Notifier) putOff(ctx context.Context, tx durable.Tx, c *card, now time.Time) (off bool, err error) {
+	if !c.ref.IsZero() || c.subject != subjectPage && c.subject != SubjectAlert {
+		return false, nil
+	}
+	if c.subject == SubjectAlert {
+		var one int64
+		err := tx.QueryRow(ctx, `SELECT 1 FROM storms WHERE destination = $1 AND ended_at = 0 LIMIT 1`, string(c.destination)).Scan(&one)
+		if errors.Is(err, durable.ErrNoRows) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	wait, err := overBudget(ctx, tx, c.destination, now)
+	if err != nil || wait <= 0 {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE cards SET next_at = $1 WHERE destination = $2 AND message = '' AND wanted > shown AND next_at < $1 AND (subject = 'page' OR id = $3)`,
+		now.Add(wait).UnixMicro(), string(c.destination), c.id)
+	return true, err
 }
 
 // send draws c and posts or edits it once, and records the outcome. Only errors

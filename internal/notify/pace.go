@@ -36,13 +36,36 @@ func limits(d chat.Destination, edit bool) []limit {
 	return []limit{{key, time.Second, 3}, {"slack posts", 200 * time.Millisecond, 20}}
 }
 
-// pageEvery spaces the pages of a storm: beside the alerts that came before it and
-// its head, a place has at most thirty posts in the worst minute, and 2,000 alerts
-// are named within ten.
-const pageEvery = 7 * time.Second
+const (
+	// stormBudget is how many posts a place has in a stormBudgetPer while a storm
+	// names its alerts there. What people decide about and alarms are not kept back
+	// by it, and count.
+	stormBudget    = 30
+	stormBudgetPer = time.Minute
+	// pageEvery spaces the pages of a storm within the budget.
+	pageEvery = 2 * time.Second
+)
 
 // pageLimit is the pace of pages in one place.
 func pageLimit(d chat.Destination) limit { return limit{string(d) + " pages", pageEvery, 1} }
+
+// criticalLimit is how many critical alerts have a post of their own in a storm: ten
+// in its first minute and then five. More of them are named in its pages at once.
+func criticalLimit(d chat.Destination) limit {
+	return limit{string(d) + " critical", 12 * time.Second, 5}
+}
+
+// overBudget is how long a post of a storm has to wait, or zero.
+func overBudget(ctx context.Context, tx durable.Tx, d chat.Destination, now time.Time) (time.Duration, error) {
+	var oldest int64
+	err := tx.QueryRow(ctx, `SELECT posted_at FROM cards WHERE destination = $1 AND posted_at > $2 AND posted_at <= $3
+		ORDER BY posted_at DESC LIMIT 1 OFFSET $4`,
+		string(d), now.Add(-stormBudgetPer).UnixMicro(), now.UnixMicro(), stormBudget-1).Scan(&oldest)
+	if errors.Is(err, durable.ErrNoRows) {
+		return 0, nil
+	}
+	return durable.Time(oldest).Add(stormBudgetPer).Sub(now), err
+}
 
 // reserve takes a place in every limit, or none and says how long to wait. The
 // rows are shared, so all replicas together keep the pace.

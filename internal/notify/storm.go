@@ -71,26 +71,26 @@ func (n *Notifier) storm(ctx context.Context, tx *batch, t tenantID, to chat.Des
 }
 
 // redrawStorms makes the heads count what a batch has added, and names what is High
-// at once: its page stands before it is full, and is redrawn as it fills.
+// at once, what is critical before the rest: its page stands before it is full, and
+// is redrawn as it fills.
 func (n *Notifier) redrawStorms(ctx context.Context, tx *batch, t tenantID) error {
-	high := alertClass(defender.High)
-	for to, id := range tx.storms {
+	for _, id := range tx.storms {
 		if err := n.redraw(ctx, tx, t, subjectStorm, id); err != nil {
 			return err
 		}
-		if tx.urgent[to] == 0 {
-			continue
-		}
-		held, err := heldBy(ctx, tx, id, high)
+	}
+	for u, added := range tx.urgent {
+		id := tx.storms[u.to]
+		held, err := heldBy(ctx, tx, id, u.class)
 		if err != nil {
 			return err
 		}
-		head, ok, err := cardOf(ctx, tx, t, subjectStorm, id, to)
+		head, ok, err := cardOf(ctx, tx, t, subjectStorm, id, u.to)
 		if err != nil || !ok {
 			return err
 		}
-		for page := (held - tx.urgent[to]) / cards.StormPageSize; page*cards.StormPageSize < held; page++ {
-			if err := n.wantPage(ctx, tx, stormRow{id: id, tenant: t, destination: to}, high, page, head.id); err != nil {
+		for page := (held - added) / cards.StormPageSize; page*cards.StormPageSize < held; page++ {
+			if err := n.wantPage(ctx, tx, stormRow{id: id, tenant: t, destination: u.to}, u.class, page, head.id); err != nil {
 				return err
 			}
 		}
@@ -169,7 +169,7 @@ func (n *Notifier) pages(ctx context.Context, tx durable.Tx, s stormRow, over bo
 		}
 	}
 	// A page holds alerts of one severity, so that the most severe ones are named first.
-	for class := alertClass(defender.High); class <= alertClass(defender.UnSpecified); class++ {
+	for class := int64(classCritical); class <= alertClass(defender.UnSpecified); class++ {
 		if err := n.pagesOf(ctx, tx, s, class, over, head.id); err != nil {
 			return err
 		}

@@ -177,6 +177,10 @@ func (m *Machine) tierZero() bool {
 	return slices.ContainsFunc(m.Tags, func(tag string) bool { return strings.EqualFold(tag, tierZeroTag) })
 }
 
+// Critical reports whether the machine is of tier 0 or, as Defender is told, of high
+// value.
+func (m *Machine) Critical() bool { return m.tierZero() || m.Value == "High" }
+
 // protection is one entry of approvals.protected.
 type protection struct {
 	written string
