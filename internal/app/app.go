@@ -259,7 +259,7 @@ func (a *App) assemble() error {
 	handler.Handler = a.traces.commands(commands.New(commands.Config{
 		Tenants: served, Tenant: a.tenant,
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Mutes: a.notify, History: huntHistory{db: a.store, keys: a.keys}, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
+		Watcher: a.notify, Mutes: a.notify, History: huntHistory{db: a.store, keys: a.keys, now: a.now}, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
 	}))
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))

@@ -18,6 +18,7 @@ import (
 type huntHistory struct {
 	db   durable.DB
 	keys seal.Keys
+	now  func() time.Time
 }
 
 var huntQuery = seal.Column{Table: "hunts", Name: "query", Row: "id"}

@@ -333,3 +333,20 @@ func (p *outside) signal(sig syscall.Signal) {
 		p.Fatal(err)
 	}
 }
+
+// The click on Cancel may reach the replica that does not run the hunt.
+func TestReplicas_huntIsCancelledThroughTheOtherOne(t *testing.T) {
+	t.Parallel()
+	all, lb := newReplicas(t, 2, sandbox.Options{})
+	s := all[0]
+	for i, on := range []side{s.slack(), s.teams()} {
+		lb.only(all[0])
+		s.world.Defender.Faults.Add(fault.Fault{Kind: fault.Hang, Route: "POST /v1.0/security/runHuntingQuery", Times: 1})
+		on.write(sandbox.Riley, on.direct(sandbox.Riley), fmt.Sprintf("hunt DeviceInfo | take %d", i+1))
+		running := s.sees(on, sandbox.Riley, on.direct(sandbox.Riley), "Hunting", "Cancel")
+		lb.only(all[1])
+		on.click(sandbox.Riley, running, "Cancel")
+		s.sees(on, sandbox.Riley, on.direct(sandbox.Riley), "The hunt was cancelled")
+		s.world.Defender.Faults.Clear()
+	}
+}

@@ -346,10 +346,46 @@ type world struct {
 	mu        sync.Mutex
 }
 
-// fakeHistory keeps hunts by person.
+// fakeHistory keeps hunts by person, and those that run by their ID: who asked, or ""
+// once they are cancelled.
 type fakeHistory struct {
-	mu sync.Mutex
-	of map[identity.PersonID][]PastHunt
+	mu      sync.Mutex
+	of      map[identity.PersonID][]PastHunt
+	running map[string]string
+}
+
+func (f *fakeHistory) HuntBegan(_ context.Context, _ tenant.ID, id, who string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running == nil {
+		f.running = map[string]string{}
+	}
+	f.running[id] = who
+	return nil
+}
+
+func (f *fakeHistory) HuntEnded(_ context.Context, _ tenant.ID, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.running, id)
+	return nil
+}
+
+func (f *fakeHistory) CancelHunt(_ context.Context, id, who string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if by, runs := f.running[id]; !runs || by != who {
+		return false, nil
+	}
+	f.running[id] = ""
+	return true, nil
+}
+
+func (f *fakeHistory) HuntCancelled(_ context.Context, _ tenant.ID, id string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	who, runs := f.running[id]
+	return runs && who == "", nil
 }
 
 func (f *fakeHistory) KeepHunt(_ context.Context, _ tenant.ID, p identity.PersonID, h PastHunt) error {

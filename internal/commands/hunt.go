@@ -153,7 +153,7 @@ func (r *Router) hunting(ctx context.Context, c *call, query string, sink *huntS
 		stats, err := r.Hunter.Hunt(ctx, q, sink)
 		return stats, c.among.running.yes(), err
 	}
-	ctx, one, ended := r.running.begin(ctx, c.who.key())
+	ctx, one, ended := r.beginHunt(ctx, c)
 	defer ended()
 	defer signs(ctx, func(ctx context.Context, elapsed time.Duration) {
 		c.out.Progress(ctx, cards.HuntRunning(int(sink.rows.Load()), elapsed, one.key))

@@ -346,11 +346,64 @@ func (r *Router) huntAgain(ctx context.Context, c *call) (chat.Message, error) {
 }
 
 // cancelHunt ends a hunt of the caller's.
-func (r *Router) cancelHunt(_ context.Context, c *call) (chat.Message, error) {
-	if !r.running.cancel(c.who.key(), c.inv.Value) {
+func (r *Router) cancelHunt(ctx context.Context, c *call) (chat.Message, error) {
+	ends := r.running.cancel(c.who.key(), c.inv.Value)
+	if !ends {
+		var err error
+		if ends, err = r.History.CancelHunt(ctx, c.inv.Value, c.who.key()); err != nil {
+			return chat.Message{}, err
+		}
+	}
+	if !ends {
 		return chat.Message{}, say("That hunt is not running any more, or is not yours.", "Its answer is or will be where you asked.")
 	}
 	return chat.Message{Title: chat.Plain("The hunt is being cancelled")}, nil
+}
+
+// beginHunt registers what may take long, here and for every replica, until ended is
+// called.
+func (r *Router) beginHunt(ctx context.Context, c *call) (_ context.Context, one *runningHunt, ended func()) {
+	running, one, over := r.running.begin(ctx, c.who.key())
+	nobodyLooks := r.cancelledElsewhere(running, c, one)
+	return running, one, func() {
+		over()
+		nobodyLooks()
+	}
+}
+
+// lookForCancel is how often a hunt looks whether it was cancelled through another
+// replica.
+const lookForCancel = time.Second
+
+// cancelledElsewhere ends a hunt that is cancelled through another replica. The
+// function it returns waits until nobody looks any more, after the hunt has ended.
+func (r *Router) cancelledElsewhere(ctx context.Context, c *call, hunt *runningHunt) (done func()) {
+	if err := r.History.HuntBegan(ctx, r.Tenant, hunt.key, hunt.who); err != nil {
+		r.Logger.WarnContext(ctx, "hunt can be cancelled in this replica alone", "command", c.spec.Name, "error", err)
+		return func() {}
+	}
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(lookForCancel)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if yes, err := r.History.HuntCancelled(ctx, r.Tenant, hunt.key); err == nil && yes {
+				hunt.cancel()
+				return
+			}
+		}
+	})
+	return func() {
+		looking.Wait()
+		if err := r.History.HuntEnded(context.WithoutCancel(ctx), r.Tenant, hunt.key); err != nil {
+			r.Logger.WarnContext(ctx, "hunt still counts as running", "command", c.spec.Name, "error", err)
+		}
+	}
 }
 
 // runningHunts are those that can be cancelled.
@@ -366,6 +419,11 @@ type runningHunt struct {
 }
 
 func (h *runningHunt) yes() bool { return h.stopped.Load() }
+
+func (h *runningHunt) cancel() {
+	h.stopped.Store(true)
+	h.stop()
+}
 
 func newRunningHunts() *runningHunts { return &runningHunts{of: map[string]*runningHunt{}} }
 
@@ -391,7 +449,6 @@ func (h *runningHunts) cancel(who, key string) bool {
 	if one == nil || one.who != who {
 		return false
 	}
-	one.stopped.Store(true)
-	one.stop()
+	one.cancel()
 	return true
 }

@@ -144,6 +144,32 @@ func TestHunt_cancelledByWhoRunsIt(t *testing.T) {
 	mustSay(t, "once more", m, "not running any more")
 }
 
+// The click may reach another replica than the one that runs the hunt.
+func TestHunt_cancelledThroughAnotherReplica(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := waiting{make(chan struct{})}
+	w.Hunter = h
+	answer := make(chan chat.Message, 1)
+	go func() { answer <- w.says(t, riley, "hunt DeviceInfo | take 7") }()
+	<-h.began
+	var key string
+	w.running.mu.Lock()
+	for k := range w.running.of {
+		key = k
+	}
+	w.running.mu.Unlock()
+	here := w.Router
+	w.Router = New(here.Config)
+	m, _ := w.clicks(t, viewer, cards.ActionHuntCancel, key)
+	mustSay(t, "somebody else", m, "not yours")
+	m, _ = w.clicks(t, riley, cards.ActionHuntCancel, key)
+	mustSay(t, "the one who asked", m, "is being cancelled")
+	mustSay(t, "the hunt", <-answer, "The hunt was cancelled.")
+	m, _ = w.clicks(t, riley, cards.ActionHuntCancel, key)
+	mustSay(t, "once more", m, "not running any more")
+}
+
 func TestHunt_faultIsShownInItsLine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -123,11 +123,20 @@ type PastHunt struct {
 	At    time.Time
 }
 
-// History keeps the last hunts of each person.
+// History keeps the last hunts of each person, and which hunts run in some replica.
 type History interface {
 	KeepHunt(ctx context.Context, t tenant.ID, p identity.PersonID, h PastHunt) error
 	// Hunts are the person's last ones, the newest first.
 	Hunts(ctx context.Context, t tenant.ID, p identity.PersonID) ([]PastHunt, error)
+
+	// HuntBegan and HuntEnded tell that a hunt of who runs here, and no more.
+	HuntBegan(ctx context.Context, t tenant.ID, id, who string) error
+	HuntEnded(ctx context.Context, t tenant.ID, id string) error
+	// CancelHunt asks whichever replica runs that hunt of who to end it; false when
+	// none does. It may run in several tenants at once.
+	CancelHunt(ctx context.Context, id, who string) (bool, error)
+	// HuntCancelled reports whether somebody asked for that.
+	HuntCancelled(ctx context.Context, t tenant.ID, id string) (bool, error)
 }
 
 // Mutes keeps alerts out of chat for a while.

@@ -198,7 +198,7 @@ func (r *Router) askAll(ctx context.Context, c *call) (chat.Message, error) {
 	together := &among{tenants: len(mine)}
 	if c.spec.limit > 0 { // it may take long
 		var ended func()
-		ctx, together.running, ended = r.running.begin(ctx, c.who.key())
+		ctx, together.running, ended = r.beginHunt(ctx, c)
 		defer ended()
 		defer together.show(ctx, c.out)()
 	}
