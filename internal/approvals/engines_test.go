@@ -19,8 +19,12 @@ func TestService_onBothEngines(t *testing.T) {
 	t.Parallel()
 	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
 		w := approvalstest.On(t, open)
-		r := mustOpen(t, w, approvalstest.Isolate(riley, approvalstest.Workstation("ws-1"), approvalstest.Workstation("ws-2")))
-		if out, err := w.Open(t.Context(), approvalstest.Isolate(robin, approvalstest.Workstation("ws-1"))); err != nil || !out.Joined {
+		timed := func(in approvals.OpenInput) approvals.OpenInput {
+			in.Params = map[string]string{"for": "4h"}
+			return in
+		}
+		r := mustOpen(t, w, timed(approvalstest.Isolate(riley, approvalstest.Workstation("ws-1"), approvalstest.Workstation("ws-2"))))
+		if out, err := w.Open(t.Context(), timed(approvalstest.Isolate(robin, approvalstest.Workstation("ws-1")))); err != nil || !out.Joined {
 			t.Errorf("Open(same machine) = joined %t, %v", out.Joined, err)
 		}
 		_, err := w.Vote(t.Context(), approvalstest.Vote(r, riley, false))
@@ -63,6 +67,9 @@ func TestService_onBothEngines(t *testing.T) {
 		}
 		if got, err := w.ByNumber(t.Context(), r.Tenant, r.Number); err != nil || got.State != approvals.Failed || got.Why != "1 succeeded, 1 denied" {
 			t.Errorf("request is %s (%q), %v", got.State, got.Why, err)
+		}
+		if list, err := w.Timed(t.Context(), r.Tenant); err != nil || len(list) != 1 {
+			t.Errorf("Timed() = %d requests, %v, want the one", len(list), err)
 		}
 
 		second := mustOpen(t, w, approvalstest.Isolate(riley, approvalstest.Workstation("ws-1")))

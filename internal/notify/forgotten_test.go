@@ -8,6 +8,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/store/storetest"
 )
 
 // isolate puts an isolation that was done in the portal into Defender.
@@ -30,8 +31,17 @@ func (f *fixture) lists(to chat.Destination) (out []posted) {
 
 func TestForgotten_isListedOnceAWeek(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t) // on a Saturday
-	began := f.clock.now()
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		f := newFixture(t)
+		f.db = open(t)
+		f.n = f.replica()
+		listsOnceAWeek(t, f)
+	})
+}
+
+func listsOnceAWeek(t *testing.T, f *fixture) {
+	t.Helper()
+	began := f.clock.now() // a Saturday
 	f.isolate("old", began.Add(-6*24*time.Hour))
 	f.isolate("new", began.Add(-24*time.Hour))
 	f.settle()

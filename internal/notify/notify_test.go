@@ -13,6 +13,7 @@ import (
 	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
+	"github.com/mdebot/mdebot/internal/store/storetest"
 )
 
 func titles(posts []posted) string {
@@ -527,7 +528,16 @@ notify:
 // own, as far as that goes, and are named within a minute.
 func TestStorm_ofTwoThousandAlertsInAMinute(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		f := newFixture(t)
+		f.db = open(t)
+		f.n = f.replica()
+		worstMinute(t, f)
+	})
+}
+
+func worstMinute(t *testing.T, f *fixture) {
+	t.Helper()
 	f.n.policy.Set(parsed(t, everythingYAML))
 	f.defender.machines["dc"] = defender.Machine{ID: "dc", Name: "dc-01", Tags: []string{"tier0"}}
 	f.defender.machines["erp"] = defender.Machine{ID: "erp", Name: "erp-01", Value: "High"}

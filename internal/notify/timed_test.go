@@ -8,6 +8,7 @@ import (
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/store/storetest"
 )
 
 // timed is a request whose machines were isolated for 4 hours now, with their
@@ -43,7 +44,16 @@ func (f *fixture) passes(d time.Duration, replicas ...*Notifier) {
 
 func TestTimed_remindsOnceWhenTheTimeIsOver(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		f := newFixture(t)
+		f.db = open(t)
+		f.n = f.replica()
+		remindsOnce(t, f)
+	})
+}
+
+func remindsOnce(t *testing.T, f *fixture) {
+	t.Helper()
 	f.settle()
 	f.timed("m1", "m2")
 	f.passes(4*time.Hour - time.Minute)
