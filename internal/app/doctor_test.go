@@ -224,8 +224,9 @@ func TestDoctor_installedSlackManifest(t *testing.T) {
 			"look at this Slack app manifest", "should_escape is true; the manifest has false", "bot: " + slackScopes()[0] + " is missing", "bot: files:read is more than the manifest has",
 			"bot_events: message.im is missing", "message_menu_options_url is https://elsewhere.example/slack/interactions; the manifest has https://mdebot.example.com/slack/interactions", "mdebot manifest slack",
 		}},
-		"another token": {nil, "xoxe.xoxp-ended", exitFailed, []string{"broken Slack app manifest", "invalid_auth", "twelve hours"}},
-		"the bot token": {nil, "xoxb-sandbox", exitFailed, []string{"broken Slack app manifest"}},
+		"from before the shortcut": {func(m object) { delete(m["features"].(object), "shortcuts") }, token, exitOK, []string{"look at this Slack app manifest", "features.shortcuts: message.lookup is missing"}},
+		"another token":            {nil, "xoxe.xoxp-ended", exitFailed, []string{"broken Slack app manifest", "invalid_auth", "twelve hours"}},
+		"the bot token":            {nil, "xoxb-sandbox", exitFailed, []string{"broken Slack app manifest"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

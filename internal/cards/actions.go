@@ -38,6 +38,10 @@ const (
 	ActionMuteBegin  = "mute.begin" // its value is the key of an order
 	ActionMuteEnd    = "mute.end"   // its value is the number of a mute
 
+	// ActionShare shows everyone an answer that its asker alone sees; its value is the
+	// answer's key and the command that gave it.
+	ActionShare = "answer.share"
+
 	// ActionMessageLookup is the shortcut on a message.
 	ActionMessageLookup = "message.lookup"
 

@@ -84,6 +84,10 @@ type Response struct {
 	Errors map[string]string
 	// Options answer Suggest.
 	Options []Option
+	// Otherwise is what the asker is told in private in place of an answer for
+	// Everyone, where people from outside read along or that cannot be found out.
+	// Without it the asker gets the answer itself.
+	Otherwise *Message
 	// Later runs after the first answer, on a context that outlives the request.
 	// What it sends through out replaces the first answer.
 	Later func(ctx context.Context, out Replier)

@@ -1,5 +1,7 @@
 package chat
 
+import "slices"
+
 // Tone says how a message feels, without relying on colour: renderers add a
 // word or a symbol beside it.
 type Tone string
@@ -39,6 +41,15 @@ type Message struct {
 	// Files are sent beside the message where the platform allows; elsewhere the
 	// renderer says in words what was left out.
 	Files []File
+}
+
+// ForAll is m as several people may see it: without the buttons for one alone.
+func (m Message) ForAll() Message {
+	alone := func(b Button) bool { return b.Alone }
+	if slices.ContainsFunc(m.Buttons, alone) {
+		m.Buttons = slices.DeleteFunc(slices.Clone(m.Buttons), alone)
+	}
+	return m
 }
 
 // Fact is a labelled value.
@@ -97,6 +108,8 @@ type Button struct {
 	// Whole buttons are drawn only when nothing of the message had to be left out
 	// to fit: nobody is offered a decision about what they cannot see.
 	Whole bool
+	// Alone buttons are drawn only on what nobody but the asker sees.
+	Alone bool
 	// OpensForm says that the answer to this button is a [Form]. Teams needs to
 	// know beforehand.
 	OpensForm bool

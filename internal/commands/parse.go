@@ -28,6 +28,10 @@ type call struct {
 	anyTenant   bool      // of a button that is about no tenant
 	tenantBy    tenantBy
 	everyTenant bool
+	scoped      bool // the asker may see some machines only
+
+	share string        // the key of the answer that everyone shall see
+	kept  *chat.Message // that answer, when it is kept
 	// among is set on the call to each of several tenants asked at once.
 	among *among
 }

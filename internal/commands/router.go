@@ -75,6 +75,7 @@ type Router struct {
 	changes *limiter
 	drafts  *drafts
 	offers  *offers
+	shown   *shown
 	// running are the hunts under way in this process.
 	running *runningHunts
 }
@@ -91,6 +92,7 @@ func New(c Config) *Router {
 		drafts:  newDrafts(c.Now),
 		choices: newChoices(c.Now),
 		offers:  newOffers(c.Now),
+		shown:   newShown(c.Now),
 		running: newRunningHunts(),
 	}
 	if len(r.Tenants) > 0 {
@@ -140,6 +142,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	if err != nil {
 		return answerNow(c.spec.Audience, r.explain(ctx, c, err))
 	}
+	if c.share != "" {
+		return of.showAll(ctx, c)
+	}
 	if c.form != nil {
 		form, err := of.openForm(ctx, c)
 		if err != nil {
@@ -187,6 +192,13 @@ func (r *Router) callOf(inv chat.Invocation) (*call, error) {
 	var boundTo tenant.ID
 	if r.several() {
 		boundTo, inv.Value = cards.TenantOfValue(inv.Value)
+	}
+	if inv.Action == cards.ActionShare {
+		c, err := r.shareCall(inv)
+		if err == nil {
+			c.boundTo = boundTo
+		}
+		return c, err
 	}
 	d, ok := doors[inv.Action]
 	if !ok {
@@ -240,6 +252,8 @@ func (r *Router) work(ctx context.Context, c *call, out chat.Replier) {
 	outcome := "answered"
 	if err != nil {
 		m, outcome = r.explain(ctx, c, err), r.refusedOrFailed(c, err)
+	} else {
+		m = r.withShare(c, m)
 	}
 	if r.Ran != nil {
 		r.Ran(ctx, c.spec.Name, outcome)
@@ -266,6 +280,7 @@ func (r *Router) carryOut(ctx context.Context, c *call) (m chat.Message, err err
 	if err != nil {
 		return chat.Message{}, err
 	}
+	c.scoped = kept.scoped()
 	if !c.spec.Changes {
 		if wait, ok := r.reads.allow(c.who.key()); !ok {
 			return chat.Message{}, say("That is a lot of questions in a minute.", again(wait))

@@ -132,16 +132,6 @@ func (b *Bot) takeClick(me installation, by identity.Principal, p interaction) e
 	}
 	d := delivery{inv: inv, trigger: p.TriggerID, at: b.responsePlace(p.ResponseURL, inv)}
 	d.at.clicked, d.at.source, d.at.ephemeralSource = true, p.Container.MessageTS, p.Container.IsEphemeral
-	if action == shareAction {
-		if !b.seen.first(d.inv.Delivery) {
-			return nil
-		}
-		if !b.enqueue(func(ctx context.Context) { b.share(ctx, d) }) {
-			b.seen.forget(d.inv.Delivery)
-			return errBusy
-		}
-		return nil
-	}
 	if action == formAction {
 		d.again = true
 		d.inv.Kind, d.inv.Text, d.inv.Action, d.inv.Value = chat.Command, value, "", ""

@@ -71,7 +71,7 @@ func (b *Bot) placeOf(from origin, inv chat.Invocation) place {
 
 // answer sends what the handler said.
 func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
-	out := &replier{b: b, at: d.at, everyone: resp.Audience == chat.Everyone, private: resp.Audience}
+	out := &replier{b: b, at: d.at, everyone: resp.Audience == chat.Everyone, otherwise: resp.Otherwise}
 	if d.at.replaceable {
 		out.takeOver()
 	}
@@ -148,10 +148,10 @@ const maxFormText = 2_000
 // replier answers one delivery, as privately as was asked for. It implements
 // [chat.Replier].
 type replier struct {
-	b        *Bot
-	at       place
-	everyone bool
-	private  chat.Audience
+	b         *Bot
+	at        place
+	everyone  bool
+	otherwise *chat.Message // in place of an answer that not everyone may see
 
 	mu       sync.Mutex
 	uses     int       // of the response address
@@ -201,7 +201,7 @@ func (r *replier) Answer(ctx context.Context, m chat.Message) error {
 		return errors.New("this was answered before")
 	}
 	r.answered = true
-	return r.send(ctx, r.withShare(m))
+	return r.send(ctx, m)
 }
 
 // say sends a first answer.
@@ -247,6 +247,9 @@ func (r *replier) send(ctx context.Context, m chat.Message) error {
 		}
 	}
 	if err != nil && !r.at.direct {
+		if r.everyone && r.otherwise != nil {
+			m = *r.otherwise
+		}
 		r.b.logger.InfoContext(ctx, "answer moved to the direct chat", slog.Any("error", err))
 		if errors.Is(err, errNotInChannel) {
 			m.Sections = slices.Concat(m.Sections, []chat.Section{{Lines: []chat.Text{
@@ -313,6 +316,11 @@ func (r *replier) useResponse(ctx context.Context, m chat.Message) error {
 	everyone := r.everyone
 	if everyone {
 		everyone = r.b.checkPlace(ctx, r.at.channel, r.b.admitted(r.at.channel)) == nil
+		if everyone {
+			m = m.ForAll()
+		} else if r.otherwise != nil {
+			m = *r.otherwise
+		}
 	}
 	body := responseBody{
 		ResponseType: "ephemeral", ReplaceOriginal: r.replaces || !r.at.clicked && r.uses > 0,

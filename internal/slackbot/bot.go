@@ -57,7 +57,6 @@ type Bot struct {
 	holds    *cache[string, chat.Readers] // channel → who from outside is in it
 	outside  *cache[string, chat.Readers] // account → what it is to a channel it is in
 	directs  *cache[string, string]
-	shares   *cache[string, shared]
 	flat     atomic.Bool // Slack refused blocks that collapse
 
 	queue chan func(context.Context)
@@ -126,7 +125,6 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		holds:    newCache[string, chat.Readers](cfg.Now, readersAge),
 		outside:  newCache[string, chat.Readers](cfg.Now, readersAge),
 		directs:  newCache[string, string](cfg.Now, time.Hour),
-		shares:   newCache[string, shared](cfg.Now, responseLife),
 		queue:    make(chan func(context.Context), maxQueued),
 		later:    make(chan struct{}, maxLater),
 		rotated:  make(chan struct{}, 1),

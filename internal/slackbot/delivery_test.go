@@ -579,46 +579,53 @@ func TestSocketMode_reconnects(t *testing.T) {
 	}
 }
 
-// An answer that only the asker sees is shown to everyone by one click of theirs,
-// and of nobody else's.
+// A button for the asker alone is drawn on what nobody else sees, and on nothing else;
+// what it shows everyone goes to nobody where people from outside read along.
 func TestAnswer_isShownToEveryoneByOneClick(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		audience chat.Audience
-		button   chat.Button
-		want     bool
-	}{
-		"a read":                       {chat.Asker, chat.Button{Label: "Show machine", Action: "machine.show", Value: "m"}, true},
-		"for the asker alone":          {chat.Personal, chat.Button{}, false},
-		"a card with a decision on it": {chat.Asker, chat.Button{Label: "Approve", Action: "request.approve", Value: "r.d", Whole: true}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := *say("web-01 is healthy")
-			m.Facts = []chat.Fact{{Label: "Health", Value: chat.Plain("Active")}}
-			if c.button.Label != "" {
-				m.Buttons = []chat.Button{c.button}
-			}
-			w := newWorld(t, worldOptions{respond: func(chat.Invocation) chat.Response {
-				return chat.Response{Audience: c.audience, Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, m) }}
-			}})
-			if err := w.sim.Slash(t.Context(), "U0RILEY", "C0SOC", "machine web-01"); err != nil {
-				t.Fatal(err)
-			}
-			only := w.message(t, "C0SOC", "U0RILEY", 1)
-			if got := strings.Contains(string(only.Blocks), "Show to everyone"); got != c.want {
-				t.Fatalf("the button is there: %t, want %t: %s", got, c.want, only.Blocks)
-			}
-			if !c.want {
-				return
-			}
-			if err := w.sim.Click(t.Context(), "U0RILEY", "C0SOC", only.TS, slacksim.Press{Label: "Show to everyone"}); err != nil {
-				t.Fatal(err)
-			}
-			all := w.message(t, "C0SOC", "U0AVERY", 1)
-			if all.OnlyFor != "" || !strings.Contains(string(all.Blocks)+string(all.Attachments), "U0RILEY") || strings.Contains(string(all.Blocks), "Show to everyone") {
-				t.Errorf("everyone sees (only for %q) %s, want the answer and who showed it", all.OnlyFor, all.Blocks)
-			}
-		})
+	m := *say("web-01 is healthy")
+	m.Buttons = []chat.Button{{Label: "Show to everyone", Action: "answer.share", Value: "k", Alone: true}}
+	instead := say("people from outside read here")
+	w := newWorld(t, worldOptions{respond: func(inv chat.Invocation) chat.Response {
+		if inv.Kind == chat.Click {
+			return chat.Response{Audience: chat.Everyone, Message: &m, Otherwise: instead}
+		}
+		return chat.Response{Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, m) }}
+	}})
+	for _, place := range []string{"C0SOC", "C0SHARED"} {
+		if err := w.sim.Slash(t.Context(), "U0RILEY", place, "machine web-01"); err != nil {
+			t.Fatal(err)
+		}
+		only := w.message(t, place, "U0RILEY", 1)
+		if only.OnlyFor != "U0RILEY" || !strings.Contains(string(only.Blocks), "Show to everyone") {
+			t.Fatalf("the asker sees %s, want the button", only.Blocks)
+		}
+		if err := w.sim.Click(t.Context(), "U0RILEY", place, only.TS, slacksim.Press{Label: "Show to everyone"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := w.message(t, "C0SOC", "U0AVERY", 1)
+	if all.OnlyFor != "" || !strings.Contains(all.Text, "web-01 is healthy") || strings.Contains(string(all.Blocks), "Show to everyone") {
+		t.Errorf("everyone sees (only for %q) %s, want the answer without the button", all.OnlyFor, all.Blocks)
+	}
+	if told := w.message(t, "C0SHARED", "U0RILEY", 2); told.OnlyFor != "U0RILEY" || !strings.Contains(told.Text, "people from outside") {
+		t.Errorf("where outsiders read the asker is told %+v", told)
+	}
+	if seen := w.sim.Messages("C0SHARED", "U0EVE"); len(seen) != 0 {
+		t.Errorf("somebody from outside reads %+v", seen)
+	}
+	if err := w.sim.Direct(t.Context(), "U0RILEY", "machine web-01"); err != nil {
+		t.Fatal(err)
+	}
+	direct := w.message(t, w.sim.DirectChannel("U0RILEY"), "U0RILEY", 2)
+	if strings.Contains(string(direct.Blocks), "Show to everyone") {
+		t.Error("in a direct chat there is nobody to show it to")
+	}
+	ref, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: m})
+	if err == nil {
+		err = w.bot.Edit(t.Context(), ref, m)
+	}
+	if posted := w.message(t, "C0SOC", "U0AVERY", 2); err != nil || strings.Contains(string(posted.Payload), "Show to everyone") {
+		t.Errorf("a post has the button: %s, %v", posted.Payload, err)
 	}
 }

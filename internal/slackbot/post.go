@@ -70,7 +70,7 @@ func (b *Bot) send(ctx context.Context, channel, thread string, m chat.Message, 
 		opts = append(opts, slack.MsgOptionTS(thread))
 	}
 	var ref chat.Ref
-	err = b.withFallback(m, func(d drawn) error {
+	err = b.withFallback(m.ForAll(), func(d drawn) error {
 		where, ts, err := b.client.Load().PostMessageContext(ctx, channel, append(messageOptions(d), opts...)...)
 		switch {
 		case err != nil && unclear(err):
@@ -105,7 +105,7 @@ func messageOptions(d drawn) []slack.MsgOption {
 
 // Edit implements [chat.Poster].
 func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
-	return b.withFallback(m, func(d drawn) error {
+	return b.withFallback(m.ForAll(), func(d drawn) error {
 		_, ts, _, err := b.client.Load().UpdateMessageContext(ctx, ref.Conversation.ID, ref.MessageID, messageOptions(d)...)
 		if err == nil && ts == "" {
 			return errors.New("edit a message: the answer names no message; is a proxy answering?")

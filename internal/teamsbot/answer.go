@@ -23,7 +23,7 @@ const (
 // deliver sends the answer to something that was acknowledged before: a message,
 // or an invoke whose time was over.
 func (b *Bot) deliver(ctx context.Context, inv chat.Invocation, resp chat.Response, targeted bool) {
-	rs := b.replies(inv, resp.Audience, targeted)
+	rs := b.replies(inv, resp, targeted)
 	m := resp.Message
 	if m == nil {
 		m = resp.Replace
@@ -33,10 +33,17 @@ func (b *Bot) deliver(ctx context.Context, inv chat.Invocation, resp chat.Respon
 	}
 	switch {
 	case resp.Form != nil:
-		kept := &keptForm{form: *resp.Form}
-		drawn := formCard{form: kept.form, key: b.keepForm(kept)}.card()
-		rs.report(ctx, rs.show(ctx, kept.form.Title, drawn))
-		kept.shown.Store(&shownForm{ref: rs.ref, aside: rs.isAside})
+		kept := &keptForm{form: *resp.Form, posted: make(chan struct{})}
+		key := b.keepForm(kept)
+		rs.report(ctx, rs.show(ctx, kept.form.Title, func(aside bool) object {
+			drawn := formCard{form: kept.form, key: key}.card()
+			if aside {
+				markAside(drawn)
+			}
+			return drawn
+		}))
+		kept.shown = shownForm{ref: rs.ref, aside: rs.isAside}
+		close(kept.posted)
 	case m != nil:
 		rs.report(ctx, rs.say(ctx, *m))
 	}
@@ -49,6 +56,8 @@ type replies struct {
 	inv      chat.Invocation
 	audience chat.Audience
 	targeted bool // the question was visible to the asker alone
+	// otherwise is said in private in place of an answer that not everyone may see.
+	otherwise *chat.Message
 
 	mu       sync.Mutex
 	ref      chat.Ref // the first answer, when it is a message
@@ -60,15 +69,15 @@ type replies struct {
 
 var _ chat.Replier = (*replies)(nil)
 
-func (b *Bot) replies(inv chat.Invocation, audience chat.Audience, targeted bool) *replies {
-	return &replies{bot: b, inv: inv, audience: audience, targeted: targeted}
+func (b *Bot) replies(inv chat.Invocation, resp chat.Response, targeted bool) *replies {
+	return &replies{bot: b, inv: inv, audience: resp.Audience, targeted: targeted, otherwise: resp.Otherwise}
 }
 
 // private tells that the answer must not be seen by others in the conversation. It
-// may ask Teams who they are. Who asks unseen is answered unseen, unless the command
-// itself says that everybody shall see the answer.
+// may ask Teams who they are. Who asks unseen is answered unseen, unless the answer
+// was asked for everybody.
 func (r *replies) private(ctx context.Context) bool {
-	unseen := r.targeted && (r.audience != chat.Everyone || r.inv.Kind != chat.Command)
+	unseen := r.targeted && r.audience != chat.Everyone
 	return !r.inv.In.Direct && (r.audience == chat.Personal || unseen || r.guarded(ctx))
 }
 
@@ -129,12 +138,11 @@ func (r *replies) Progress(ctx context.Context, m chat.Message) {
 		return
 	}
 	r.edited = now
-	drawn := card(m)
 	var err error
 	if r.ref.IsZero() {
-		r.ref, err = r.post(ctx, summary(m), drawn)
+		r.ref, err = r.post(ctx, summary(m), drawnFor(m))
 	} else {
-		err = r.edit(ctx, summary(m), drawn)
+		err = r.edit(ctx, summary(m), drawnFor(m))
 	}
 	if err != nil {
 		r.bot.log.DebugContext(ctx, "progress not shown", "error", err)
@@ -153,13 +161,26 @@ func (r *replies) Answer(ctx context.Context, m chat.Message) error {
 	return r.say(ctx, m)
 }
 
+// drawnFor draws m for all or, with aside, for the one person who sees it.
+func drawnFor(m chat.Message, extra ...object) func(aside bool) object {
+	return func(aside bool) object {
+		if aside {
+			return cardAside(m, extra...)
+		}
+		return card(m, extra...)
+	}
+}
+
 // say shows a message with its files.
 func (r *replies) say(ctx context.Context, m chat.Message) error {
+	if r.audience == chat.Everyone && r.otherwise != nil && r.guarded(ctx) {
+		m = *r.otherwise
+	}
 	if len(m.Files) == 0 {
-		return r.show(ctx, summary(m), card(m))
+		return r.show(ctx, summary(m), drawnFor(m))
 	}
 	if r.inv.In.Direct || r.private(ctx) && !r.bot.targeting.may(r.inv) {
-		if err := r.show(ctx, summary(m), card(m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
+		if err := r.show(ctx, summary(m), drawnFor(m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
 			return err
 		}
 		r.bot.offerFiles(ctx, r.inv.By, m.Files)
@@ -171,53 +192,50 @@ func (r *replies) say(ctx context.Context, m chat.Message) error {
 	if !r.bot.offerFiles(ctx, r.inv.By, m.Files) {
 		where = "%s could not be sent: open a personal chat with me and ask there."
 	}
-	return r.show(ctx, summary(m), card(m, fileNotes(m.Files, where)...))
+	return r.show(ctx, summary(m), drawnFor(m, fileNotes(m.Files, where)...))
 }
 
 // show replaces the first answer, or posts it when there is none or it is gone.
-func (r *replies) show(ctx context.Context, summary string, drawn object) error {
+func (r *replies) show(ctx context.Context, summary string, draw func(aside bool) object) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	if !r.ref.IsZero() {
-		err := patiently(ctx, func() error { return r.edit(ctx, summary, drawn) })
+		err := patiently(ctx, func() error { return r.edit(ctx, summary, draw) })
 		if err == nil || !errors.Is(err, chat.ErrGone) && !errors.Is(err, chat.ErrNotThere) {
 			return err
 		}
 	}
 	return patiently(ctx, func() (err error) {
-		r.ref, err = r.post(ctx, summary, drawn)
+		r.ref, err = r.post(ctx, summary, draw)
 		return err
 	})
 }
 
-func (r *replies) edit(ctx context.Context, summary string, drawn object) error {
-	if r.isAside {
-		markAside(drawn)
-	}
-	return r.bot.edit(ctx, r.ref, r.isAside, summary, drawn)
+func (r *replies) edit(ctx context.Context, summary string, draw func(aside bool) object) error {
+	return r.bot.edit(ctx, r.ref, r.isAside, summary, draw(r.isAside))
 }
 
 // post puts a new message where the answer belongs: the thread of the question,
 // where a private one is for the asker's eyes alone, or else the asker's personal
 // chat with a pointer in the thread. A private answer is never posted in the open, a
 // public one falls back to the personal chat. Who asked unseen is not pointed at.
-func (r *replies) post(ctx context.Context, summary string, drawn object) (chat.Ref, error) {
+func (r *replies) post(ctx context.Context, summary string, draw func(aside bool) object) (chat.Ref, error) {
 	r.isAside = false
 	if r.private(ctx) {
-		markAside(drawn)
-		ref, done, err := r.aside(ctx, summary, drawn)
+		ref, done, err := r.aside(ctx, summary, draw(true))
 		if done {
 			r.isAside = err == nil
 			return ref, err
 		}
-		ref, err = r.personally(ctx, summary, drawn)
+		ref, err = r.personally(ctx, summary, draw(false))
 		if r.inv.Kind == chat.Command && !r.pointed && !r.targeted {
 			r.point(ctx, err)
 		}
 		return ref, err
 	}
+	drawn := draw(false)
 	ref, err := r.bot.send(ctx, r.inv.In, summary, drawn)
 	if errors.Is(err, chat.ErrNotThere) && !r.inv.In.Direct {
 		return r.personally(ctx, summary, drawn)

@@ -3,7 +3,6 @@ package teamsbot
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
@@ -80,7 +79,7 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 	// alone, whatever the answer is.
 	targeted := d.aside || a.Recipient.IsTargeted
 	respond(w, b.withinTime(h, inv, targeted, say, func(ctx context.Context, resp chat.Response) reply {
-		rep := answer(ctx, b.replies(inv, resp.Audience, targeted), inv, d.form, resp)
+		rep := answer(ctx, b.replies(inv, resp, targeted), inv, d.form, resp)
 		if targeted {
 			markAside(rep.body)
 		}
@@ -173,6 +172,7 @@ const (
 	wordWorking  = "Working on it…"
 	wordReceived = "Received."
 	wordFollows  = "The answer follows as a message."
+	wordEveryone = "Everyone here sees it now."
 	wordStill    = "Still working on it; the answer follows as a message."
 	wordPersonal = "The answer is in our personal chat."
 )
@@ -188,6 +188,10 @@ func (b *Bot) answerCard(ctx context.Context, rs *replies, inv chat.Invocation, 
 		}}
 	case inv.Kind == chat.Submit:
 		return b.answerForm(ctx, rs, inv, form, resp)
+	case resp.Audience == chat.Everyone && resp.Otherwise != nil && rs.guarded(ctx):
+		return reply{body: cardNote(words(*resp.Otherwise))}
+	case resp.Audience == chat.Everyone && resp.Message != nil:
+		return reply{body: cardNote(wordEveryone), then: rs.showThenLater(resp)}
 	case resp.Replace != nil:
 		return reply{body: cardReplacement(card(*resp.Replace)), then: rs.later(resp)}
 	case resp.Message == nil && resp.Later == nil:
@@ -204,7 +208,7 @@ func (b *Bot) answerCard(ctx context.Context, rs *replies, inv chat.Invocation, 
 // Which message that is must be known here: the client says where a form stood,
 // and could name any other message of the bot's.
 func (b *Bot) answerForm(ctx context.Context, rs *replies, inv chat.Invocation, form string, resp chat.Response) reply {
-	aside, known := b.shownIn(form, inv.Source)
+	aside, known := b.shownIn(ctx, form, inv.Source)
 	if resp.Message == nil {
 		resp.Message = resp.Replace
 	}
@@ -271,9 +275,15 @@ func (b *Bot) dialog(f chat.Form, values, errors map[string]string) object {
 
 // keptForm is a form that was drawn.
 type keptForm struct {
-	form  chat.Form
-	shown atomic.Pointer[shownForm] // nil in dialogs
+	form chat.Form
+	// posted is closed when shown is known; nil in dialogs.
+	posted chan struct{}
+	shown  shownForm
 }
+
+// postedTime is how long a submission waits for the answer to the post of its form,
+// which Teams may have shown already.
+const postedTime = time.Second
 
 // shownForm is the message that a form stands in.
 type shownForm struct {
@@ -288,13 +298,20 @@ func (b *Bot) keepForm(f *keptForm) string {
 
 // shownIn reports whether the form stands in that message, and whether others see
 // it.
-func (b *Bot) shownIn(key string, message chat.Ref) (aside, known bool) {
+func (b *Bot) shownIn(ctx context.Context, key string, message chat.Ref) (aside, known bool) {
 	kept, ok := b.forms.get(key)
-	if !ok {
+	if !ok || kept.posted == nil {
 		return false, false
 	}
-	at := kept.shown.Load()
-	known = at != nil && !at.ref.IsZero() && at.ref.MessageID == message.MessageID && at.ref.Conversation.ID == message.Conversation.ID
+	ctx, cancel := context.WithTimeout(ctx, postedTime)
+	defer cancel()
+	select {
+	case <-kept.posted:
+	case <-ctx.Done():
+		return false, false
+	}
+	at := kept.shown
+	known = !at.ref.IsZero() && at.ref.MessageID == message.MessageID && at.ref.Conversation.ID == message.Conversation.ID
 	return known && at.aside, known
 }
 

@@ -330,7 +330,7 @@ func TestLastWord_thatNobodySawIsAMessage(t *testing.T) {
 		runs++
 		_ = out.Answer(ctx, *titled("Your denial counts."))
 	}}
-	rep := w.bot.replies(inv, chat.Asker, false).lastWord(t.Context(), time.Now().Add(time.Minute), resp)
+	rep := w.bot.replies(inv, chat.Response{}, false).lastWord(t.Context(), time.Now().Add(time.Minute), resp)
 	rep.late(t.Context())
 	if got := w.fromBot(riley, alerts, 1)[0]; runs != 1 || !strings.Contains(string(got.Card), "Your denial counts.") {
 		t.Errorf("after %d runs the channel shows %s, want the answer of one", runs, got.Card)
@@ -346,7 +346,7 @@ func TestLastWord_thatIsTooLateForTheDialogIsAMessage(t *testing.T) {
 		<-closed
 		_ = out.Answer(ctx, *titled("Your denial counts."))
 	}}
-	rep := w.bot.replies(inv, chat.Asker, false).lastWord(t.Context(), time.Now(), resp)
+	rep := w.bot.replies(inv, chat.Response{}, false).lastWord(t.Context(), time.Now(), resp)
 	close(closed)
 	rep.then(t.Context())
 	if !strings.Contains(string(encode(rep.body)), wordStill) {

@@ -56,9 +56,19 @@ var steps = []limits{
 	{text: 12, facts: 8, lines: 6, rows: 1, options: 4},
 }
 
-// card draws m within the limits. extra elements stand at the end, such as where
-// a file is.
-func card(m chat.Message, extra ...object) object {
+// card draws m within the limits, for all who see it. extra elements stand at the
+// end, such as where a file is.
+func card(m chat.Message, extra ...object) object { return drawCard(m.ForAll(), extra) }
+
+// cardAside draws m for the one person who sees it. Every button tells that it was
+// pressed there.
+func cardAside(m chat.Message, extra ...object) object {
+	c := drawCard(m, extra)
+	markAside(c)
+	return c
+}
+
+func drawCard(m chat.Message, extra []object) object {
 	return fit(func(l limits) object {
 		c := newDrawing(l)
 		c.message(m)

@@ -213,7 +213,6 @@ func TestTargeted_actionsOnSuchACard(t *testing.T) {
 	long := chat.Message{Title: chat.Plain("secret machine"), Facts: []chat.Fact{{Label: "Health", Value: chat.Plain("Active")}}}
 	for name, resp := range map[string]chat.Response{
 		"a large answer":      {Message: &long},
-		"for everyone":        {Audience: chat.Everyone, Message: &long},
 		"work that follows":   {Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, long) }},
 		"a form":              {Form: &reasonForm},
 		"a card in its place": {Replace: &long, Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, long) }},
@@ -320,4 +319,62 @@ func TestTargeted_gone(t *testing.T) {
 		return false
 	})
 	w.wantUnseen(riley, "secret")
+}
+
+// A button for the asker alone is drawn on what nobody else sees, and on nothing else.
+func TestTargeted_shownToEveryone(t *testing.T) {
+	t.Parallel()
+	for name, outside := range map[string]bool{"members alone": false, "guests read along": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			m := *titled("web-01 is healthy")
+			m.Buttons = []chat.Button{{Label: "Show to everyone", Action: "answer.share", Value: "k", Alone: true}}
+			w.handler.will(func(inv chat.Invocation) chat.Response {
+				if inv.Kind == chat.Click {
+					return chat.Response{Audience: chat.Everyone, Message: &m, Otherwise: titled("people from outside read here")}
+				}
+				return chat.Response{Later: func(ctx context.Context, out chat.Replier) { _ = out.Answer(ctx, m) }}
+			})
+			id := w.slash(riley, alerts, "machine web-01", "")
+			only := w.fromBot(riley, alerts, 1)[0]
+			if outside {
+				w.sim.Join(guest, soc)
+				w.skew.Store(int64(readersAge + time.Minute))
+			}
+			out, err := w.sim.Click(t.Context(), riley, only.ID, teamssim.Choice{Title: "Show to everyone"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.bot.tasks.wg.Wait()
+			var all []teamssim.Message
+			for _, m := range w.sim.Messages(alerts, avery) {
+				if m.FromBot {
+					all = append(all, m)
+				}
+			}
+			switch {
+			case outside && (len(all) != 0 || out.Note != "people from outside read here"):
+				t.Errorf("everyone sees %+v, and the note is %q", all, out.Note)
+			case !outside && (len(all) != 1 || out.Note != wordEveryone || all[0].Thread != id || !strings.Contains(string(all[0].Card), "web-01 is healthy") || strings.Contains(string(all[0].Card), "Show to everyone")):
+				t.Errorf("everyone sees %+v, and the note is %q", all, out.Note)
+			}
+		})
+	}
+	w := newWorld(t)
+	m := *titled("web-01 is healthy")
+	m.Buttons = []chat.Button{{Label: "Show to everyone", Action: "answer.share", Value: "k", Alone: true}}
+	w.handler.will(func(chat.Invocation) chat.Response { return chat.Response{Message: &m} })
+	w.message(riley, alerts, "@mdebot machine web-01", "")
+	w.message(riley, w.sim.PersonalChat(riley), "machine web-01", "")
+	if _, err := w.bot.Post(t.Context(), chat.Post{To: "teams:" + soc, Message: m}); err != nil {
+		t.Fatal(err)
+	}
+	for place, got := range map[string]teamssim.Message{
+		"a reply for all": w.fromBot(riley, alerts, 1)[0], "the personal chat": w.fromBot(riley, "a:1"+riley, 1)[0], "a post": w.fromBot(riley, soc, 1)[0],
+	} {
+		if strings.Contains(string(got.Payload), "Show to everyone") {
+			t.Errorf("%s has the button: %s", place, got.Payload)
+		}
+	}
 }
