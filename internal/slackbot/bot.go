@@ -57,7 +57,8 @@ type Bot struct {
 	holds    *cache[string, chat.Readers] // channel → who from outside is in it
 	outside  *cache[string, chat.Readers] // account → what it is to a channel it is in
 	directs  *cache[string, string]
-	flat     atomic.Bool // Slack refused blocks that collapse
+	noFolds  atomic.Bool // Slack refused blocks that collapse
+	noTables atomic.Bool // Slack refused tables
 
 	queue chan func(context.Context)
 	later chan struct{} // one slot per piece of later work

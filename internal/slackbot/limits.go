@@ -130,12 +130,17 @@ func (c *limitCheck) block(b slack.Block) {
 func (c *limitCheck) richText(b *slack.RichTextBlock) {
 	c.count("rich text elements", len(b.Elements), 1_000)
 	for _, e := range b.Elements {
-		section, ok := e.(*slack.RichTextSection)
-		if !ok {
+		var elements []slack.RichTextSectionElement
+		switch e := e.(type) {
+		case *slack.RichTextSection:
+			elements = e.Elements
+		case *slack.RichTextPreformatted:
+			elements = e.Elements
+		default:
 			c.fail("unknown rich text", 1)
 			continue
 		}
-		for _, inline := range section.Elements {
+		for _, inline := range elements {
 			switch inline := inline.(type) {
 			case *slack.RichTextSectionTextElement:
 				c.text += c.length("rich text", inline.Text, 1, 3_000)

@@ -125,7 +125,7 @@ func TestPost_refusals(t *testing.T) {
 func TestPost_plainFallback(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worldOptions{})
-	w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Kind: slacksim.FaultError, Code: "invalid_blocks"})
+	w.sim.Inject(slacksim.Fault{Method: "chat.postMessage", Kind: slacksim.FaultError, Code: "invalid_blocks", Times: 2}) // the second one without its table
 	if _, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: fullCard(hostile, 1)}); err != nil {
 		t.Fatalf("Post() = %v", err)
 	}
@@ -414,5 +414,32 @@ func TestPost_workspaceWithoutCollapsingBlocksGetsThemOpen(t *testing.T) {
 		if got := post(); strings.Contains(got, "container") || !strings.Contains(got, "Evidence") || !strings.Contains(got, "cmd.exe") {
 			t.Errorf("the message is drawn as %s, want the same in blocks that do not collapse", got)
 		}
+	}
+}
+
+// A workspace that does not know tables gets them in fixed width, and all else of the
+// message as it is; what it refused is not tried again.
+func TestPost_workspaceWithoutTables(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{sim: func(o *slacksim.Options) { o.Unknown = []string{"table"} }})
+	listed := chat.Message{
+		Title: chat.Plain("2 machines"), Sections: []chat.Section{{Heading: "Query", Lines: []chat.Text{chat.Code("x")}, Folded: true}},
+		Table:   &chat.Table{Caption: "First rows", Columns: []string{"Machine", "Risk"}, Rows: [][]string{{"ws-042", "High"}, {"a-much-longer-name-than-fits", "*Low* <!channel>"}}, Total: 9},
+		Buttons: []chat.Button{{Label: "Run again", Action: "hunt.again", Value: "1"}},
+	}
+	for n := range 2 {
+		ref, err := w.bot.Post(t.Context(), chat.Post{To: "slack:C0SOC", Message: listed})
+		if err != nil {
+			t.Fatalf("Post() = %v", err)
+		}
+		got := string(w.message(t, ref.Conversation.ID, "U0RILEY", n+1).Blocks)
+		for _, want := range []string{"rich_text_preformatted", "Machine             Risk", "ws-042              High", "the first 2 of 9 rows", "Run again", `"is_collapsible":true`, "*Low*"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("the message is drawn as %s, want %q in it", got, want)
+			}
+		}
+	}
+	if n := w.sim.Calls("chat.postMessage"); n != 4 { // with both, without folds, without tables; then at once
+		t.Errorf("%d calls, want that what was refused is not tried again", n)
 	}
 }

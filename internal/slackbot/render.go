@@ -74,17 +74,22 @@ var toneLooks = map[chat.Tone]struct{ colour, sign, word string }{
 	chat.Danger:  {"#a30200", "🔴", "Important"},
 }
 
-// render draws m with folded sections collapsed. What Slack's clients learnt late
-// is left out of flat drawings: see [Bot.withFallback].
-func render(m chat.Message) drawn { return draw(m, false) }
+// lacks are the blocks that a workspace has learnt late, or not yet.
+type lacks struct {
+	folds  bool // those that collapse
+	tables bool
+}
+
+// render draws m with all that Slack knows: see [Bot.withFallback].
+func render(m chat.Message) drawn { return draw(m, lacks{}) }
 
 // draw draws m. Its structure (blocks, elements, mentions, links, actions)
 // depends on what mdebot put into m and never on outside text; outside text that
 // does not fit is cut with a mark. What cannot be kept within Slack's limits
 // comes as plain text.
-func draw(m chat.Message, flat bool) drawn {
+func draw(m chat.Message, without lacks) drawn {
 	d := drawn{text: previewText(m)}
-	r := &renderer{left: allowance(m), flat: flat}
+	r := &renderer{left: allowance(m), without: without}
 
 	if title := plainSpans(m.Title); title != "" {
 		if look, ok := toneLooks[m.Tone]; ok {
@@ -204,7 +209,7 @@ type renderer struct {
 	left     int // characters
 	elements int
 	cut      bool
-	flat     bool // nothing collapses
+	without  lacks
 }
 
 // take shortens s to what is left of the allowance.
@@ -376,7 +381,7 @@ func more(n int, what string) string {
 }
 
 func (r *renderer) section(s chat.Section) slack.Block {
-	collapses := s.Folded && s.Heading != "" && !r.flat
+	collapses := s.Folded && s.Heading != "" && !r.without.folds
 	var elements []slack.RichTextSectionElement
 	if s.Heading != "" && !collapses {
 		elements = append(elements, own(r.take(words(s.Heading)), boldStyle))
@@ -413,6 +418,9 @@ func (r *renderer) table(t chat.Table) []slack.Block {
 	if columns == 0 {
 		return nil
 	}
+	if r.without.tables {
+		return r.typedTable(t)
+	}
 	rows := min(len(t.Rows), max(maxTableCells/columns-1, 1), 99)
 	block := slack.NewTableBlock("")
 	header := make([]slack.TableCell, columns)
@@ -436,6 +444,50 @@ func (r *renderer) table(t chat.Table) []slack.Block {
 		out = append(out, slack.NewRichTextBlock("", slack.NewRichTextSection(own(r.take(words(t.Caption)), boldStyle))))
 	}
 	out = append(out, block)
+	if line := leftOut(t, rows, columns); line != "" {
+		out = append(out, slack.NewRichTextBlock("", slack.NewRichTextSection(own(line, nil))))
+	}
+	return out
+}
+
+// Of a table in fixed width, which phones show without breaking its lines up.
+const (
+	maxTypedColumns = 5
+	maxTypedCell    = 18
+	maxTypedRows    = 25
+)
+
+// typedTable draws a table in fixed width, as typewriters did, where Slack does not
+// know tables. Like a table it has the same form whatever the cells hold.
+func (r *renderer) typedTable(t chat.Table) []slack.Block {
+	columns, rows := min(len(t.Columns), maxTypedColumns), min(len(t.Rows), maxTypedRows)
+	all := [][]string{t.Columns[:columns]}
+	all = append(all, t.Rows[:rows]...)
+	lines := make([]string, len(all))
+	for column := range columns {
+		cells, width := make([]string, len(all)), 0
+		for i, row := range all {
+			if column < len(row) {
+				cells[i] = literalCode(row[column], maxTypedCell)
+			} else {
+				cells[i] = literalCode("", maxTypedCell)
+			}
+			width = max(width, utf8.RuneCountInString(cells[i]))
+		}
+		for i, cell := range cells {
+			if column < columns-1 {
+				cell += strings.Repeat(" ", width-utf8.RuneCountInString(cell)+2)
+			}
+			lines[i] += cell
+		}
+	}
+	var out []slack.Block
+	if t.Caption != "" {
+		out = append(out, slack.NewRichTextBlock("", slack.NewRichTextSection(own(r.take(words(t.Caption)), boldStyle))))
+	}
+	out = append(out, slack.NewRichTextBlock("", &slack.RichTextPreformatted{
+		Type: slack.RTEPreformatted, Elements: []slack.RichTextSectionElement{own(r.take(strings.Join(lines, "\n")), nil)},
+	}))
 	if line := leftOut(t, rows, columns); line != "" {
 		out = append(out, slack.NewRichTextBlock("", slack.NewRichTextSection(own(line, nil))))
 	}

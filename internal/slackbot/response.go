@@ -82,11 +82,21 @@ func (b *Bot) postResponse(ctx context.Context, address string, body responseBod
 // without what workspaces have learnt late, and then as plain text. A workspace
 // that takes a message only without it is not asked again until the next start.
 func (b *Bot) withFallback(m chat.Message, send func(drawn) error) error {
-	flat := b.flat.Load()
-	err := send(draw(m, flat))
-	if errors.Is(err, chat.ErrTooBig) && !flat && folds(m) {
-		if err = send(draw(m, true)); err == nil {
-			b.flat.Store(true)
+	without := lacks{folds: b.noFolds.Load(), tables: b.noTables.Load()}
+	err := send(draw(m, without))
+	mayFold, mayTable := folds(m) && !without.folds, m.Table != nil && !without.tables
+	for _, less := range []lacks{
+		{folds: true, tables: without.tables}, {folds: without.folds, tables: true}, {folds: true, tables: true},
+	} {
+		if !errors.Is(err, chat.ErrTooBig) {
+			return err
+		}
+		if less.folds && !without.folds && !mayFold || less.tables && !without.tables && !mayTable {
+			continue // it would be the same drawing
+		}
+		if err = send(draw(m, less)); err == nil {
+			b.noFolds.Store(less.folds)
+			b.noTables.Store(less.tables)
 		}
 	}
 	if errors.Is(err, chat.ErrTooBig) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -12,9 +13,10 @@ import (
 const maxMessageText = 13_000
 
 // checkMessage holds a message's blocks to Slack's limits and returns a refusal
-// that points at each fault, or nil.
-func checkMessage(blocks, attachments json.RawMessage) map[string]any {
-	c := &checker{message: true}
+// that points at each fault, or nil. unknown are types that the workspace does not
+// know.
+func checkMessage(blocks, attachments json.RawMessage, unknown []string) map[string]any {
+	c := &checker{message: true, unknown: unknown}
 	c.list("/blocks", blocks, 50)
 	var list []map[string]json.RawMessage
 	if attachments != nil {
@@ -75,6 +77,7 @@ func checkModal(view json.RawMessage) map[string]any {
 // checker collects the faults of blocks.
 type checker struct {
 	message   bool
+	unknown   []string
 	faults    []string
 	text      int // characters in all blocks
 	tableText int
@@ -128,6 +131,10 @@ func (c *checker) block(p string, b map[string]any) {
 			c.fault(p+"/block_id", "is used twice")
 		}
 		c.blockIDs[id] = true
+	}
+	if kind, _ := b["type"].(string); slices.Contains(c.unknown, kind) {
+		c.fault(p+"/type", "unsupported type: "+kind)
+		return
 	}
 	switch b["type"] {
 	case "divider":

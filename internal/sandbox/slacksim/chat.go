@@ -10,7 +10,7 @@ import (
 
 // content checks what a message says and fills m with it. It returns a refusal
 // or nil.
-func content(m *Message, a args, maxText int) map[string]any {
+func (s *Server) content(m *Message, a args, maxText int) map[string]any {
 	var blocks, attachments json.RawMessage
 	if v := a["blocks"]; v != "" && v != "null" {
 		blocks = json.RawMessage(v)
@@ -21,7 +21,7 @@ func content(m *Message, a args, maxText int) map[string]any {
 	if utf8.RuneCountInString(a["text"]) > maxText {
 		return fail("msg_too_long")
 	}
-	if refused := checkMessage(blocks, attachments); refused != nil {
+	if refused := checkMessage(blocks, attachments, s.opts.Unknown); refused != nil {
 		return refused
 	}
 	if a["text"] == "" && len(allBlocks(blocks, attachments)) == 0 {
@@ -60,7 +60,7 @@ func (s *Server) postMessage(a args) map[string]any {
 		return refused
 	}
 	m := &Message{Channel: c.ID, User: s.opts.BotUser, FromBot: true, Broadcast: a.bool("reply_broadcast")}
-	if refused := content(m, a, 40_000); refused != nil {
+	if refused := s.content(m, a, 40_000); refused != nil {
 		return refused
 	}
 	if v := a["metadata"]; v != "" {
@@ -112,7 +112,7 @@ func (s *Server) updateMessage(a args) map[string]any {
 		return fail("cant_update_message")
 	}
 	changed := *m
-	if refused := content(&changed, a, 4_000); refused != nil {
+	if refused := s.content(&changed, a, 4_000); refused != nil {
 		return refused
 	}
 	if v := a["metadata"]; v != "" {
@@ -135,7 +135,7 @@ func (s *Server) postEphemeral(a args) map[string]any {
 		return fail("user_not_in_channel")
 	}
 	m := &Message{Channel: c.ID, User: s.opts.BotUser, FromBot: true, OnlyFor: a["user"], ThreadTS: a["thread_ts"]}
-	if refused := content(m, a, 40_000); refused != nil {
+	if refused := s.content(m, a, 40_000); refused != nil {
 		return refused
 	}
 	m.TS = s.newTS()

@@ -106,7 +106,7 @@ func (s *Server) useResponseURL(u *responseURL, body []byte) string {
 		return ""
 	}
 	m := &Message{Channel: c.ID, User: s.opts.BotUser, FromBot: true, ThreadTS: u.thread}
-	if refused := content(m, a, 40_000); refused != nil {
+	if refused := s.content(m, a, 40_000); refused != nil {
 		code, _ := refused["error"].(string)
 		return code
 	}

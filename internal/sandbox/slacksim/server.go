@@ -31,6 +31,9 @@ type Options struct {
 	// SocketMode delivers over the websocket only, as Slack does when it is
 	// switched on for an app.
 	SocketMode bool
+	// Unknown are types of blocks that the workspace does not know yet, such as
+	// "table".
+	Unknown []string
 	// PaceChannels limits chat.postMessage to one a second per channel, with short
 	// bursts.
 	PaceChannels bool
