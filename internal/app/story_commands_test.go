@@ -303,7 +303,10 @@ func TestStory_savedHunts(t *testing.T) {
 				_ = yield([]any{"203.0.113.66", int64(500)}) && yield([]any{"198.51.100.7", int64(20)})
 			},
 		})
-		s.ask(on, sandbox.Riley, "hunt DeviceNetworkEvents | take 5", "Hunt: 2 rows", "Bar chart of Connections by RemoteIP: 203.0.113.66 500, 198.51.100.7 20")
+		ranking := s.ask(on, sandbox.Riley, "hunt DeviceNetworkEvents | take 5", "Hunt: 2 rows", "Bar chart of Connections by RemoteIP: 203.0.113.66 500, 198.51.100.7 20")
+		if _, inTeams := on.(teamsSide); inTeams && !containsAll(string(ranking.payload), []string{`"Chart.HorizontalBar"`, `"fallback":{"altText":"Bar chart`}) {
+			t.Error("Teams gets no chart of its own with the picture behind it")
+		}
 		s.ask(on, sandbox.Riley, "hunt DeviceNetworkEvents | where RemoteIP == == 1", "Defender refused the query.", "Line 1, character ", "-^")
 
 		a := s.raise("ws-014", "High", "Something to hunt around")

@@ -84,8 +84,12 @@ func barChart(columns []string, rows [][]string) *chat.Picture {
 		bars = bars[:barsMost]
 	}
 	var said []string
+	title := chartLabel(columns[1]) + " by " + chartLabel(columns[0])
+	native := &chat.Chart{Title: title, Series: []chat.Series{{Name: chartLabel(columns[1])}}}
 	labels, values := make([]string, len(bars)), make([]float64, len(bars))
 	for i, b := range bars {
+		native.Points = append(native.Points, b.label)
+		native.Series[0].Values = append(native.Series[0].Values, b.value)
 		// Bars are drawn from below.
 		labels[len(bars)-1-i], values[len(bars)-1-i] = b.label, b.value
 		if i < 5 {
@@ -94,11 +98,11 @@ func barChart(columns []string, rows [][]string) *chat.Picture {
 	}
 	opt := charts.NewBarChartOptionWithData([][]float64{values})
 	opt.Horizontal = true
-	opt.Title = charts.TitleOption{Text: chartLabel(columns[1]) + " by " + chartLabel(columns[0])}
+	opt.Title = charts.TitleOption{Text: title}
 	opt.CategoryAxis.Labels = labels
 	opt.Legend.Show = charts.Ptr(false)
 	opt.ValueFormatter = number
-	return picture(alt+": "+strings.Join(said, ", "), func(p *charts.Painter) error { return p.BarChart(opt) })
+	return picture(alt+": "+strings.Join(said, ", "), native, func(p *charts.Painter) error { return p.BarChart(opt) })
 }
 
 func lineChart(columns, kinds []string, rows [][]string) *chat.Picture {
@@ -155,12 +159,16 @@ func lineChart(columns, kinds []string, rows [][]string) *chat.Picture {
 		labels[i] = p.at.Format(format)
 	}
 	opt := charts.NewLineChartOptionWithData(values)
-	opt.Title = charts.TitleOption{Text: strings.Join(names, ", ") + " (UTC)"}
+	native := &chat.Chart{Title: strings.Join(names, ", ") + " (UTC)", Lines: true, Points: labels}
+	for n, name := range names {
+		native.Series = append(native.Series, chat.Series{Name: name, Values: values[n]})
+	}
+	opt.Title = charts.TitleOption{Text: native.Title}
 	opt.XAxis.Labels = labels
 	opt.Legend = charts.LegendOption{SeriesNames: names, Show: charts.Ptr(len(lines) > 1)}
 	opt.ValueFormatter = number
 	alt := fmt.Sprintf("Line chart of %d points from %s to %s: %s", len(points), first.Format("2006-01-02 15:04 UTC"), last.Format("2006-01-02 15:04 UTC"), strings.Join(said, "; "))
-	return picture(alt, func(p *charts.Painter) error { return p.LineChart(opt) })
+	return picture(alt, native, func(p *charts.Painter) error { return p.LineChart(opt) })
 }
 
 // number is a value as people read it.
@@ -173,7 +181,7 @@ func number(v float64) string {
 
 // picture draws on a canvas. One that cannot be drawn is left out: the table says
 // the same.
-func picture(alt string, draw func(*charts.Painter) error) *chat.Picture {
+func picture(alt string, chart *chat.Chart, draw func(*charts.Painter) error) *chat.Picture {
 	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputPNG, Width: chartWidth, Height: chartHeight, Theme: charts.GetTheme(charts.ThemeLight)})
 	if err := draw(p); err != nil {
 		return nil
@@ -182,5 +190,5 @@ func picture(alt string, draw func(*charts.Painter) error) *chat.Picture {
 	if err != nil {
 		return nil
 	}
-	return &chat.Picture{PNG: png, Alt: alt}
+	return &chat.Picture{PNG: png, Alt: alt, Chart: chart}
 }

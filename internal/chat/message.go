@@ -82,6 +82,25 @@ type Table struct {
 type Picture struct {
 	PNG []byte
 	Alt string
+	// Chart is what the picture shows, for platforms that draw charts themselves, or
+	// nil.
+	Chart *Chart
+}
+
+// Chart is a time series or a ranking.
+type Chart struct {
+	Title string
+	// Lines connect the values of each series; otherwise they are bars.
+	Lines  bool
+	Points []string // the moments or the things that are ranked
+	Series []Series
+}
+
+// Series is one line of a chart, or all of its bars. Its values stand beside the
+// points of the chart.
+type Series struct {
+	Name   string
+	Values []float64
 }
 
 // Style is how a button looks.

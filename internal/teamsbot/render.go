@@ -95,6 +95,9 @@ func fit(draw func(limits) object, title chat.Text) object {
 func weight(c object) int {
 	n := len(encode(c))
 	for _, e := range c["body"].([]object) {
+		if instead, ok := e["fallback"].(object); ok {
+			e = instead
+		}
 		if address, ok := e["url"].(string); ok && e["type"] == "Image" {
 			n -= len(address)
 		}
@@ -482,10 +485,47 @@ func (d *drawing) picture(p *chat.Picture) {
 		d.cut("Picture left out, it is too large: %s", chat.Visible(p.Alt, 200))
 		return
 	}
-	d.add(object{
+	image := object{
 		"type": "Image", "altText": literal(p.Alt, 500),
 		"url": "data:image/png;base64," + base64.StdEncoding.EncodeToString(p.PNG),
-	})
+	}
+	if c := d.chart(p.Chart); c != nil {
+		c["fallback"] = image
+		d.add(c)
+		return
+	}
+	d.add(image)
+}
+
+// maxChartPoints is how many values a chart of the client's own has; each costs some
+// forty bytes of the card.
+const maxChartPoints = 120
+
+// chart draws c as the client's own chart, in the colours of its theme, sharp at every
+// size and with its values to be read out one by one. Which clients have charts is
+// settled nowhere, and those that do not would draw nothing, so the picture is always
+// there as the fallback. The table beside it says the same in words.
+func (d *drawing) chart(c *chat.Chart) object {
+	if c == nil || len(c.Points) == 0 || len(c.Points)*len(c.Series) > maxChartPoints || !d.limit.whole {
+		return nil
+	}
+	value := func(s chat.Series, i int) object { return object{"x": literal(c.Points[i], maxCell), "y": s.Values[i]} }
+	if !c.Lines {
+		data := make([]object, len(c.Points))
+		for i := range data {
+			data[i] = value(c.Series[0], i)
+		}
+		return object{"type": "Chart.HorizontalBar", "title": literal(c.Title, maxCell), "data": data}
+	}
+	data := make([]object, len(c.Series))
+	for n, s := range c.Series {
+		values := make([]object, len(c.Points))
+		for i := range values {
+			values[i] = value(s, i)
+		}
+		data[n] = object{"legend": literal(s.Name, maxCell), "values": values}
+	}
+	return object{"type": "Chart.Line", "title": literal(c.Title, maxCell), "data": data}
 }
 
 // maxOptionButtons is up to how many options are drawn as one button each; more

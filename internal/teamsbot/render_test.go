@@ -67,6 +67,14 @@ func full(text string) chat.Message {
 	}
 }
 
+// barred is a ranking in which text has the highest value.
+func barred(text string) chat.Message {
+	return chat.Message{Title: chat.Plain("Hunt: 2 rows"), Picture: &chat.Picture{
+		PNG: []byte("\x89PNG"), Alt: "Bar chart of Count by " + text,
+		Chart: &chat.Chart{Title: "Count by " + text, Points: []string{text, "web-02"}, Series: []chat.Series{{Name: "Count", Values: []float64{7, 3}}}},
+	}}
+}
+
 func TestRender_golden(t *testing.T) {
 	t.Parallel()
 	form := formCard{
@@ -75,6 +83,10 @@ func TestRender_golden(t *testing.T) {
 	}
 	dialog := form
 	dialog.dialog = true
+	lines := chat.Message{Title: chat.Plain("Hunt: 3 rows"), Picture: &chat.Picture{PNG: []byte("\x89PNG"), Alt: "Line chart of 3 points", Chart: &chat.Chart{
+		Title: "Logons, Failures (UTC)", Lines: true, Points: []string{"20 Nov 10:00", "20 Nov 11:00", "20 Nov 12:00"},
+		Series: []chat.Series{{Name: "Logons", Values: []float64{1, 2.5, 9007199254740993}}, {Name: "Failures", Values: []float64{0, 0, 1}}},
+	}}}
 	many := chat.Message{Title: chat.Plain("Which one?"), Menu: &chat.Menu{Action: "machine.show"}}
 	for i := range 70 {
 		many.Menu.Options = append(many.Menu.Options, chat.Option{Label: fmt.Sprintf("web-%02d", i), Detail: "active", Value: fmt.Sprint(i)})
@@ -85,6 +97,9 @@ func TestRender_golden(t *testing.T) {
 		"alert":         card(full("web-01")),
 		"hostile":       card(full(strings.Join(hostile[:12], " "))),
 		"menu_of_many":  card(many),
+		"chart_lines":   card(lines),
+		"chart_bars":    card(barred("web-01")),
+		"chart_hostile": card(barred(strings.Join(hostile[:12], " "))),
 		"file_note":     card(*titled("2 rows"), fileNotes([]chat.File{{Name: "hunt.csv", Content: make([]byte, 4096)}}, "You can save %s from the message below.")...),
 		"form":          form.card(),
 		"dialog":        taskCard(reasonForm.Title, dialog.card()),
@@ -140,6 +155,7 @@ func TestRender_cardsAreValid(t *testing.T) {
 	messages := map[string]chat.Message{"minimum": *titled("pong"), "empty": {}, "approval": approval(), "full": full("web-01")}
 	for i, h := range hostile {
 		messages[fmt.Sprintf("hostile %d", i)] = full(h)
+		messages[fmt.Sprintf("hostile chart %d", i)] = barred(h)
 	}
 	cards := map[string]object{}
 	for name, m := range messages {
@@ -167,10 +183,14 @@ func TestRender_cardsAreValid(t *testing.T) {
 	}
 }
 
-// withoutTeams removes what only Teams knows, which the schema counts as errors.
+// withoutTeams removes what only Teams knows, which the schema counts as errors: of
+// newer elements what stands in for them is left.
 func withoutTeams(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
+		if kind, _ := v["type"].(string); strings.HasPrefix(kind, "Chart.") {
+			return withoutTeams(v["fallback"])
+		}
 		out := map[string]any{}
 		for k, e := range v {
 			if k != "msteams" {
@@ -380,5 +400,27 @@ func TestRender_addressesFromOutsideAreDefanged(t *testing.T) {
 	}
 	if got := note(chat.Untrusted(outside)); strings.Contains(got, "://") {
 		t.Errorf("note() = %q", got)
+	}
+}
+
+// A client's own chart always has the picture to fall back to, and a message with many
+// points has the picture alone.
+func TestRender_charts(t *testing.T) {
+	t.Parallel()
+	m := barred("web-01")
+	first := func() object { return card(m)["body"].([]object)[1] }
+	if e := first(); e["type"] != "Chart.HorizontalBar" || e["fallback"].(object)["type"] != "Image" || e["fallback"].(object)["altText"] == "" {
+		t.Errorf("drawn as %v, want a chart with the picture behind it", e)
+	}
+	m.Picture.PNG = make([]byte, 500<<10)
+	if e := first(); e["type"] != "Chart.HorizontalBar" {
+		t.Errorf("the picture behind the chart counts: %v", e["type"])
+	}
+	for range maxChartPoints {
+		m.Picture.Chart.Points = append(m.Picture.Chart.Points, "x")
+		m.Picture.Chart.Series[0].Values = append(m.Picture.Chart.Series[0].Values, 1)
+	}
+	if e := first(); e["type"] != "Image" {
+		t.Errorf("%d points are drawn as %v, want the picture", len(m.Picture.Chart.Points), e["type"])
 	}
 }
