@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
 	"github.com/mdebot/mdebot/internal/store/storetest"
@@ -65,10 +67,11 @@ func TestCrash_betweenMigrations(t *testing.T) {
 	})
 	t.Run("postgres, with another replica waiting", func(t *testing.T) {
 		t.Parallel()
-		b := newBot(t, storetest.EmptyPostgresURL(t))
+		url := storetest.EmptyPostgresURL(t)
+		b := newBot(t, url)
 		other := newProcess(t, "the other replica", b.env)
 		b.start(fmt.Sprintf("migrated=delay:100ms,migrated=crash-after@%d", len(files)/2))
-		time.Sleep(300 * time.Millisecond)
+		untilMigrating(t, url)
 		other.serve()
 		if !b.ended(time.Minute) || b.crashedAt() == "" {
 			t.Errorf("it did not crash while migrating:\n%s", b.log)
@@ -76,6 +79,21 @@ func TestCrash_betweenMigrations(t *testing.T) {
 		b.up()
 		b.whole()
 	})
+}
+
+// untilMigrating waits until somebody holds the lock of migrations and has begun.
+func untilMigrating(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for begun := false; !begun; time.Sleep(10 * time.Millisecond) {
+		if err := conn.QueryRow(t.Context(), `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&begun); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestCrash_whileBackingUp(t *testing.T) {

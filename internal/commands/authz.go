@@ -132,7 +132,7 @@ func (r *Router) activePerson(ctx context.Context, p identity.PersonID) error {
 		r.Logger.WarnContext(ctx, "standing in the directory not read", "person_id", p.String(), "error", err)
 		const sentence = "The directory could not be asked about you, so nothing is done."
 		if why, next, ok := defender.Explain(err); ok {
-			return &sorry{sentence: chat.Plain(sentence), lines: []chat.Text{chat.Plain(why)}, next: chat.Plain(next)}
+			return &sorry{sentence: chat.Plain(sentence), lines: []chat.Text{chat.Plain(why)}, next: chat.Plain(next + r.notWorking(ctx))}
 		}
 		return say(sentence, r.tryAgain(ctx))
 	}
@@ -145,9 +145,13 @@ func (r *Router) activePerson(ctx context.Context, p identity.PersonID) error {
 // tryAgain is the next step of somebody who cannot be checked. Nobody could ask for
 // status then, so it names the parts that do not work, and nothing about them.
 func (r *Router) tryAgain(ctx context.Context) string {
-	next := "Try again in a moment."
+	return "Try again in a moment." + r.notWorking(ctx)
+}
+
+// notWorking names the parts that do not work, after what else there is to say.
+func (r *Router) notWorking(ctx context.Context) string {
 	if r.Status == nil {
-		return next
+		return ""
 	}
 	var down []string
 	for _, l := range r.Status.Status(ctx) {
@@ -155,10 +159,10 @@ func (r *Router) tryAgain(ctx context.Context) string {
 			down = append(down, l.Part)
 		}
 	}
-	if len(down) > 0 {
-		next += " Not working at the moment: " + strings.Join(down, ", ") + "."
+	if len(down) == 0 {
+		return ""
 	}
-	return next
+	return " Not working at the moment: " + strings.Join(down, ", ") + "."
 }
 
 // readsHere reports whether full members may read in this conversation.
