@@ -17,8 +17,8 @@ import (
 )
 
 // attackInterval is the time between the steps of an attack: long enough to see
-// each alert arrive, short enough to keep watching.
-const attackInterval = 20 * time.Second
+// each alert arrive and to read what happened, short enough to keep watching.
+const attackInterval = 18 * time.Second
 
 // maxActionBody holds the longest text that either platform lets people write.
 const maxActionBody = 256 << 10
@@ -46,6 +46,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/teams/submit", w.teamsSubmit)
 	handle(mux, "/api/teams/file", w.teamsFile)
 	handle(mux, "/api/defender/attack", w.startAttack)
+	handle(mux, "/api/defender/stop", w.stopAttack)
 	handle(mux, "/api/defender/alert", w.raiseAlert)
 	handle(mux, "/api/defender/edit", w.editAlert)
 }
@@ -266,7 +267,12 @@ func (w *World) startAttack(context.Context, Person, struct{}) (any, error) {
 	if attacks := w.Tenant.Attacks(); len(attacks) > 0 && !attacks[len(attacks)-1].Over {
 		return nil, refused("An attack is under way already.")
 	}
-	w.Tenant.StartAttack(attackInterval)
+	w.Tenant.StartAttack(w.attackInterval)
+	return nil, nil
+}
+
+func (w *World) stopAttack(context.Context, Person, struct{}) (any, error) {
+	w.Tenant.StopAttack()
 	return nil, nil
 }
 

@@ -167,8 +167,8 @@ func TestPage_inABrowser(t *testing.T) {
 	b.see("teams", "Your approval counts.")
 
 	// Defender beside it.
-	b.do(chromedp.Click(`//*[@data-testid="defender"]//button[.="Start the attack"]`))
-	b.do(chromedp.WaitVisible(`//*[@data-testid="defender"]//*[contains(., "step 1 of")]`))
+	b.do(chromedp.Click(hook("story")))
+	b.do(chromedp.WaitVisible(`//*[@data-testid="defender"]//*[contains(., "Step 1 of")]`))
 
 	title, err := chromedp.Run(b.ctx, chromedp.Title())
 	if err != nil || title != "mdebot demo" {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
@@ -144,10 +146,21 @@ type pageAlert struct {
 }
 
 type pageAttack struct {
-	Steps     []string `json:"steps"` // those that happened
-	Of        int      `json:"of"`
-	Contained bool     `json:"contained"`
-	Over      bool     `json:"over"`
+	Steps     []pageStep `json:"steps"` // those that happened
+	Of        int        `json:"of"`
+	Contained bool       `json:"contained"`
+	Stopped   bool       `json:"stopped"`
+	Over      bool       `json:"over"`
+}
+
+// pageStep is a step of an attack: what happens, what to do about it, and the
+// command that does it.
+type pageStep struct {
+	Name    string    `json:"name"`
+	Told    string    `json:"told"`
+	Try     string    `json:"try"`
+	Command string    `json:"command"`
+	At      time.Time `json:"at"`
 }
 
 func (w *World) pageState(me Person) pageState {
@@ -265,7 +278,13 @@ func (w *World) pageDefender() pageDefender {
 	}
 	if attacks := w.Tenant.Attacks(); len(attacks) > 0 {
 		a := attacks[len(attacks)-1]
-		out.Attack = &pageAttack{Steps: a.Done, Of: len(w.Estate.Attack()), Contained: a.Contained, Over: a.Over}
+		out.Attack = &pageAttack{Of: a.Of, Contained: a.Contained, Stopped: a.Stopped, Over: a.Over}
+		for _, s := range a.Done {
+			out.Attack.Steps = append(out.Attack.Steps, pageStep{
+				Name: s.Name, Told: s.Told, Try: s.Try, At: s.At,
+				Command: strings.ReplaceAll(s.Command, "{incident}", strconv.FormatInt(a.IncidentID, 10)),
+			})
+		}
 	}
 	return out
 }

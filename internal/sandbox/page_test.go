@@ -238,8 +238,9 @@ type shown struct {
 		Actions  []struct{ Type, Status, Comment string }
 		Alerts   []struct{ ID, Title, Severity, Status string }
 		Attack   *struct {
-			Steps []string
-			Of    int
+			Steps         []pageStep
+			Of            int
+			Stopped, Over bool
 		}
 	}
 }
@@ -623,12 +624,17 @@ func TestPage_defender(t *testing.T) {
 	p := newPage(t)
 	p.done("defender/attack", Riley, struct{}{})
 	s := p.state(Riley).Defender
-	if s.Attack == nil || len(s.Attack.Steps) != 1 || s.Attack.Of != len(p.world.Estate.Attack()) {
+	if s.Attack == nil || len(s.Attack.Steps) != 1 || s.Attack.Of != len(p.world.Estate.Attack(nil)) || s.Attack.Steps[0].Command != "machine ws-014" {
 		t.Errorf("attack = %+v, want its first step", s.Attack)
 	}
 	if status, content := p.act("defender/attack", Riley, struct{}{}); status != http.StatusConflict {
 		t.Errorf("second attack = %d %s, want 409", status, content)
 	}
+	p.done("defender/stop", Riley, struct{}{})
+	if s = p.state(Riley).Defender; !s.Attack.Stopped || !s.Attack.Over || len(s.Attack.Steps) != 1 {
+		t.Errorf("attack = %+v, want it stopped", s.Attack)
+	}
+	p.done("defender/attack", Riley, struct{}{}) // once more
 	for range ordinaryAlerts {
 		p.done("defender/alert", Riley, struct{}{})
 	}

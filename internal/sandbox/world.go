@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	_ "embed"
@@ -125,6 +126,9 @@ type Options struct {
 	Customer bool
 	// Playground adds the relay of StartPlayground.
 	Playground bool
+	// AttackInterval is the time between the steps of the page's attack; zero means
+	// some seconds.
+	AttackInterval time.Duration
 	// Limits replaces quotas of the simulated Defender.
 	Limits map[defendersim.Family]defendersim.Limit
 }
@@ -147,14 +151,16 @@ type World struct {
 	raised      atomic.Int64 // alerts, by the page
 	playground  *playground  // of Options.Playground, or nil
 	socketMode  bool
-	addresses   map[string]string
-	servers     []*http.Server
-	done        []chan struct{}
+	// attackInterval is Options.AttackInterval.
+	attackInterval time.Duration
+	addresses      map[string]string
+	servers        []*http.Server
+	done           []chan struct{}
 }
 
 // New starts the simulators on loopback ports of their own.
 func New(ctx context.Context, o Options) (*World, error) {
-	w := &World{socketMode: o.SocketMode, addresses: map[string]string{}}
+	w := &World{socketMode: o.SocketMode, attackInterval: cmp.Or(o.AttackInterval, attackInterval), addresses: map[string]string{}}
 	if o.TLS {
 		certificate, ca, err := loopbackCertificate()
 		if err != nil {

@@ -67,7 +67,7 @@
 //	Actions, PortalAction, FailNext     machine actions; one started in the portal; one that will fail
 //	SetOnline, PutMachine               machines that come, go and change
 //	Alerts, Alert, RaiseAlert, AddAlert, EditAlert   the last as if in the portal
-//	StartAttack, Attacks                an attack that unfolds, and ends when its way is cut off
+//	StartAttack, NextStep, StopAttack, Attacks    an attack that unfolds, and ends when its way is cut off
 //	AddTable                            something more to hunt in
 //	SetTiming, SetRepeat                how actions go; how a repeated one is answered
 //	Effects                             the ledger

@@ -2,6 +2,7 @@ package estate_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,14 +110,20 @@ func TestGenerate_alertsAreUsable(t *testing.T) {
 func TestAttack_movesFromAWorkstationToAServer(t *testing.T) {
 	t.Parallel()
 	e := generate(1)
-	steps := e.Attack()
-	if len(steps) != 5 {
-		t.Fatalf("Attack() has %d steps, want 5", len(steps))
+	steps := e.Attack(nil)
+	if len(steps) != 7 {
+		t.Fatalf("Attack() has %d steps, want 7", len(steps))
 	}
-	if steps[0].Machine == steps[4].Machine {
-		t.Error("the attack stays on one machine")
+	if steps[0].Machine == steps[3].Machine || !slices.ContainsFunc(e.Tagged("tier0"), func(m estate.Machine) bool { return m.ID == steps[4].Machine }) {
+		t.Error("the attack does not move on to a server and to tier 0")
 	}
 	for i, s := range steps {
+		if s.Told == "" || s.Try == "" || s.Command == "" {
+			t.Errorf("step %q does not say what happens and what to try", s.Name)
+		}
+		if s.Resolves {
+			continue
+		}
 		a := s.Alert(now, int32(i))
 		if a.Status != "New" || len(a.Evidence) < 2 || len(a.MitreTechniques) == 0 {
 			t.Errorf("step %q raises an alert without evidence or techniques: %+v", s.Name, a)
@@ -124,6 +131,20 @@ func TestAttack_movesFromAWorkstationToAServer(t *testing.T) {
 		if len(s.Events(now)) == 0 {
 			t.Errorf("step %q leaves nothing to hunt for", s.Name)
 		}
+	}
+}
+
+// Who plays it again before the machines are back gets others.
+func TestAttack_takesMachinesThatAreOnTheNetwork(t *testing.T) {
+	t.Parallel()
+	e := generate(1)
+	first := e.Attack(nil)
+	again := e.Attack(func(id string) bool { return id == first[0].Machine })
+	if again[0].Machine == first[0].Machine || again[0].Machine != again[2].Machine || again[3].Machine != first[3].Machine {
+		t.Errorf("the attack begins on %s, want another machine than %s", again[0].Machine, first[0].Machine)
+	}
+	if nowhere := e.Attack(func(string) bool { return true }); nowhere[0].Machine != first[0].Machine {
+		t.Error("with everything cut off the attack does not begin where it does otherwise")
 	}
 }
 

@@ -35,7 +35,7 @@ const teams = new Column(byID('teams'), {
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : 'Start a post, such as: @mdebot help'),
 });
 const modal = new SlackModal();
-const defender = new Defender(byID('defender'));
+const defender = new Defender(byID('defender'), (command) => { openTab('slack'); slack.compose(soc.slack, `/mde ${command}`); });
 const who = byID('person');
 
 // refresh reads the state and shows it. Changes that come while it reads are
@@ -120,7 +120,7 @@ const steps = [
   ['As Riley, ask about a machine in Slack', '/mde machine ws-042', () => { openTab('slack'); become('riley'); slack.compose(soc.slack, '/mde machine ws-042'); }],
   ['Ask to cut it off the network; of the two records choose the active one', '/mde isolate ws-042 beaconing to a known C2', () => { openTab('slack'); become('riley'); slack.compose(soc.slack, '/mde isolate ws-042 beaconing to a known C2'); }],
   ['Be Avery and approve in Teams, then watch Defender', 'Be Avery', () => { openTab('teams'); become('avery'); teams.open(approvals.teams); }],
-  ['Let alerts arrive', 'Start the attack', () => { openTab('defender'); if (!document.body.hasAttribute('data-defender')) toggleDefender(); byID('defender').querySelector('button').focus(); }],
+  ['Let alerts arrive', 'Play the attack story', () => { openTab('defender'); if (!document.body.hasAttribute('data-defender')) toggleDefender(); const story = byID('defender').querySelector('[data-testid=story]'); story.focus(); if (story.textContent !== 'Stop the story') story.click(); }],
 ];
 
 function showSteps() {

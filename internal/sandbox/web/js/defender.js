@@ -17,9 +17,15 @@ const changes = [
 export class Defender {
   #dom = {};
   #person = '';
+  #compose;
+  #under = false; // the story is being played
 
-  constructor(root) {
+  // compose puts a command where it can be sent.
+  constructor(root, compose) {
+    this.#compose = compose;
     const d = this.#dom;
+    d.story = el('button', { type: 'button', class: 'button danger', 'data-testid': 'story' }, 'Play the attack story');
+    d.story.addEventListener('click', () => busy(d.story, () => act(this.#under ? 'defender/stop' : 'defender/attack', this.#person)));
     d.attack = el('ol', { class: 'attack' });
     d.attackState = el('p', { class: 'attack-state', role: 'status' });
     d.machines = el('ul');
@@ -28,9 +34,9 @@ export class Defender {
     root.append(
       el('header', {}, el('h2', {}, 'Defender'), el('p', {}, 'What really happens')),
       el('div', { class: 'controls' },
-        this.#button('Start the attack', 'defender/attack', 'button danger'),
+        d.story,
         this.#button('Raise one alert', 'defender/alert', 'button')),
-      el('section', { class: 'attack-section', hidden: true }, el('h3', {}, 'The attack'), d.attackState, d.attack),
+      el('section', { class: 'attack-section', hidden: true }, el('h3', {}, 'The story'), d.attackState, d.attack),
       el('section', {}, el('h3', {}, 'Cut off the network'), d.machines),
       el('section', {}, el('h3', {}, 'Machine actions'), d.actions),
       el('section', {}, el('h3', {}, 'Newest alerts'), d.alerts));
@@ -57,14 +63,28 @@ export class Defender {
   }
 
   #showAttack(attack) {
-    const { attack: list, attackState } = this.#dom;
+    const { attack: list, attackState, story } = this.#dom;
     list.parentElement.hidden = !attack;
+    this.#under = Boolean(attack) && !attack.over;
+    const label = this.#under ? 'Stop the story' : attack ? 'Play it again' : 'Play the attack story';
+    if (story.textContent !== label) story.textContent = label;
     if (!attack) return;
     const steps = attack.steps ?? [];
-    list.replaceChildren(...steps.map((s) => el('li', {}, s)));
+    const latest = steps.length - 1;
+    patch(list, steps.map((step, i) => ({ key: step.at, mark: `${i === latest} ${attack.contained}`, step, now: i === latest && !attack.contained })),
+      (item) => this.#drawStep(item));
     const said = attack.contained ? '✓ Contained: the attacker cannot go on.'
-      : attack.over ? '✗ Over: nobody stopped it.' : `Under way: step ${steps.length} of ${attack.of}`;
+      : attack.stopped ? `■ Stopped at step ${steps.length} of ${attack.of}.`
+        : attack.over ? '✗ Over: nobody stopped it.' : `Step ${steps.length} of ${attack.of}: ${steps[latest]?.told}`;
     if (attackState.textContent !== said) attackState.textContent = said;
+  }
+
+  #drawStep({ step, now }) {
+    return el('li', { 'aria-current': now ? 'step' : null },
+      el('p', {}, el('strong', {}, step.name), ' ', el('span', { class: 'subtle' }, time(step.at))),
+      el('p', { class: 'told' }, step.told),
+      now && el('p', { class: 'next' }, `What to try: ${step.try} `,
+        el('button', { type: 'button', class: 'try', onclick: () => this.#compose(step.command) }, `/mde ${step.command}`)));
   }
 
   #drawAlert(a) {
