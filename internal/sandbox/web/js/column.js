@@ -54,8 +54,8 @@ export class Column {
     d.parts = [
       el('nav', { class: 'conversations', 'aria-label': `${title} conversations` },
         el('h2', {}, title),
-        el('h4', {}, headings[0]), d.channels,
-        el('h4', {}, headings[1]), d.direct),
+        el('h3', {}, headings[0]), d.channels,
+        el('h3', {}, headings[1]), d.direct),
       el('div', { class: 'conversation' },
         el('header', {}, d.name, d.about),
         el('div', { class: 'scroll' }, d.messages, d.empty, d.pill),
