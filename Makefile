@@ -71,7 +71,7 @@ chaos: ## the figures of docs/reliability.md: a thousand kills on each database,
 	@scripts/setup go postgresql
 	CGO_ENABLED=0 $(GO) test ./internal/chaostest -v -timeout 3h -run '^TestKills' -chaos.kills=1000 -chaos.for=1h
 	CGO_ENABLED=0 $(GO) test ./internal/chaostest -v -timeout 2h -parallel 1 -chaos.figures \
-		-run '^Test(Acknowledgements|Memory|Throughput|LockHeld|Paused|Storm)'
+		-run '^Test(Acknowledgements|Memory|Throughput|LockHeld|Paused|Storm|Clicks)'
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
