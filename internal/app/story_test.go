@@ -99,6 +99,7 @@ func newStoryIn(t *testing.T, yaml string, o sandbox.Options, prepare func(*stor
 		"MDEBOT_LISTEN=127.0.0.1:0",
 		"MDEBOT_ADMIN_LISTEN=127.0.0.1:0",
 	}, prepare(s))
+	t.Cleanup(s.firstLines)
 	s.start()
 	t.Cleanup(s.halt)
 	return s

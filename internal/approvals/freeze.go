@@ -207,7 +207,7 @@ func (s *Service) Unfreeze(ctx context.Context, in FreezeInput) (Opened, error) 
 		return Opened{}, err
 	}
 	if !f.On() {
-		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, refuse(ErrNotFrozen, "Nothing is frozen.", ""))
+		return Opened{}, s.refused(ctx, in.Tenant, "request.refused", by, refuse(ErrNotFrozen, "Nothing is frozen.", "There is nothing to end; freeze stops all changes at once."))
 	}
 	facts, err := json.Marshal(frozenFacts{By: f.By.String(), Name: f.ByName, Reason: f.Reason, Since: f.Since})
 	if err != nil {

@@ -37,7 +37,7 @@ var (
 type Refusal struct {
 	// Sentence says what is refused and why.
 	Sentence string
-	// Next says what to do instead, or is empty.
+	// Next says what to do instead.
 	Next string
 	// Request is the request meant, as it is now, or zero.
 	Request Request
@@ -53,6 +53,9 @@ func (r *Refusal) Error() string {
 
 // Unwrap gives the sentinel that callers branch on, such as [ErrExpired].
 func (r *Refusal) Unwrap() error { return r.reason }
+
+// askAgain is the next step where a request came to nothing.
+const askAgain = "Ask again if it is still needed."
 
 func refuse(reason error, sentence, next string) *Refusal {
 	return &Refusal{Sentence: sentence, Next: next, reason: reason}

@@ -77,7 +77,7 @@ func (s *Service) unclearTarget(unclear Request, named string) (Target, *Refusal
 	}
 	switch {
 	case len(open) == 0:
-		return Target{}, refuse(ErrNotUnclear, fmt.Sprintf("Nothing about request #%d is unclear: it is %s.", unclear.Number, unclear.State), "")
+		return Target{}, refuse(ErrNotUnclear, fmt.Sprintf("Nothing about request #%d is unclear: it is %s.", unclear.Number, unclear.State), "Only what is unclear is settled; its card says what became of it.")
 	case named == "" && len(open) == 1:
 		meant = open
 	case len(meant) != 1:

@@ -240,12 +240,12 @@ func decided(r Request, now time.Time) *Refusal {
 	case Denied:
 		for _, v := range r.Votes {
 			if v.Deny {
-				return refuse(ErrDecided, fmt.Sprintf("Denied %s by %s.", when, v.Name), "").about(r)
+				return refuse(ErrDecided, fmt.Sprintf("Denied %s by %s.", when, v.Name), askAgain).about(r)
 			}
 		}
-		return refuse(ErrDecided, fmt.Sprintf("Denied %s.", when), "").about(r)
+		return refuse(ErrDecided, fmt.Sprintf("Denied %s.", when), askAgain).about(r)
 	case Withdrawn:
-		return refuse(ErrDecided, fmt.Sprintf("Withdrawn %s by %s.", when, r.RequesterName), "").about(r)
+		return refuse(ErrDecided, fmt.Sprintf("Withdrawn %s by %s.", when, r.RequesterName), askAgain).about(r)
 	case Expired:
 		return refuse(ErrExpired, fmt.Sprintf("Request #%d has expired %s.", r.Number, when), "Ask again.").about(r)
 	case Void:
@@ -260,9 +260,9 @@ func decided(r Request, now time.Time) *Refusal {
 	}
 	sentence := fmt.Sprintf("Approved %s by %s", when, strings.Join(names, " and "))
 	if r.State == Approved {
-		return refuse(ErrDecided, sentence+".", "").about(r)
+		return refuse(ErrDecided, sentence+".", "Nothing is left to decide; its card says how it goes on.").about(r)
 	}
-	return refuse(ErrDecided, fmt.Sprintf("%s; it is now %s.", sentence, r.State), "").about(r)
+	return refuse(ErrDecided, fmt.Sprintf("%s; it is now %s.", sentence, r.State), "Nothing is left to decide; its card says how it goes on.").about(r)
 }
 
 // inMinutes says how long something is ahead.

@@ -1,6 +1,9 @@
 package chat
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Tone says how a message feels, without relying on colour: renderers add a
 // word or a symbol beside it.
@@ -41,6 +44,17 @@ type Message struct {
 	// Files are sent beside the message where the platform allows; elsewhere the
 	// renderer says in words what was left out.
 	Files []File
+}
+
+// FirstLine is what a lock screen, a list of conversations and a screen reader get
+// first: one line, and never an empty one.
+func (m Message) FirstLine() Text {
+	for _, t := range []Text{m.Preview, m.Title} {
+		if line := t.oneLine(); strings.TrimSpace(line.String()) != "" {
+			return line
+		}
+	}
+	return Plain("mdebot")
 }
 
 // ForAll is m as several people may see it: without the buttons for one alone.

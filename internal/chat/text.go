@@ -78,6 +78,19 @@ func Join(parts ...Text) Text {
 	return out
 }
 
+// oneLine is t with the line breaks of our own words as spaces. Those of outside text
+// are drawn visibly anyway.
+func (t Text) oneLine() Text {
+	out := make(Text, len(t))
+	for i, s := range t {
+		if s.Kind != SpanUntrusted && s.Kind != SpanCode && strings.ContainsAny(s.Value, "\r\n") {
+			s.Value = strings.Join(strings.FieldsFunc(s.Value, func(r rune) bool { return r == '\r' || r == '\n' }), " ")
+		}
+		out[i] = s
+	}
+	return out
+}
+
 // String is the text without any drawing, for logs of our own words, previews
 // and tests. Outside text in it is still outside text.
 func (t Text) String() string {

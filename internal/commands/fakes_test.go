@@ -572,7 +572,11 @@ func (w *world) ask(t *testing.T, inv chat.Invocation) (chat.Message, chat.Respo
 	if len(out.final) != 1 {
 		t.Fatalf("%q got %d answers, want 1", inv.Text+inv.Action, len(out.final))
 	}
-	return out.final[0], resp
+	m := out.final[0]
+	if bare := len(m.Facts)+len(m.Buttons) == 0 && m.Table == nil && m.Menu == nil; m.Tone == chat.Warning && bare && m.Note.String() == "" {
+		t.Errorf("%q is refused without a next step: %s", inv.Text+inv.Action, textOf(m))
+	}
+	return m, resp
 }
 
 // says is the answer to a typed command.

@@ -37,7 +37,7 @@ func (l fileLinks) Who(_ context.Context, account identity.Principal) (identity.
 }
 
 // nothingOpen is what a service without attempts answers.
-var nothingOpen = &links.Refusal{Sentence: "Nothing waits for you here, so nothing is done."}
+var nothingOpen = &links.Refusal{Sentence: "Nothing waits for you here, so nothing is done.", Next: "whoami shows your links."}
 
 func (fileLinks) Offer(context.Context, links.Asked) (links.Offer, error) {
 	return links.Offer{}, nothingOpen

@@ -204,7 +204,7 @@ func (s *Service) Confirm(ctx context.Context, in Asked, id string) (Stored, err
 		case by.CountsFrom.After(now):
 			return &Refusal{"Your own link is too new to confirm another one.", "Ask another approver."}
 		case !link.CountsFrom.After(now):
-			return &Refusal{"That link counts already.", ""}
+			return &Refusal{"That link counts already.", "There is nothing left to confirm."}
 		}
 		link.CountsFrom, link.ConfirmedBy = now, by.Person.ID
 		n, err := tx.Exec(ctx, `UPDATE links SET counts_from = $1, confirmed_by = $2, confirmed_at = $1

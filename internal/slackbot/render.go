@@ -166,14 +166,7 @@ func plain(m chat.Message) drawn {
 }
 
 func previewText(m chat.Message) string {
-	t := m.Preview
-	if len(t) == 0 {
-		t = m.Title
-	}
-	if s := mrkdwn(t, maxPreview); strings.TrimSpace(s) != "" {
-		return s
-	}
-	return "mdebot"
+	return mrkdwn(m.FirstLine(), maxPreview)
 }
 
 func (d *drawn) add(blocks ...slack.Block) {

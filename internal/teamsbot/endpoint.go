@@ -216,7 +216,10 @@ func (b *Bot) handle(ctx context.Context, h chat.Handler, inv chat.Invocation) (
 func (b *Bot) failed(ctx context.Context, cause any) *chat.Message {
 	ref := uuid.NewString()[:8]
 	b.log.ErrorContext(ctx, "invocation failed", "ref", ref, "error", cause)
-	return &chat.Message{Tone: chat.Danger, Title: chat.Plain("Something went wrong (ref " + ref + ")")}
+	return &chat.Message{
+		Tone: chat.Danger, Title: chat.Plain("Something went wrong (ref " + ref + ")"),
+		Note: chat.Plain("The details are in mdebot's log under that ref. Nothing is known to have changed; look before you try again."),
+	}
 }
 
 // fillSearches gives search fields their first options. Teams has no search

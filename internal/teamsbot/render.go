@@ -107,11 +107,7 @@ func weight(c object) int {
 
 // summary is the line of the notification.
 func summary(m chat.Message) string {
-	t := m.Preview
-	if len(t) == 0 {
-		t = m.Title
-	}
-	return literal(t.String(), maxSummary)
+	return literal(m.FirstLine().String(), maxSummary)
 }
 
 // drawing is a card in the making.
