@@ -406,7 +406,7 @@ func TestRequests_putsFirstWhatOneCanDecide(t *testing.T) {
 		{viewer, []string{"Wait for others", "#1 isolate ws-042", "12 minutes ago · 18 minutes left", "#2 isolate ws-043", "just now · 30 minutes left"}, ""},
 		{avery, []string{"For you to decide", "#1 isolate ws-042", "12 minutes ago · 18 minutes left", "#2 isolate ws-043", "just now · 30 minutes left"}, "Show #1"},
 	} {
-		m := w.says(t, tc.by, "requests")
+		m := w.says(t, tc.by, "requests").ForAll()
 		var lines []string
 		for _, s := range m.Sections {
 			lines = append(lines, s.Heading)

@@ -28,7 +28,9 @@ const (
 // sees.
 func (r *Router) withShare(c *call, m chat.Message) chat.Message {
 	_, public := c.spec.flag(publicFlag.Name)
-	decides := slices.ContainsFunc(m.Buttons, func(b chat.Button) bool { return b.Whole })
+	// What one person can decide is no answer for all, and would stand still while the
+	// real cards go on.
+	decides := slices.ContainsFunc(m.Buttons, func(b chat.Button) bool { return b.Whole || strings.HasPrefix(b.Action, "request.") })
 	if !public || c.flags[publicFlag.Name] != "" || c.spec.Audience != chat.Asker || c.inv.In.Direct || c.everyTenant || decides ||
 		len(m.Files) > 0 || m.Picture != nil || len(m.Facts)+len(m.Sections) == 0 && m.Table == nil {
 		return m
