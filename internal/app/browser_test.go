@@ -77,6 +77,7 @@ func (b *browser) become(p sandbox.Person) {
 	b.Helper()
 	b.do("become "+p.Name, chromedp.SetValue(testID("person-select"), p.Key))
 	b.until("become "+p.Name, `(document.querySelector('[data-testid="person-select"]').dispatchEvent(new Event('change', {bubbles: true})), true)`)
+	b.until("see what "+p.Name+" sees", fmt.Sprintf(`document.body.dataset.person === %q`, p.Key))
 }
 
 // until waits for an expression of the page to become true.

@@ -99,6 +99,12 @@ function remembered(key) {
 // become switches the person.
 function become(person) {
   who.value = person;
+  if (document.body.dataset.person !== person) {
+    // What stands there is another person's, and so would be a click on it.
+    delete document.body.dataset.person;
+    slack.pause();
+    teams.pause();
+  }
   sessionStorage.setItem('person', person);
   refresh();
 }

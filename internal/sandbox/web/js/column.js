@@ -75,12 +75,18 @@ export class Column {
     d.messages.addEventListener('scroll', () => { if (this.#atBottom()) d.pill.hidden = true; });
   }
 
+  // pause takes no clicks on messages until the next update.
+  pause() {
+    this.#dom.messages.inert = true;
+  }
+
   // update shows a new state, {conversations, names}, of a person. It returns the
   // lines to announce.
   update(person, state) {
     // Nothing is there to type into before there is somebody to type.
     if (!this.#person) this.#dom.root.append(...this.#dom.parts);
     const switched = person !== this.#person;
+    this.#dom.messages.inert = false;
     if (switched) {
       this.#person = person;
       this.#writeIn(null);
