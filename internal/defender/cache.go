@@ -86,10 +86,10 @@ func (c *cache) store(key string, body []byte, generation int) {
 		return
 	}
 	now := c.now()
-	if c.size+len(body) > maxKept {
-		maps.DeleteFunc(c.entries, func(_ string, k kept) bool { return !now.Before(k.until) })
-		c.measure()
-	}
+	// Most keys hold a time and are never asked for again, and every tenant has a
+	// cache: what is over goes with the next that comes.
+	maps.DeleteFunc(c.entries, func(_ string, k kept) bool { return !now.Before(k.until) })
+	c.measure()
 	if c.size+len(body) > maxKept {
 		clear(c.entries)
 	}

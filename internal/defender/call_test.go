@@ -340,6 +340,24 @@ func TestQuota_exhaustedByReadsActionStillGoesOut(t *testing.T) {
 	}
 }
 
+// Reads that nobody repeats, such as those of a poller, leave nothing behind.
+func TestCache_keepsNothingThatIsOver(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.mux.Handle("GET /api/machines/{id}", answer(200, `{"id":"`+testMachine+`","computerDnsName":"`+strings.Repeat("x", 1000)+`"}`))
+	c, k := f.client(t)
+	for range 50 {
+		if _, err := c.Machine(t.Context(), testMachine); err != nil {
+			t.Fatal(err)
+		}
+		c.cache.store(k.now().String(), make([]byte, 1000), c.cache.generation)
+		k.advance(time.Minute)
+	}
+	if n, size := len(c.cache.entries), c.cache.size; n > 2 || size > 5000 {
+		t.Errorf("%d answers with %d bytes are kept, want those of the last minute", n, size)
+	}
+}
+
 func TestCache_fiftyPeopleAskForOneMachine(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
