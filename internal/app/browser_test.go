@@ -163,11 +163,20 @@ func (b *browser) keep(name string) {
 // picture saves a picture of one element.
 func (b *browser) picture(name, element string) {
 	b.Helper()
-	png, err := chromedp.Run(b.ctx, chromedp.Screenshot(element))
-	if err != nil {
-		b.Fatalf("take a picture of %s: %v", name, err)
+	// A busy machine may never draw the frame that a picture waits for; the next try
+	// asks for another one.
+	for try := 1; ; try++ {
+		ctx, stop := context.WithTimeout(b.ctx, patience/4)
+		png, err := chromedp.Run(ctx, chromedp.Screenshot(element))
+		stop()
+		if err == nil {
+			b.save(name, png, 2_000)
+			return
+		}
+		if try == 4 {
+			b.Fatalf("take a picture of %s: %v", name, err)
+		}
 	}
-	b.save(name, png, 2_000)
 }
 
 // save keeps a picture of at least so many bytes: fewer show nothing.

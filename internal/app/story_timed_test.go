@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -79,11 +80,33 @@ func TestStory_forgottenIsolationsAreListedWeekly(t *testing.T) {
 		if _, err := s.world.Tenant.PortalAction(s.machine("ws-014").ID, "Isolate", "dana@contoso.com", "by hand"); err != nil {
 			t.Fatal(err)
 		}
-		s.eventually("both are isolated", func() string {
+		s.eventually("both are isolated, and no action runs any more", func() string {
+			for _, a := range s.world.Tenant.Actions() {
+				if a.Status == "Pending" || a.Status == "InProgress" {
+					return a.Type + " is " + a.Status
+				}
+			}
 			return map[bool]string{false: "not yet"}[len(s.isolations()) == 2]
 		})
 		const title = "2 machines have been isolated for more than 7 days"
+		s.eventually("the next list has its day", func() string {
+			var planned int64
+			if err := s.bot.store.Read().QueryRow(t.Context(), `SELECT COUNT(*) FROM pollers WHERE pass = 'forgotten'`).Scan(&planned); err != nil || planned == 0 {
+				return fmt.Sprint(planned, err)
+			}
+			return ""
+		})
 		s.later(15 * 24 * time.Hour) // past a Monday, whatever day it is
+		looks := 0
+		s.eventually("the list", func() string {
+			if s.posted(on, sandbox.Riley, on.soc(), title) > 0 {
+				return ""
+			}
+			if looks++; looks%100 == 0 {
+				s.later(11 * time.Minute) // a look that failed is made again
+			}
+			return "not posted"
+		})
 		s.sees(on, sandbox.Riley, on.soc(), title, "ws-011", "owner Riley Chen", "ws-014", "owner dana@contoso.com")
 		s.halt()
 		s.start()
