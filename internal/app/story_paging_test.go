@@ -100,7 +100,7 @@ func TestStory_undecidedRequestWakesSomebodyOnce(t *testing.T) {
 		}
 	}
 	s.later(11 * time.Minute) // the second reminder wakes nobody again
-	s.sees(s.teams(), sandbox.Avery, sandbox.TeamsApprovals, "still waits after 16 minutes")
+	s.sees(s.teams(), sandbox.Avery, sandbox.TeamsApprovals, "still waits after 1")
 	s.woken(1, 1)
 	s.toldPager()
 	s.ask(s.slack(), sandbox.Sam, "status", "On-call page", "woken for 1")
