@@ -93,6 +93,7 @@ type play struct {
 	action playedAction
 	alone  bool
 	things int
+	typed  string // what was asked last
 }
 
 // put adds a fresh machine to the estate.
@@ -204,12 +205,27 @@ func (p *play) stands(shown, state string, d time.Duration, words ...string) see
 // ask types the command.
 func (p *play) ask(targets ...string) {
 	p.Helper()
-	p.on.write(sandbox.Riley, p.on.soc(), fmt.Sprintf(p.action.text, strings.Join(targets, ",")))
+	p.typed = fmt.Sprintf(p.action.text, strings.Join(targets, ","))
+	p.on.write(sandbox.Riley, p.on.soc(), p.typed)
 }
 
+// card is that of the request. Whoever is told to wait, because the bot has used its
+// share of Defender's calls for this minute, asks again.
 func (p *play) card(shown string) seen {
 	p.Helper()
-	return p.sees(p.on, sandbox.Avery, p.on.approvals(), p.action.says+" "+shown+" – waits for approval")
+	words := p.action.says + " " + shown + " – waits for approval"
+	again := time.Now().Add(time.Minute)
+	p.eventually("the card of "+shown, func() string {
+		if p.posted(p.on, sandbox.Avery, p.on.approvals(), words) > 0 {
+			return ""
+		}
+		if time.Now().After(again) {
+			again = again.Add(time.Minute)
+			p.on.write(sandbox.Riley, p.on.soc(), p.typed)
+		}
+		return "not there"
+	})
+	return p.sees(p.on, sandbox.Avery, p.on.approvals(), words)
 }
 
 func (p *play) effects() int {
