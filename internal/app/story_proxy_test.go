@@ -1,16 +1,10 @@
 package app
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,8 +25,7 @@ import (
 // hosts it knows, as companies have them.
 type inspector struct {
 	to   map[string]string // host → address behind it
-	ca   *x509.Certificate
-	key  *ecdsa.PrivateKey
+	ca   authority
 	file string // its CA, as PEM
 
 	mu       sync.Mutex
@@ -42,23 +35,9 @@ type inspector struct {
 
 func newInspector(t *testing.T, to map[string]string) (_ *inspector, address string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Inspection of Contoso"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &inspector{to: to, key: key, file: filepath.Join(t.TempDir(), "inspection.pem")}
-	if p.ca, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	ca, text := newAuthority(t)
+	p := &inspector{to: to, ca: ca, file: filepath.Join(t.TempDir(), "inspection.pem")}
+	if err := os.WriteFile(p.file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(p)
@@ -97,17 +76,8 @@ func (p *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			close(ended)
 		}
 	}
-	once := &onceListener{conn: tls.Server(raw, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.certificate(host) }}), ended: ended}
+	once := &onceListener{conn: tls.Server(raw, p.ca.certificate(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{host} })), ended: ended}
 	p.finished.Go(func() { _ = inside.Serve(once) }) // until the tunnel ends
-}
-
-func (p *inspector) certificate(host string) (*tls.Certificate, error) {
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, p.ca, p.key.Public(), p.key)
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: p.key}, err
 }
 
 // onceListener serves one connection and ends with it.
