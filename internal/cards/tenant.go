@@ -58,7 +58,7 @@ type TenantView struct {
 	Chosen string // chosen for reads, or ""
 	Until  string
 	Mine   []string // those the person may work on
-	All    bool     // may ask all at once
+	All    string   // the commands that may be asked of all at once, or ""
 	Choose string   // how to choose one
 }
 
@@ -75,14 +75,11 @@ func Tenants(v TenantView) chat.Message {
 	if v.Chosen != "" {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Chosen for reading", Value: chat.Join(chat.Untrusted(v.Chosen), chat.Plain(", until "+v.Until))})
 	}
-	if v.All {
-		m.Facts = append(m.Facts, chat.Fact{Label: "All at once", Value: chat.Plain("--tenant all works for " + ForAllTenants)})
+	if v.All != "" {
+		m.Facts = append(m.Facts, chat.Fact{Label: "All at once", Value: chat.Plain("--tenant all works for " + v.All)})
 	}
 	return m
 }
-
-// ForAllTenants are the commands that take --tenant all, in words.
-const ForAllTenants = "lookup, alerts, isolated and hunt run"
 
 // TenantAnswer is one tenant's part of an answer about several.
 type TenantAnswer struct {

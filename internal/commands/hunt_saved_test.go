@@ -121,20 +121,25 @@ func (h waiting) Hunt(ctx context.Context, _ defender.HuntQuery, _ defender.Hunt
 	return defender.HuntStats{}, ctx.Err()
 }
 
-func TestHunt_cancelledByWhoRunsIt(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+// hunts begins a hunt of Riley's that goes on until it is cancelled.
+func (w *world) hunts(t *testing.T) (key string, answer <-chan chat.Message) {
+	t.Helper()
 	h := waiting{make(chan struct{})}
 	w.Hunter = h
-	answer := make(chan chat.Message, 1)
-	go func() { answer <- w.says(t, riley, "hunt DeviceInfo | take 7") }()
+	said := make(chan chat.Message, 1)
+	go func() { said <- w.says(t, riley, "hunt DeviceInfo | take 7") }()
 	<-h.began
-	var key string
 	w.running.mu.Lock()
+	defer w.running.mu.Unlock()
 	for k := range w.running.of {
 		key = k
 	}
-	w.running.mu.Unlock()
+	return key, said
+}
+
+// cancelsHunt lets somebody else try first.
+func (w *world) cancelsHunt(t *testing.T, key string, answer <-chan chat.Message) {
+	t.Helper()
 	m, _ := w.clicks(t, viewer, cards.ActionHuntCancel, key)
 	mustSay(t, "somebody else", m, "not yours")
 	m, _ = w.clicks(t, riley, cards.ActionHuntCancel, key)
@@ -144,30 +149,21 @@ func TestHunt_cancelledByWhoRunsIt(t *testing.T) {
 	mustSay(t, "once more", m, "not running any more")
 }
 
+func TestHunt_cancelledByWhoRunsIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	key, answer := w.hunts(t)
+	w.cancelsHunt(t, key, answer)
+}
+
 // The click may reach another replica than the one that runs the hunt.
 func TestHunt_cancelledThroughAnotherReplica(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	h := waiting{make(chan struct{})}
-	w.Hunter = h
-	answer := make(chan chat.Message, 1)
-	go func() { answer <- w.says(t, riley, "hunt DeviceInfo | take 7") }()
-	<-h.began
-	var key string
-	w.running.mu.Lock()
-	for k := range w.running.of {
-		key = k
-	}
-	w.running.mu.Unlock()
+	key, answer := w.hunts(t)
 	here := w.Router
 	w.Router = New(here.Config)
-	m, _ := w.clicks(t, viewer, cards.ActionHuntCancel, key)
-	mustSay(t, "somebody else", m, "not yours")
-	m, _ = w.clicks(t, riley, cards.ActionHuntCancel, key)
-	mustSay(t, "the one who asked", m, "is being cancelled")
-	mustSay(t, "the hunt", <-answer, "The hunt was cancelled.")
-	m, _ = w.clicks(t, riley, cards.ActionHuntCancel, key)
-	mustSay(t, "once more", m, "not running any more")
+	w.cancelsHunt(t, key, answer)
 }
 
 func TestHunt_faultIsShownInItsLine(t *testing.T) {

@@ -62,6 +62,9 @@ func (s Spec) forAll() bool {
 	return slices.Contains([]string{"lookup", "alerts", "isolated", "run"}, s.Name)
 }
 
+// forAllWords are those commands as people type them.
+const forAllWords = "lookup, alerts, isolated and hunt run"
+
 // title is what the answer of several tenants is called.
 func (c *call) title() string {
 	if c.spec.Name == "run" {
@@ -108,7 +111,7 @@ func (r *Router) tenantOf(c *call) (*Router, error) {
 		return r.in(t), nil
 	case byName && strings.EqualFold(word, allTenants):
 		if !c.spec.forAll() {
-			return nil, say(c.spec.Name+" works on one tenant at a time.", "Only "+cards.ForAllTenants+" take --tenant all.")
+			return nil, say(c.spec.Name+" works on one tenant at a time.", "Only "+forAllWords+" take --tenant all.")
 		}
 		c.everyTenant = true
 		return r, nil
@@ -306,7 +309,10 @@ func (r *Router) tenant(_ context.Context, c *call) (chat.Message, error) {
 		}
 		r.choices.set(c.inv.By.Key(), named.ID)
 	}
-	v := cards.TenantView{All: p.MayAskAll(c.who.Person.ID), Choose: withPrefix(prefix(c.inv), "tenant <name>")}
+	v := cards.TenantView{Choose: withPrefix(prefix(c.inv), "tenant <name>")}
+	if p.MayAskAll(c.who.Person.ID) {
+		v.All = forAllWords
+	}
 	for _, t := range r.Tenants {
 		if _, ok := p.For(t.ID).Book().Person(c.who.Person.ID); ok {
 			v.Mine = append(v.Mine, t.Name)
