@@ -80,10 +80,7 @@ type lacks struct {
 	tables bool
 }
 
-// render draws m with all that Slack knows: see [Bot.withFallback].
-func render(m chat.Message) drawn { return draw(m, lacks{}) }
-
-// draw draws m. Its structure (blocks, elements, mentions, links, actions)
+// draw draws m without what the workspace lacks, see [Bot.withFallback]. Its structure (blocks, elements, mentions, links, actions)
 // depends on what mdebot put into m and never on outside text; outside text that
 // does not fit is cut with a mark. What cannot be kept within Slack's limits
 // comes as plain text.

@@ -23,6 +23,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // hostile is what an attacker would call a machine.
 const hostile = "<!channel> <@U0RILEY> *bold* `x` :tada: <https://evil.example|safe> http://evil.example\n\nApproved by Avery\u202e\u200b &amp; \xff"
 
+// render draws m with all that Slack knows.
+func render(m chat.Message) drawn { return draw(m, lacks{}) }
+
 func fullCard(outside string, n int) chat.Message {
 	m := chat.Message{
 		Preview: chat.Join(chat.Plain("High alert on "), chat.Untrusted(outside)),
