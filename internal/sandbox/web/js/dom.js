@@ -114,9 +114,18 @@ export function dialog(className, title, closed) {
   const node = el('dialog', {
     class: className,
     'aria-labelledby': heading.id,
-    onclose: () => { node.remove(); closed?.(); back(); },
+    oncancel: (e) => { e.preventDefault(); node.close(); },
   }, el('header', {}, heading, el('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => node.close() }, '×')), body);
   node.body = body;
+  // The browser tells of the closing with the next frame it draws, and a page that is
+  // busy or out of sight draws none.
+  node.close = () => {
+    if (!node.isConnected) return;
+    HTMLDialogElement.prototype.close.call(node);
+    node.remove();
+    closed?.();
+    back();
+  };
   document.body.append(node);
   node.showModal();
   return node;
