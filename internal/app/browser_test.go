@@ -93,7 +93,8 @@ func (b *browser) until(what, expression string) {
 		select {
 		case <-ctx.Done():
 			b.keep("failed")
-			b.Fatalf("%s: it did not come about: %v", what, err)
+			focused, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.activeElement?.outerHTML.slice(0, 300)"))
+			b.Fatalf("%s: it did not come about: %v; the focus is on %s", what, err, focused)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -215,10 +215,11 @@ export class SlackModal {
       fault);
   }
 
-  // complete tells whether everything needed is filled in.
+  // complete tells whether everything needed is filled in, and leads to what is not.
   #complete() {
     const missing = this.#fields.filter((f) => !f.optional && !f.read());
     this.#faults(Object.fromEntries(missing.map((f) => [f.block, 'Please fill in this field.'])));
+    missing[0]?.field.focus();
     return !missing.length;
   }
 
