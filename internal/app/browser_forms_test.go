@@ -292,6 +292,17 @@ func TestBrowserForms(t *testing.T) {
 			d.ends(f, "")
 			d.sees(d.message(), "Asked: #3 isolate ws-014")
 
+			d.become(sandbox.Avery)
+			open := []string{"Request #3", "waits for approval"}
+			f = d.pressed("Deny with a reason", "Deny request", open...)
+			f.wants(f.optional("combobox", "Why"), f.optional("textbox", "In your words"), `button "Deny"`)
+			f.send("Deny")
+			d.until("ask for a reason", `document.querySelector('dialog[open]')?.innerText.includes('Choose a reason or write one.')`)
+			f.fill("Why", "Known and harmless")
+			f.fill("In your words", "it is the backup server")
+			f.send("Deny")
+			d.ends(f, "Known and harmless. it is the backup server", "Request #3", "denied")
+
 			alert := s.world.Tenant.Alerts()
 			i := slices.IndexFunc(alert, func(a estate.Alert) bool { return a.Title == "Credential dumping tool" })
 			if i < 0 || alert[i].Status != "Resolved" || *alert[i].Classification != "TruePositive" || *alert[i].AssignedTo != "Avery Stone" || len(alert[i].Comments) == 0 {
