@@ -67,9 +67,10 @@ bench: ## the figures of docs/benchmarks.md
 	CGO_ENABLED=0 $(GO) test -p 1 -timeout 10m -run '^$$' -bench . -benchmem ./...
 
 .PHONY: chaos
-chaos: ## the figures of docs/reliability.md: a thousand kills on each database, storms and loads; an hour and more
+chaos: ## the figures of docs/reliability.md: a thousand kills on each database, power cuts, storms and loads; an hour and more
 	@scripts/setup go postgresql
 	CGO_ENABLED=0 $(GO) test ./internal/chaostest -v -timeout 3h -run '^TestKills' -chaos.kills=1000 -chaos.for=1h
+	CGO_ENABLED=0 $(GO) test ./internal/chaostest -v -timeout 3h -run '^TestPower' -chaos.kills=500 -chaos.for=1h
 	CGO_ENABLED=0 $(GO) test ./internal/chaostest -v -timeout 2h -parallel 1 -chaos.figures \
 		-run '^Test(Acknowledgements|Memory|Throughput|LockHeld|Paused|Storm|Clicks)'
 

@@ -131,13 +131,14 @@ func (p *process) start(failpoints string, wrap ...string) {
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	// A group of its own, so that what a wrapper started ends with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		p.Fatal(err)
-	}
 	exited := make(chan struct{})
-	p.mu.Lock()
+	p.mu.Lock() // until there is something to end
+	err := cmd.Start()
 	p.cmd, p.exited = cmd, exited
 	p.mu.Unlock()
+	if err != nil {
+		p.Fatal(err)
+	}
 	go func() {
 		_ = cmd.Wait() // ended tells how
 		close(exited)
@@ -171,13 +172,20 @@ func (p *process) crashedAt() string {
 
 func (p *process) kill() {
 	p.mu.Lock()
-	cmd, exited := p.cmd, p.exited
+	exited := p.exited
 	p.mu.Unlock()
-	if cmd == nil {
+	if exited == nil {
 		return
 	}
-	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	p.end()
 	<-exited
+}
+
+// end kills the process and does not wait for it.
+func (p *process) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
 }
 
 func (p *process) signal(s syscall.Signal) {

@@ -36,6 +36,7 @@ type shape struct {
 	wishes   int
 	alarms   int
 	troubles bool // the services around fail too
+	power    bool // power cuts instead of kills
 }
 
 // round is one world with its bot, from start to judgement.
@@ -48,6 +49,7 @@ type round struct {
 
 	processes []*process
 	database  string
+	disk      *disk // that the power of is cut
 	wishes    []*wish
 	alarms    []alarm
 	began     time.Time
@@ -123,9 +125,13 @@ func newRound(t *testing.T, seed uint64, s shape) *round {
 	draw := rand.New(rand.NewPCG(seed, 1))
 	var env []string
 	r.world, env = newWorld(t, quick(), policyFor())
-	if s.replicas == 0 {
+	switch {
+	case s.power:
+		r.disk = newDisk(t)
+		r.database = "sqlite:" + filepath.Join(r.disk.dir, "mdebot.db")
+	case s.replicas == 0:
 		r.database = "sqlite:" + filepath.Join(t.TempDir(), "mdebot.db")
-	} else {
+	default:
 		r.database = storetest.PostgresURL(t)
 	}
 	env = append(env, "MDEBOT_DATABASE_URL="+r.database)
@@ -197,7 +203,12 @@ func (r *round) run() {
 	trouble, over := context.WithTimeout(r.Context(), end)
 	for i, p := range r.processes {
 		faults.Go(func() {
-			r.torment(trouble, p, rand.New(rand.NewPCG(r.seed, uint64(100+i))))
+			draw := rand.New(rand.NewPCG(r.seed, uint64(100+i)))
+			if r.power {
+				r.cutPower(trouble, p, draw)
+			} else {
+				r.torment(trouble, p, draw)
+			}
 		})
 	}
 	if r.troubles {
