@@ -44,6 +44,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/teams/send", w.teamsSend)
 	handle(mux, "/api/teams/click", w.teamsClick)
 	handle(mux, "/api/teams/submit", w.teamsSubmit)
+	handle(mux, "/api/teams/search", w.teamsSearch)
 	handle(mux, "/api/teams/file", w.teamsFile)
 	handle(mux, "/api/defender/attack", w.startAttack)
 	handle(mux, "/api/defender/stop", w.stopAttack)
@@ -244,6 +245,21 @@ type teamsSubmitIn struct {
 func (w *World) teamsSubmit(ctx context.Context, me Person, in teamsSubmitIn) (any, error) {
 	out, err := w.Teams.SubmitDialog(ctx, me.Object, in.Dialog, in.Inputs)
 	return outcome(out), err
+}
+
+type teamsSearchIn struct {
+	Shown string `json:"shown"` // the message or dialog
+	Input string `json:"input"`
+	Text  string `json:"text"`
+}
+
+func (w *World) teamsSearch(ctx context.Context, me Person, in teamsSearchIn) (any, error) {
+	found, err := w.Teams.Search(ctx, me.Object, in.Shown, in.Input, in.Text)
+	options := make([]pageOption, len(found))
+	for i, o := range found {
+		options[i] = pageOption{Label: o.Title, Value: o.Value}
+	}
+	return options, err
 }
 
 func outcome(o teamssim.Outcome) pageOutcome {

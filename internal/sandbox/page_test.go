@@ -579,16 +579,21 @@ func TestPage_teams(t *testing.T) {
 	}
 
 	dialog := `{"task":{"type":"continue","value":{"title":"Why","card":{"contentType":"application/vnd.microsoft.card.adaptive","content":` +
-		`{"type":"AdaptiveCard","version":"1.5","body":[{"type":"Input.Text","id":"why"}],"actions":[{"type":"Action.Submit","title":"Send"}]}}}}}`
-	p.bot.answer("/api/messages", dialog, `{"task":{"type":"message","value":"Thank you."}}`)
+		`{"type":"AdaptiveCard","version":"1.5","body":[{"type":"Input.Text","id":"why"},{"type":"Input.ChoiceSet","id":"who","style":"filtered","choices.data":{"type":"Data.Query","dataset":"machines"}}],` +
+		`"actions":[{"type":"Action.Submit","title":"Send"}]}}}}}`
+	found := `{"statusCode":200,"type":"application/vnd.microsoft.search.searchResponse","value":{"results":[{"title":"ws-042","value":"id42"}]}}`
+	p.bot.answer("/api/messages", dialog, found, `{"task":{"type":"message","value":"Thank you."}}`)
 	var opened pageOutcome
 	if err := json.Unmarshal([]byte(p.done("teams/click", Riley, teamsClickIn{Message: card.ID, Title: "Form"})), &opened); err != nil || opened.Dialog == nil || opened.Dialog.Title != "Why" {
 		t.Fatalf("click = %+v, %v, want a dialog", opened, err)
 	}
-	if got := p.done("teams/submit", Riley, teamsSubmitIn{Dialog: opened.Dialog.ID, Inputs: map[string]any{"why": "odd"}}); !strings.Contains(got, "Thank you.") {
+	if got := p.done("teams/search", Riley, teamsSearchIn{Shown: opened.Dialog.ID, Input: "who", Text: "ws"}); strings.TrimSpace(got) != `[{"label":"ws-042","detail":"","value":"id42"}]` {
+		t.Errorf("search = %s", got)
+	}
+	if got := p.done("teams/submit", Riley, teamsSubmitIn{Dialog: opened.Dialog.ID, Inputs: map[string]any{"why": "odd", "who": "id42"}}); !strings.Contains(got, "Thank you.") {
 		t.Errorf("submit = %s, want the bot's answer", got)
 	}
-	if value := p.bot.last(t)["value"].(map[string]any)["data"].(map[string]any); value["why"] != "odd" {
+	if value := p.bot.last(t)["value"].(map[string]any)["data"].(map[string]any); value["why"] != "odd" || value["who"] != "id42" {
 		t.Errorf("the bot got %v, want what was typed", value)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // Choice names an action on a card: by its title, or by its verb, or both. The
@@ -55,7 +56,7 @@ func (s *Server) Click(ctx context.Context, user, messageID string, choice Choic
 		return Outcome{}, ErrNoSuchMessage
 	}
 	card := m.as(user).Card
-	action, data, err := press(card, choice, inputs)
+	action, data, err := s.press(user, messageID, card, choice, inputs)
 	if err != nil {
 		s.mu.Unlock()
 		return Outcome{}, err
@@ -126,7 +127,7 @@ func (s *Server) SubmitDialog(ctx context.Context, user, dialogID string, inputs
 		s.mu.Unlock()
 		return Outcome{}, ErrNoSuchMessage
 	}
-	_, data, err := press(d.Card, Choice{}, inputs)
+	_, data, err := s.press(user, dialogID, d.Card, Choice{}, inputs)
 	if err != nil {
 		s.mu.Unlock()
 		return Outcome{}, err
@@ -198,6 +199,7 @@ func (s *Server) applyTask(user, messageID, dialogID string, body []byte) (Outco
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.dialogs, dialogID)
+	maps.DeleteFunc(s.offered, func(k search, _ []Option) bool { return k.shown == dialogID })
 	if len(body) == 0 {
 		return Outcome{}, nil
 	}
@@ -239,14 +241,9 @@ func (s *Server) applyTask(user, messageID, dialogID string, body []byte) (Outco
 	return Outcome{}, fmt.Errorf("answer to a dialog: unknown type %q", answer.Task.Type)
 }
 
-// press finds the chosen action on a card and merges the inputs into its data
-// the way clients do: by input ID, over the card's own keys.
-func press(card json.RawMessage, choice Choice, inputs map[string]any) (action, data object, err error) {
-	var root object
-	if err := json.Unmarshal(card, &root); err != nil {
-		return nil, nil, ErrNoSuchAction
-	}
-	var fields []object
+// walkCard calls visit for every element and action of a card, in the order in which
+// they are drawn.
+func walkCard(card json.RawMessage, visit func(kind string, v object)) {
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
@@ -256,19 +253,32 @@ func press(card json.RawMessage, choice Choice, inputs map[string]any) (action, 
 			}
 		case object:
 			kind, _ := v["type"].(string)
-			if len(kind) > 6 && kind[:6] == "Input." {
-				fields = append(fields, v)
-			}
-			if action == nil && clickable[kind] &&
-				(choice.Title == "" || v["title"] == choice.Title) && (choice.Verb == "" || v["verb"] == choice.Verb) {
-				action = v
-			}
+			visit(kind, v)
 			for _, k := range []string{"body", "items", "columns", "rows", "cells", "inlines", "selectAction", "actions", "card"} {
 				walk(v[k])
 			}
 		}
 	}
-	walk(root)
+	var root object
+	if json.Unmarshal(card, &root) == nil {
+		walk(root)
+	}
+}
+
+// press finds the chosen action on a card, which stands in a message or dialog with
+// the ID shown, and merges the inputs into its data the way clients do: by input ID,
+// over the card's own keys. It needs the lock.
+func (s *Server) press(user, shown string, card json.RawMessage, choice Choice, inputs map[string]any) (action, data object, err error) {
+	var fields []object
+	walkCard(card, func(kind string, v object) {
+		if strings.HasPrefix(kind, "Input.") {
+			fields = append(fields, v)
+		}
+		if action == nil && clickable[kind] &&
+			(choice.Title == "" || v["title"] == choice.Title) && (choice.Verb == "" || v["verb"] == choice.Verb) {
+			action = v
+		}
+	})
 	if action == nil {
 		return nil, nil, fmt.Errorf("%w: %q", ErrNoSuchAction, choice.Title+choice.Verb)
 	}
@@ -293,6 +303,9 @@ func press(card json.RawMessage, choice Choice, inputs map[string]any) (action, 
 		}
 		if text, ok := value.(string); ok && f["maxLength"] != nil && float64(len([]rune(text))) > f["maxLength"].(float64) {
 			return nil, nil, fmt.Errorf("input %s is too long", id)
+		}
+		if given && f["type"] == "Input.ChoiceSet" && !s.isChoice(user, shown, f, value) {
+			return nil, nil, fmt.Errorf("%w: %v for input %s", ErrNoSuchChoice, value, id)
 		}
 		if given {
 			data[id] = value

@@ -25,6 +25,8 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("the bot answered %d"
 var (
 	ErrNoSuchMessage = errors.New("no such message for this user")
 	ErrNoSuchAction  = errors.New("no such action on the card")
+	ErrNoSuchInput   = errors.New("no such input to search in")
+	ErrNoSuchChoice  = errors.New("not among the choices")
 	ErrNotMember     = errors.New("the user is not in the conversation")
 )
 

@@ -245,6 +245,9 @@ func checkCard(content json.RawMessage) error {
 	if card.Version > "1.6" {
 		return &apiError{status: 400, code: "BadArgument", message: "Unknown card version."}
 	}
+	if err := checkSearches(content); err != nil {
+		return err
+	}
 	return checkMentions(unquoted(content), card.MSTeams.Entities)
 }
 

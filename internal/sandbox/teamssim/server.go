@@ -130,6 +130,7 @@ type Server struct {
 	conversations map[string]*conversation
 	order         []string // conversation IDs as added
 	dialogs       map[string]*dialog
+	offered       map[search][]Option
 	uploads       map[string]*upload
 	files         []File
 	lastID        int64
@@ -154,6 +155,7 @@ func New(cfg Config) *Server {
 		teams:         map[string]*team{},
 		conversations: map[string]*conversation{},
 		dialogs:       map[string]*dialog{},
+		offered:       map[search][]Option{},
 		uploads:       map[string]*upload{},
 		paces:         map[string][]time.Time{},
 		subscribers:   map[chan struct{}]bool{},

@@ -17,7 +17,7 @@ export function drawTeamsMessage(message, ctx) {
     }).then((outcome) => {
       if (outcome.dialog) openDialog(outcome.dialog, ctx);
     });
-    const { node } = new Card(message.card, send);
+    const { node } = new Card(message.card, send, { find: finder(ctx, message.id) });
     node.mark = JSON.stringify(message.card);
     parts.push(node);
   }
@@ -53,6 +53,12 @@ function drawAttachment(attachment, message, ctx) {
   return el('p', { class: 'unknown' }, `[cannot draw ${attachment.type}]`);
 }
 
+// finder asks the bot what to offer for text that is typed into an input of the
+// message or dialog with the ID shown.
+function finder(ctx, shown) {
+  return (input, text) => act('teams/search', ctx.person, { shown, input, text });
+}
+
 // openDialog shows a dialog of the bot until it is closed or has been answered.
 function openDialog(first, ctx) {
   const box = dialog('teams-dialog', first.title || 'mdebot');
@@ -63,7 +69,7 @@ function openDialog(first, ctx) {
       if (outcome.dialog) show(outcome.dialog);
       else if (outcome.note) close(outcome.note);
       else box.close();
-    }, { submits: true });
+    }, { submits: true, find: finder(ctx, d.id) });
     box.body.replaceChildren(card.node);
     box.body.querySelector('input, textarea, select')?.focus();
   };
@@ -87,15 +93,17 @@ function pick(prefix, value, known) {
 }
 
 // Card is one Adaptive Card. send(action, inputs) is called for Action.Execute
-// and Action.Submit.
+// and Action.Submit, find(input, text) for inputs that search.
 class Card {
   #send;
+  #find;
   #submits;
   #inputs = new Map(); // by ID: {read, required, fault, note, field}
   #byID = new Map(); // elements that can be shown and hidden
 
-  constructor(card, send, { submits = false } = {}) {
+  constructor(card, send, { submits = false, find } = {}) {
     this.#send = send;
+    this.#find = find;
     this.#submits = submits;
     this.node = el('div', { class: 'card' }, this.#card(card));
   }
@@ -252,7 +260,7 @@ class Card {
   #input(element) {
     const id = nextID('input');
     const attributes = { id, placeholder: element.placeholder, 'aria-describedby': `${id}-fault`, required: Boolean(element.isRequired) };
-    const [control, read] = cardControl(element, attributes);
+    const [control, read] = cardControl(element, attributes, this.#find);
     const field = control.querySelector('input') ?? control;
     const note = el('p', { class: 'fault', id: `${id}-fault`, hidden: true });
     this.#inputs.set(element.id, { read, required: element.isRequired, fault: element.errorMessage ?? 'This is needed.', note, field });
@@ -273,14 +281,17 @@ function drawImage(image) {
   return el('img', { class: 'picture', src: image.url, alt: image.altText ?? '' });
 }
 
-// cardControl is the control of an input, and how to read it.
-function cardControl(input, attributes) {
+// cardControl is the control of an input, and how to read it. find is for inputs that
+// search as one types.
+function cardControl(input, attributes, find) {
   switch (input.type) {
     case 'Input.ChoiceSet': {
       const choices = (input.choices ?? []).map((c) => ({ label: c.title, value: c.value }));
       if (input.style === 'filtered') {
-        const control = search(attributes, async (text) => choices.filter((c) => c.label.toLowerCase().includes(text.toLowerCase())),
-          choices.find((c) => c.value === input.value));
+        const load = input['choices.data']
+          ? (text) => find(input.id, text)
+          : async (text) => choices.filter((c) => c.label.toLowerCase().includes(text.toLowerCase()));
+        const control = search(attributes, load, choices.find((c) => c.value === input.value));
         return [control, control.read];
       }
       if (input.style === 'expanded' || input.isMultiSelect) return choiceList(input, choices, attributes);
