@@ -107,10 +107,6 @@ func (f openForm) fill(label, text string) {
 // the keyboard.
 func (f openForm) choose(label, text, want string) {
 	f.Helper()
-	if f.platform == "teams" {
-		f.fill(label, want)
-		return
-	}
 	f.fill(label, text)
 	list := fmt.Sprintf("document.getElementById(%s.getAttribute('aria-controls'))", f.field(label))
 	f.until("suggest "+want, fmt.Sprintf("%s.checkVisibility() && [...%[1]s.children].some(o => o.textContent.includes(%q))", list, want))
@@ -324,13 +320,8 @@ func (f openForm) optional(role, label string) string {
 	return fmt.Sprintf("%s %q", role, f.maybe(label))
 }
 
-// search is a field that suggests machines in Slack; in Teams a name is typed.
-func (f openForm) search(label string) string {
-	if f.platform == "slack" {
-		return fmt.Sprintf("combobox %q", label)
-	}
-	return fmt.Sprintf("textbox %q", label)
-}
+// search is a field that suggests machines.
+func (f openForm) search(label string) string { return fmt.Sprintf("combobox %q", label) }
 
 // goesOn is the form that took the place of f.
 func (f openForm) goesOn(title string) openForm {

@@ -10,8 +10,9 @@
 // is (tenant, directory object), never a name.
 //
 // Messages are acknowledged at once and worked on afterwards, in a bounded number
-// of goroutines. Invokes (card buttons, dialogs, file consents) are answered in
-// the HTTP response within two seconds; what takes longer follows as a message.
+// of goroutines. Invokes (card buttons, dialogs, searches, file consents) are
+// answered in the HTTP response within two seconds; what takes longer follows as a
+// message, but for searches, which find nothing then.
 //
 // This is the only package that imports msbotbuilder-go. Its adapter and types
 // are used through their seams; its token validator and HTTP client are not,

@@ -205,11 +205,7 @@ func (b *Bot) handle(ctx context.Context, h chat.Handler, inv chat.Invocation) (
 			resp = chat.Response{Message: b.failed(ctx, p)}
 		}
 	}()
-	resp = h.Handle(ctx, inv)
-	if resp.Form != nil {
-		resp.Form = b.fillSearches(ctx, h, inv, *resp.Form)
-	}
-	return resp
+	return h.Handle(ctx, inv)
 }
 
 // failed logs what went wrong and returns what to say about it.
@@ -220,22 +216,4 @@ func (b *Bot) failed(ctx context.Context, cause any) *chat.Message {
 		Tone: chat.Danger, Title: chat.Plain("Something went wrong (ref " + ref + ")"),
 		Note: chat.Plain("The details are in mdebot's log under that ref. Nothing is known to have changed; look before you try again."),
 	}
-}
-
-// fillSearches gives search fields their first options. Teams has no search
-// field that asks the bot while a person types in all its clients; a select that
-// filters its options works everywhere.
-func (b *Bot) fillSearches(ctx context.Context, h chat.Handler, inv chat.Invocation, f chat.Form) *chat.Form {
-	fields := make([]chat.Field, len(f.Fields))
-	for i, field := range f.Fields {
-		if field.Kind == chat.FieldSearch && len(field.Options) == 0 {
-			field.Options = h.Handle(ctx, chat.Invocation{
-				Kind: chat.Suggest, Delivery: inv.Delivery + "/" + field.ID, By: inv.By, In: inv.In,
-				Action: field.Search, Value: f.Value, At: inv.At,
-			}).Options
-		}
-		fields[i] = field
-	}
-	f.Fields = fields
-	return &f
 }

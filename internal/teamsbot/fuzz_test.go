@@ -95,6 +95,7 @@ func FuzzCardAction(f *testing.F) {
 	f.Add([]byte(`{"action":{"type":"Action.Execute","verb":"a","data":{"action":"a","value":"v"}},"trigger":"manual"}`))
 	f.Add([]byte(`{"action":{"type":"Action.Execute","verb":"a","data":{"action":"a","menu":"menu.0","menu.0":"v"}}}`))
 	f.Add([]byte(`{"data":{"action":"a","value":"v","form":"k","field.reason":"x"}}`))
+	f.Add([]byte(`{"queryText":"ws","queryOptions":{"skip":0,"top":15},"dataset":"machine.search v"}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		check := func(d cardData, err error) {
 			if err != nil {
@@ -116,6 +117,9 @@ func FuzzCardAction(f *testing.F) {
 			check(d, err)
 		}
 		check(decodeTask(json.RawMessage(value)))
+		if q, err := decodeSearch(json.RawMessage(value)); err == nil && (q.Dataset == "" || len(q.Dataset) > maxCardValue) {
+			t.Errorf("decoded the dataset %q", q.Dataset)
+		}
 	})
 }
 

@@ -51,6 +51,9 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 	case "task/fetch", "task/submit":
 		d, err = decodeTask(a.Value)
 		answer, say = b.answerTask, taskNote
+	case "application/search":
+		b.onSearch(w, r, h, a, by)
+		return
 	case "fileConsent/invoke":
 		b.onFileConsent(w, r, a, by)
 		return
@@ -127,12 +130,15 @@ func (b *Bot) withinTime(h chat.Handler, inv chat.Invocation, targeted bool, say
 }
 
 // respond writes an invoke's answer.
-func respond(w http.ResponseWriter, body object) {
+func respond(w http.ResponseWriter, body object) { respondWith(w, http.StatusOK, body) }
+
+func respondWith(w http.ResponseWriter, status int, body object) {
 	if body == nil {
-		w.WriteHeader(http.StatusOK)
+		w.WriteHeader(status)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
 	_, _ = w.Write(encode(body)) // the caller has gone; nobody is left to tell
 }
 

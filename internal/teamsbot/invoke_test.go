@@ -95,9 +95,6 @@ func TestClick_answers(t *testing.T) {
 			w.sim.SetTargeted(false) // so that what is private goes to the personal chat
 			ref := w.posted()
 			w.handler.will(func(inv chat.Invocation) chat.Response {
-				if inv.Kind == chat.Suggest {
-					return chat.Response{}
-				}
 				return tc.resp
 			})
 			out := w.click(avery, ref, teamssim.Choice{Title: "Deny"}, nil)
@@ -226,8 +223,8 @@ func TestDialog_errorsKeepValues(t *testing.T) {
 	ref := w.posted()
 	w.handler.will(func(inv chat.Invocation) chat.Response {
 		switch {
-		case inv.Kind == chat.Suggest && inv.Action == "people":
-			return chat.Response{Options: []chat.Option{{Label: "Avery Diaz", Value: "p1"}}}
+		case inv.Kind == chat.Suggest && inv.Action == "people" && inv.Value == "k1" && inv.Text == "ave":
+			return chat.Response{Options: []chat.Option{{Label: "Avery Diaz", Detail: "on call", Value: "p1"}}}
 		case inv.Kind == chat.Click:
 			return chat.Response{Form: &reasonForm}
 		case inv.Fields["reason"] == "x":
@@ -240,8 +237,11 @@ func TestDialog_errorsKeepValues(t *testing.T) {
 	if err != nil {
 		t.Fatalf("OpenDialog() = %v", err)
 	}
-	if dialog.Title != "Isolate web-01" || !strings.Contains(string(dialog.Card), `"filtered"`) || !strings.Contains(string(dialog.Card), "Avery Diaz") {
-		t.Errorf("dialog = %s, want the form with search options", dialog.Card)
+	if dialog.Title != "Isolate web-01" || !strings.Contains(string(dialog.Card), `"filtered"`) {
+		t.Errorf("dialog = %s, want the form with a search", dialog.Card)
+	}
+	if options, err := w.sim.Search(t.Context(), riley, dialog.ID, "field.who", "ave"); err != nil || len(options) != 1 || options[0].Title != "Avery Diaz · on call" {
+		t.Errorf("Search() = %v, %v, want one option", options, err)
 	}
 	out, err := w.sim.SubmitDialog(t.Context(), riley, dialog.ID, map[string]any{"field.reason": "x", "field.who": "p1"})
 	if err != nil || out.Dialog == nil {
@@ -362,8 +362,6 @@ func TestForm_typedCommand(t *testing.T) {
 	w := newWorld(t)
 	w.handler.will(func(inv chat.Invocation) chat.Response {
 		switch {
-		case inv.Kind == chat.Suggest:
-			return chat.Response{}
 		case inv.Kind == chat.Command:
 			return chat.Response{Form: &reasonForm}
 		case inv.Fields["reason"] == "x":

@@ -561,13 +561,17 @@ func (d *drawing) menu(m *chat.Menu) {
 func (d *drawing) choices(options []chat.Option) []object {
 	out := make([]object, len(options))
 	for i, o := range options {
-		title := o.Label
-		if o.Detail != "" {
-			title += " · " + o.Detail
-		}
-		out[i] = object{"title": literal(title, min(d.limit.text, maxCell)), "value": o.Value}
+		out[i] = choice(o, min(d.limit.text, maxCell))
 	}
 	return out
+}
+
+func choice(o chat.Option, limit int) object {
+	title := o.Label
+	if o.Detail != "" {
+		title += " · " + o.Detail
+	}
+	return object{"title": literal(title, limit), "value": o.Value}
 }
 
 func (d *drawing) buttons(buttons []chat.Button) {
@@ -706,19 +710,19 @@ func (f formCard) input(d *drawing, field chat.Field) object {
 	if field.Placeholder != "" {
 		in["placeholder"] = field.Placeholder
 	}
-	choose := field.Kind == chat.FieldSelect || field.Kind == chat.FieldSearch && len(field.Options) > 0
-	if choose {
+	switch field.Kind {
+	case chat.FieldSelect:
 		in["type"], in["style"] = "Input.ChoiceSet", "compact"
-		if field.Kind == chat.FieldSearch {
-			in["style"] = "filtered"
-		}
 		in["choices"] = d.choices(field.Options[:min(len(field.Options), d.limit.options)])
 		return in
-	}
-	in["type"] = "Input.Text"
-	if field.Kind == chat.FieldArea {
+	case chat.FieldSearch:
+		searchInput(in, dataset(field.Search, f.form.Value))
+		return in
+	case chat.FieldLine:
+	case chat.FieldArea:
 		in["isMultiline"] = true
 	}
+	in["type"] = "Input.Text"
 	if field.MaxLength > 0 {
 		in["maxLength"] = field.MaxLength
 	}

@@ -197,6 +197,11 @@ func withoutTeams(v any) any {
 				out[k] = withoutTeams(e)
 			}
 		}
+		// Teams searches in cards of 1.5, which the schema knows since 1.6.
+		if _, searches := out["choices.data"]; searches {
+			delete(out, "choices.data")
+			delete(out, "style")
+		}
 		return out
 	case []any:
 		out := make([]any, len(v))

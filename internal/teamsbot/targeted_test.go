@@ -222,8 +222,6 @@ func TestTargeted_actionsOnSuchACard(t *testing.T) {
 			w := newWorld(t)
 			w.handler.will(func(inv chat.Invocation) chat.Response {
 				switch inv.Kind {
-				case chat.Suggest:
-					return chat.Response{}
 				case chat.Command:
 					m := approval()
 					m.Title = chat.Plain("secret card")
@@ -251,8 +249,6 @@ func TestTargeted_formInPlace(t *testing.T) {
 	w := newWorld(t)
 	w.handler.will(func(inv chat.Invocation) chat.Response {
 		switch inv.Kind {
-		case chat.Suggest:
-			return chat.Response{}
 		case chat.Submit:
 			if inv.Fields["reason"] == "no" {
 				return chat.Response{Errors: map[string]string{"reason": "secret: too short"}}
