@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -19,6 +20,9 @@ type hands interface {
 	// asks waits for a form with the words; open presses a button that opens one.
 	asks(who sandbox.Person, place string, words ...string) form
 	open(who sandbox.Person, m seen, label string) form
+	// finds types text into a search field of a form and returns the values that are
+	// offered, by what they are called.
+	finds(who sandbox.Person, f form, field, typed string) map[string]string
 	// fill submits a form and returns the faults it then shows, or "".
 	fill(who sandbox.Person, f form, fields map[string]string) string
 	// choose picks the entry of a menu on a message, by its label and value.
@@ -73,6 +77,19 @@ func (p slackSide) open(who sandbox.Person, m seen, label string) form {
 	return p.asks(who, m.place)
 }
 
+func (p slackSide) finds(who sandbox.Person, _ form, field, typed string) map[string]string {
+	p.Helper()
+	found, err := p.world.Slack.Suggest(p.Context(), who.Slack, field, typed)
+	if err != nil {
+		p.Fatalf("%s types %s into %s: %v", who.Name, typed, field, err)
+	}
+	options := map[string]string{}
+	for _, o := range found {
+		options[o.Label+" · "+o.Detail] = o.Value
+	}
+	return options
+}
+
 func (p slackSide) fill(who sandbox.Person, _ form, fields map[string]string) string {
 	p.Helper()
 	if err := p.world.Slack.SubmitView(p.Context(), who.Slack, fields); err != nil {
@@ -125,6 +142,19 @@ func (p teamsSide) open(who sandbox.Person, m seen, label string) form {
 		p.Fatalf("%s opens %s: %v", who.Name, label, err)
 	}
 	return form{text: d.Title + string(d.Card), dialog: d.ID}
+}
+
+func (p teamsSide) finds(who sandbox.Person, f form, field, typed string) map[string]string {
+	p.Helper()
+	found, err := p.world.Teams.Search(p.Context(), who.Object, cmp.Or(f.dialog, f.card.id), "field."+field, typed)
+	if err != nil {
+		p.Fatalf("%s types %s into %s: %v", who.Name, typed, field, err)
+	}
+	options := map[string]string{}
+	for _, o := range found {
+		options[o.Title] = o.Value
+	}
+	return options
 }
 
 func (p teamsSide) fill(who sandbox.Person, f form, fields map[string]string) string {

@@ -192,8 +192,9 @@ const (
 	FieldArea   FieldKind = "area"
 	FieldSelect FieldKind = "select"
 	// FieldSearch is a select whose options are asked for as the person types:
-	// an [Invocation] of kind [Suggest] with Action = the field's Search and
-	// Text = what was typed so far.
+	// an [Invocation] of kind [Suggest] with Action = the field's Search, Value = the
+	// form's and Text = what was typed so far. Only what was suggested can be
+	// submitted, as far as a client keeps to it.
 	FieldSearch FieldKind = "search"
 )
 

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -272,8 +273,11 @@ func TestIsolate_withoutAnythingOpensASearch(t *testing.T) {
 	suggest := w.invocation(chat.Suggest, riley)
 	suggest.Action, suggest.Text = cards.ActionMachineSearch, "ws-04"
 	options := w.Handle(t.Context(), suggest).Options
-	if len(options) != 2 || options[0].Value != ws042 {
-		t.Fatalf("options = %+v", options)
+	if len(options) != 3 || options[0].Value != ws042 || options[2] != (chat.Option{Label: `Use "ws-04" as typed`, Value: "ws-04"}) {
+		t.Fatalf("options = %+v, want two machines and what was typed", options)
+	}
+	if _, resp := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldMachine: " ", cards.FieldReason: "because"}); resp.Errors[cards.FieldMachine] == "" {
+		t.Errorf("a form without a machine is answered with %+v, want a fault of the field", resp)
 	}
 	m, _ := w.submits(t, riley, resp.Form.Action, resp.Form.Value, map[string]string{cards.FieldMachine: options[0].Value, cards.FieldReason: "because"})
 	mustSay(t, "the search", m, ws042)
@@ -283,6 +287,73 @@ func TestIsolate_withoutAnythingOpensASearch(t *testing.T) {
 		suggest.By = by
 		if options := w.Handle(t.Context(), suggest).Options; len(options) != 0 {
 			t.Errorf("%s is offered %v", by.Account, options)
+		}
+	}
+}
+
+// Defender as it is on a bad day.
+type slowDefender struct{ Defender }
+
+func (slowDefender) FindMachines(ctx context.Context, _ string) (defender.Found, error) {
+	<-ctx.Done()
+	return defender.Found{}, ctx.Err()
+}
+
+// Only what was offered can be submitted, so what was typed is offered when the
+// search finds nothing, fails, hangs or was asked too often.
+func TestSuggest_whatWasTypedCanBeUsed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		trouble func(*world)
+		typed   string
+		said    bool // why there is nothing else
+	}{
+		"nothing is found": {func(*world) {}, "new-laptop-7", false},
+		"several names":    {func(*world) {}, "ws-042, ws-043", false},
+		"Defender fails":   {func(w *world) { w.estate.faults["find"] = errors.New("no") }, "ws-042", true},
+		"Defender hangs":   {func(w *world) { w.Defender = slowDefender{w.Defender} }, "ws-042", true},
+		"the limit is reached": {func(w *world) {
+			w.reads = newLimiter(1, time.Hour, w.Now)
+			first := w.invocation(chat.Suggest, riley)
+			first.Action, first.Text = cards.ActionMachineSearch, "ws-043"
+			w.Handle(t.Context(), first)
+		}, "ws-042", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tc.trouble(w)
+			inv := w.invocation(chat.Suggest, riley)
+			inv.Action, inv.Text = cards.ActionMachineSearch, " "+tc.typed+" "
+			began := time.Now()
+			options := w.Handle(t.Context(), inv).Options
+			if len(options) != 1 || options[0].Value != tc.typed || !strings.Contains(options[0].Label, tc.typed) || (options[0].Detail != "") != tc.said {
+				t.Errorf("options = %+v, want what was typed alone", options)
+			}
+			if took := time.Since(began); took > nowBudget {
+				t.Errorf("the answer took %s", took)
+			}
+		})
+	}
+}
+
+func TestSuggest_nothingForWhatCannotBeAMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	inv := w.invocation(chat.Suggest, riley)
+	for name, typed := range map[string]string{
+		"nothing": "", "a blank": "  ", "one letter": "w", "10 kB": strings.Repeat("w", 10<<10), "more than an option holds": strings.Repeat("é", maxTyped+1),
+		"a line break": "ws-042\nws-043", "a control character": "ws\x1b[31m", "no UTF-8": "ws\xff", "a secret": "xoxb-" + "1234567890-abcdefghijklmnop",
+	} {
+		inv.Action, inv.Text = cards.ActionMachineSearch, typed
+		if options := w.Handle(t.Context(), inv).Options; len(options) != 0 {
+			t.Errorf("%s: offered %+v", name, options)
+		}
+	}
+	for _, action := range []string{"", "people.search", cards.ActionShowMachine} {
+		inv.Action, inv.Text = action, "ws-042"
+		if options := w.Handle(t.Context(), inv).Options; len(options) != 0 {
+			t.Errorf("the search %q offers %+v", action, options)
 		}
 	}
 }

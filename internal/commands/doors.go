@@ -5,9 +5,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
 )
 
 // door is a button, menu or form: the command whose rights it needs, and what it
@@ -75,10 +79,19 @@ var doors = withMachineActions(map[string]door{
 func withMachineActions(doors map[string]door) map[string]door {
 	for _, a := range machineActions() {
 		doors[cards.ActionForm(a.kind)] = door{spec: a.kind, form: (*Router).clickAsk}
-		doors[cards.ActionSubmit(a.kind)] = door{spec: a.kind, run: (*Router).submitAsk, required: []string{cards.FieldReason}}
+		doors[cards.ActionSubmit(a.kind)] = door{spec: a.kind, run: (*Router).submitAsk, required: []string{cards.FieldReason}, check: checkMachine}
 		doors[cards.ActionChoose(a.kind)] = door{spec: a.kind, run: (*Router).chooseMachine}
 	}
 	return doors
+}
+
+// checkMachine refuses a machine field that was left empty. Forms about one machine
+// have none.
+func checkMachine(fields map[string]string) map[string]string {
+	if machine, asked := fields[cards.FieldMachine]; asked && strings.TrimSpace(machine) == "" {
+		return map[string]string{cards.FieldMachine: "This is needed."}
+	}
+	return nil
 }
 
 // fieldErrors are the required fields of a form that were left empty.
@@ -155,40 +168,75 @@ func (r *Router) chooseMachine(ctx context.Context, c *call) (chat.Message, erro
 	return r.request(ctx, c, order{machines: []string{c.inv.Value}, reason: d.reason, params: d.params})
 }
 
-// suggestions is how many machines a search field offers.
-const suggestions = 20
+// suggestions is how many machines a search field offers. With the option that is
+// as typed they are the 15 that Teams shows.
+const suggestions = 14
 
-// suggest offers machines for a search field. People who may not look at machines,
-// and whatever goes wrong, get an empty list.
+const (
+	// maxTyped is the longest text that a search field may submit as typed: that of
+	// an option's value on Slack.
+	maxTyped = 150
+	// searchBudget leaves the rest of nowBudget to the way back: who types waits.
+	searchBudget = 1200 * time.Millisecond
+)
+
+// suggest offers machines for a search field, in the tenant of its form. People who
+// may not look at machines get an empty list. Neither platform submits text that was
+// not offered, so the last option is what was typed: nobody has to wait for a
+// Defender that is slow, or for a machine that it does not know yet.
 func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option {
 	typed := strings.TrimSpace(inv.Text)
-	if inv.Action != cards.ActionMachineSearch || len(typed) < 2 {
+	switch {
+	case inv.Action != cards.ActionMachineSearch, len(typed) < 2, utf8.RuneCountInString(typed) > maxTyped, !utf8.ValidString(typed),
+		strings.ContainsFunc(typed, unicode.IsControl), chat.HoldsSecret(typed):
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, nowBudget)
+	ctx, cancel := context.WithTimeout(ctx, searchBudget)
 	defer cancel()
 	c := &call{spec: r.byName["machine"], inv: inv, flags: map[string]string{}}
-	if err := r.authorise(ctx, c); err != nil {
-		return nil
+	if r.several() {
+		c.boundTo, _ = cards.TenantOfValue(inv.Value)
 	}
-	if _, ok := r.reads.allow(c.who.key()); !ok {
-		return nil
-	}
-	kept, err := r.within(ctx, c)
+	of, err := r.tenantOf(c)
 	if err != nil {
 		return nil
 	}
-	found, err := kept.Defender.FindMachines(ctx, typed)
-	if err != nil {
+	// A refusal is not recorded: a form on a card is open to all who see it, and every
+	// letter would be one.
+	c.who = caller{Account: inv.By}
+	if err := of.mayUse(ctx, c); err != nil {
 		return nil
+	}
+	asTyped := chat.Option{Label: "Use \"" + typed + "\" as typed", Value: typed}
+	found, err := of.searchMachines(ctx, c, typed)
+	if err != nil {
+		asTyped.Detail = "The search did not answer; this is looked up when sent"
 	}
 	var options []chat.Option
-	for _, m := range found.Machines[:min(len(found.Machines), suggestions)] {
+	for _, m := range found[:min(len(found), suggestions)] {
 		options = append(options, chat.Option{
 			Label:  m.Name + " " + m.ID,
 			Detail: m.OS + ", last seen " + m.LastSeen.UTC().Format("2006-01-02 15:04 UTC"),
 			Value:  m.ID,
 		})
 	}
-	return options
+	if slices.ContainsFunc(options, func(o chat.Option) bool { return o.Value == typed }) {
+		return options
+	}
+	return append(options, asTyped)
+}
+
+func (r *Router) searchMachines(ctx context.Context, c *call, typed string) ([]defender.Machine, error) {
+	if wait, ok := r.reads.allow(c.who.key()); !ok {
+		return nil, say("That is a lot of questions in a minute.", again(wait))
+	}
+	kept, err := r.within(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	found, err := kept.Defender.FindMachines(ctx, typed)
+	if err != nil {
+		return nil, err
+	}
+	return found.Machines, nil
 }

@@ -120,7 +120,7 @@ func TestScope_whatIsInsideWorks(t *testing.T) {
 	}
 	inv := w.invocation("suggest", riley)
 	inv.Action, inv.Text = cards.ActionMachineSearch, "ws-04"
-	if options := w.Handle(t.Context(), inv).Options; len(options) != 1 || options[0].Value != ws043 {
+	if options := w.Handle(t.Context(), inv).Options; len(options) != 2 || options[0].Value != ws043 || options[1].Value != "ws-04" {
 		t.Errorf("the search offers %+v", options)
 	}
 }
