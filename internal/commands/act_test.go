@@ -270,6 +270,7 @@ func TestIsolate_withoutAnythingOpensASearch(t *testing.T) {
 	if resp.Form == nil || resp.Form.Fields[0].Kind != chat.FieldSearch || resp.Form.Fields[0].Search != cards.ActionMachineSearch {
 		t.Fatalf("form = %+v", resp.Form)
 	}
+	slices.Reverse(w.estate.machines) // they come in no order of use
 	suggest := w.invocation(chat.Suggest, riley)
 	suggest.Action, suggest.Text = cards.ActionMachineSearch, "ws-04"
 	options := w.Handle(t.Context(), suggest).Options

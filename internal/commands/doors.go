@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -238,5 +239,8 @@ func (r *Router) searchMachines(ctx context.Context, c *call, typed string) ([]d
 	if err != nil {
 		return nil, err
 	}
-	return found.Machines, nil
+	// By name, to be read while typing; of several with one name the active one first.
+	return slices.SortedFunc(slices.Values(found.Machines), func(a, b defender.Machine) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), b.LastSeen.Compare(a.LastSeen))
+	}), nil
 }
