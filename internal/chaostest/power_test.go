@@ -397,11 +397,48 @@ func (r *round) cutPower(ctx context.Context, p *process, draw *rand.Rand) {
 	}
 }
 
+// cutDatabase cuts the power of the database's machine over and over, every other
+// time together with the replicas', and starts it again a moment later.
+func (r *round) cutDatabase(ctx context.Context, draw *rand.Rand) {
+	for _, p := range r.processes {
+		p.serve()
+	}
+	for ctx.Err() == nil && r.count("") < r.kills {
+		pause(ctx, time.Duration(draw.Int64N(int64(3*time.Second))))
+		r.postgres.Crash()
+		together := draw.IntN(2) == 0
+		if together {
+			for _, p := range r.processes {
+				p.kill()
+			}
+		}
+		pause(ctx, time.Duration(draw.Int64N(int64(time.Second))))
+		r.postgres.Start()
+		if !together {
+			r.count("of the database")
+			continue
+		}
+		for _, p := range r.processes {
+			p.serve()
+		}
+		r.count("of everything")
+	}
+	for _, p := range r.processes {
+		p.kill()
+	}
+}
+
 // The power fails, and of what was not synced a part is lost, torn or out of order.
 // What people were told is kept all the same, and the database is whole.
 func TestPower_sqlite(t *testing.T) {
 	t.Parallel()
 	runRounds(t, shape{power: true, kills: 40, wishes: 22, alarms: 12}, shape{power: true, kills: 12, wishes: 12, alarms: 4})
+}
+
+// The power of the database fails, and its machine starts again with what was committed.
+func TestPower_postgresTwoReplicas(t *testing.T) {
+	t.Parallel()
+	runRounds(t, shape{replicas: 2, power: true, kills: 40, wishes: 22, alarms: 12}, shape{replicas: 2, power: true, kills: 8, wishes: 12, alarms: 4})
 }
 
 // The disk is worth its name: what was synced stays, and the rest is lost in parts.

@@ -49,7 +49,8 @@ type round struct {
 
 	processes []*process
 	database  string
-	disk      *disk // that the power of is cut
+	disk      *disk               // that the power of is cut, or
+	postgres  *storetest.Crashing // the server
 	wishes    []*wish
 	alarms    []alarm
 	began     time.Time
@@ -126,6 +127,9 @@ func newRound(t *testing.T, seed uint64, s shape) *round {
 	var env []string
 	r.world, env = newWorld(t, quick(), policyFor())
 	switch {
+	case s.power && s.replicas > 0:
+		r.postgres = storetest.NewCrashing(t)
+		r.database = r.postgres.URL()
 	case s.power:
 		r.disk = newDisk(t)
 		r.database = "sqlite:" + filepath.Join(r.disk.dir, "mdebot.db")
@@ -202,14 +206,15 @@ func (r *round) run() {
 	end := time.Duration(r.kills)*3*time.Second + 30*time.Second
 	trouble, over := context.WithTimeout(r.Context(), end)
 	for i, p := range r.processes {
-		faults.Go(func() {
-			draw := rand.New(rand.NewPCG(r.seed, uint64(100+i)))
-			if r.power {
-				r.cutPower(trouble, p, draw)
-			} else {
-				r.torment(trouble, p, draw)
-			}
-		})
+		draw := rand.New(rand.NewPCG(r.seed, uint64(100+i)))
+		switch {
+		case r.postgres == nil && r.disk == nil:
+			faults.Go(func() { r.torment(trouble, p, draw) })
+		case r.disk != nil:
+			faults.Go(func() { r.cutPower(trouble, p, draw) })
+		case i == 0: // one machine for all
+			faults.Go(func() { r.cutDatabase(trouble, draw) })
+		}
 	}
 	if r.troubles {
 		people.Go(func() { r.makeTrouble(trouble, rand.New(rand.NewPCG(r.seed, 2))) })

@@ -76,9 +76,9 @@ func newDatabase(t testing.TB, template func(*server) string) string {
 type server struct {
 	admin    *url.URL
 	template string
-	// alive is the write end of a pipe. The server's shell reads the other one,
-	// so the server ends with this process, also when that is killed.
+	// alive is the write end of a pipe, of which the server's shell reads the other.
 	alive *os.File
+	shell *exec.Cmd
 }
 
 var postgres = sync.OnceValues(func() (*server, error) {
@@ -105,16 +105,25 @@ func connect() (*server, error) {
 		}
 		return &server{admin: admin}, nil
 	}
+	c, err := newCluster()
+	if err != nil {
+		return nil, err
+	}
+	// No test of this server is about what it keeps.
+	return c.serve("-F", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+}
+
+// cluster is the data of a server in a temporary directory.
+type cluster struct {
+	bin, dir, port string
+	as             *syscall.Credential
+}
+
+func newCluster() (*cluster, error) {
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(programs) == 0 {
 		return nil, errNoPostgres
 	}
-	return start(filepath.Dir(slices.Max(programs)))
-}
-
-// start makes a database cluster in a temporary directory and serves it on a
-// free loopback port. It does without durability, which no test here is about.
-func start(bin string) (*server, error) {
 	as, err := owner()
 	if err != nil {
 		return nil, err
@@ -132,32 +141,44 @@ func start(bin string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	script := `
-		set -e
-		"$1/initdb" --pgdata="$2/data" --username=mdebot --auth=trust --encoding=UTF8 --locale=C --no-sync >"$2/log" 2>&1
-		"$1/postgres" -D "$2/data" -p "$3" -h 127.0.0.1 -k "$2" -F \
-			-c max_connections=300 -c full_page_writes=off -c synchronous_commit=off >>"$2/log" 2>&1 </dev/null &
-		read -r _ || true
+	c := &cluster{bin: filepath.Dir(slices.Max(programs)), dir: dir, port: port, as: as}
+	cmd := exec.Command(filepath.Join(c.bin, "initdb"), "--pgdata="+filepath.Join(dir, "data"), //nolint:gosec,noctx // of the system
+		"--username=mdebot", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("make a cluster: %w\n%s", err, out)
+	}
+	return c, nil
+}
+
+// serve starts a server on the cluster, at a loopback port. It ends, as if the power
+// were cut, with s.alive, and so with this process, also when that is killed.
+func (c *cluster) serve(settings ...string) (*server, error) {
+	const script = `
+		bin=$1 dir=$2 port=$3
+		shift 3
+		"$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "$dir" -c max_connections=300 "$@" >>"$dir/log" 2>&1 </dev/null &
+		read -r stop || stop=remove
 		kill -QUIT $!
 		wait || true
-		rm -rf "$2"`
+		if [ "$stop" = remove ]; then rm -rf "$dir"; fi`
 	stdin, alive, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer stdin.Close()
-	cmd := exec.Command("/bin/sh", "-c", script, "sh", bin, dir, port) //nolint:gosec,noctx // our own script; it outlives every test's context
-	cmd.Dir = dir
+	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", script, "sh", c.bin, c.dir, c.port}, settings)...) //nolint:gosec,noctx // our own script; it outlives every test's context
+	cmd.Dir = c.dir
 	cmd.Stdin = stdin
 	// A group of its own, so that an interrupt from the terminal stops the tests
 	// first and the server after them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: c.as}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, alive.Close())
 	}
 	s := &server{
-		admin: &url.URL{Scheme: "postgres", User: url.User("mdebot"), Host: net.JoinHostPort("127.0.0.1", port), Path: "/postgres"},
-		alive: alive,
+		admin: &url.URL{Scheme: "postgres", User: url.User("mdebot"), Host: net.JoinHostPort("127.0.0.1", c.port), Path: "/postgres"},
+		alive: alive, shell: cmd,
 	}
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -166,10 +187,60 @@ func start(bin string) (*server, error) {
 			return s, nil
 		}
 		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 			return nil, errors.Join(fmt.Errorf("no answer after a minute: %w\n%s", err, log), alive.Close())
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// Crashing is a PostgreSQL server of one test's own that keeps what it commits, as
+// by default, and can be stopped at any moment. It is not safe for concurrent use.
+type Crashing struct {
+	testing.TB
+	cluster *cluster
+	server  *server
+}
+
+// NewCrashing starts a server. It skips the test where PostgreSQL is not installed.
+func NewCrashing(t testing.TB) *Crashing {
+	t.Helper()
+	c, err := newCluster()
+	if errors.Is(err, errNoPostgres) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("make a PostgreSQL cluster: %v", err)
+	}
+	s := &Crashing{TB: t, cluster: c}
+	s.Start()
+	t.Cleanup(func() { s.stop("remove\n") })
+	return s
+}
+
+// URL names its database.
+func (s *Crashing) URL() string { return s.server.url("postgres") }
+
+// Start starts it, after Crash with what it had committed.
+func (s *Crashing) Start() {
+	s.Helper()
+	var err error
+	if s.server, err = s.cluster.serve(); err != nil {
+		s.Fatalf("start PostgreSQL: %v", err)
+	}
+}
+
+// Crash stops it at once, in the middle of whatever it does.
+func (s *Crashing) Crash() {
+	s.Helper()
+	s.stop("crash\n")
+}
+
+func (s *Crashing) stop(how string) {
+	s.Helper()
+	_, err := s.server.alive.WriteString(how)
+	if err := errors.Join(err, s.server.alive.Close(), s.server.shell.Wait()); err != nil {
+		s.Errorf("stop PostgreSQL: %v", err)
 	}
 }
 
