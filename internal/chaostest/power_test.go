@@ -398,7 +398,8 @@ func (r *round) cutPower(ctx context.Context, p *process, draw *rand.Rand) {
 }
 
 // cutDatabase cuts the power of the database's machine over and over, every other
-// time together with the replicas', and starts it again a moment later.
+// time together with the replicas', and starts it again a moment later, or lets its
+// standby take over.
 func (r *round) cutDatabase(ctx context.Context, draw *rand.Rand) {
 	for _, p := range r.processes {
 		p.serve()
@@ -413,7 +414,12 @@ func (r *round) cutDatabase(ctx context.Context, draw *rand.Rand) {
 			}
 		}
 		pause(ctx, time.Duration(draw.Int64N(int64(time.Second))))
-		r.postgres.Start()
+		if r.standby != nil {
+			r.standby.Promote()
+			r.postgres, r.standby = r.standby, nil
+		} else {
+			r.postgres.Start()
+		}
 		if !together {
 			r.count("of the database")
 			continue
@@ -439,6 +445,13 @@ func TestPower_sqlite(t *testing.T) {
 func TestPower_postgresTwoReplicas(t *testing.T) {
 	t.Parallel()
 	runRounds(t, shape{replicas: 2, power: true, kills: 40, wishes: 22, alarms: 12}, shape{replicas: 2, power: true, kills: 8, wishes: 12, alarms: 4})
+}
+
+// The database's machine is gone for good and its standby takes over.
+func TestFailOver_postgresTwoReplicas(t *testing.T) {
+	t.Parallel()
+	s := shape{replicas: 2, power: true, standby: true, kills: 1, wishes: 12, alarms: 4}
+	runRounds(t, s, s)
 }
 
 // The disk is worth its name: what was synced stays, and the rest is lost in parts.

@@ -37,6 +37,7 @@ type shape struct {
 	alarms   int
 	troubles bool // the services around fail too
 	power    bool // power cuts instead of kills
+	standby  bool // PostgreSQL has one, which takes over
 }
 
 // round is one world with its bot, from start to judgement.
@@ -51,6 +52,7 @@ type round struct {
 	database  string
 	disk      *disk               // that the power of is cut, or
 	postgres  *storetest.Crashing // the server
+	standby   *storetest.Crashing
 	wishes    []*wish
 	alarms    []alarm
 	began     time.Time
@@ -130,6 +132,10 @@ func newRound(t *testing.T, seed uint64, s shape) *round {
 	case s.power && s.replicas > 0:
 		r.postgres = storetest.NewCrashing(t)
 		r.database = r.postgres.URL()
+		if s.standby {
+			r.standby = r.postgres.NewStandby()
+			r.database = r.postgres.Either(r.standby)
+		}
 	case s.power:
 		r.disk = newDisk(t)
 		r.database = "sqlite:" + filepath.Join(r.disk.dir, "mdebot.db")

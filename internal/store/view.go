@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/mdebot/mdebot/internal/durable"
@@ -93,7 +94,12 @@ func viewPostgres(ctx context.Context, url string) (viewEngine, error) {
 	if err != nil {
 		return nil, err // pgx leaves the password out
 	}
-	pc.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	// Not as a parameter of the connection: with target_session_attrs=read-write in the
+	// address it would be refused as one to a standby.
+	pc.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SET default_transaction_read_only = on`)
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, err

@@ -120,6 +120,15 @@ type cluster struct {
 }
 
 func newCluster() (*cluster, error) {
+	c, err := newDirectory()
+	if err != nil {
+		return nil, err
+	}
+	return c, c.run("initdb", "--pgdata="+c.data(), "--username=mdebot", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+}
+
+// newDirectory is a cluster without data.
+func newDirectory() (*cluster, error) {
 	programs, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(programs) == 0 {
 		return nil, errNoPostgres
@@ -138,17 +147,19 @@ func newCluster() (*cluster, error) {
 		}
 	}
 	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	c := &cluster{bin: filepath.Dir(slices.Max(programs)), dir: dir, port: port, as: as}
-	cmd := exec.Command(filepath.Join(c.bin, "initdb"), "--pgdata="+filepath.Join(dir, "data"), //nolint:gosec,noctx // of the system
-		"--username=mdebot", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
+	return &cluster{bin: filepath.Dir(slices.Max(programs)), dir: dir, port: port, as: as}, err
+}
+
+func (c *cluster) data() string { return filepath.Join(c.dir, "data") }
+
+// run runs one of the server's programs.
+func (c *cluster) run(program string, args ...string) error {
+	cmd := exec.Command(filepath.Join(c.bin, program), args...) //nolint:gosec,noctx // of the system, and soon over
+	cmd.Dir, cmd.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: c.as}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make a cluster: %w\n%s", err, out)
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
 	}
-	return c, nil
+	return nil
 }
 
 // serve starts a server on the cluster, at a loopback port. It ends, as if the power
@@ -200,6 +211,7 @@ type Crashing struct {
 	testing.TB
 	cluster *cluster
 	server  *server
+	crashed bool
 }
 
 // NewCrashing starts a server. It skips the test where PostgreSQL is not installed.
@@ -218,6 +230,46 @@ func NewCrashing(t testing.TB) *Crashing {
 	return s
 }
 
+// NewStandby starts a server that has everything that s commits from now on before s
+// says that it is committed.
+func (s *Crashing) NewStandby() *Crashing {
+	s.Helper()
+	c, err := newDirectory()
+	if err == nil {
+		err = c.run("pg_basebackup", "--pgdata="+c.data(), "--dbname="+s.URL(), "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
+	}
+	if err != nil {
+		s.Fatalf("copy a PostgreSQL cluster: %v", err)
+	}
+	standby := &Crashing{TB: s.TB, cluster: c}
+	standby.Start()
+	s.Cleanup(func() { standby.stop("remove\n") })
+	s.exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
+	s.exec(`SELECT pg_reload_conf()`)
+	return standby
+}
+
+// Promote makes a standby take over.
+func (s *Crashing) Promote() {
+	s.Helper()
+	s.exec(`SELECT pg_promote()`)
+}
+
+func (s *Crashing) exec(query string) {
+	s.Helper()
+	if err := s.server.exec(query); err != nil {
+		s.Fatalf("%s: %v", query, err)
+	}
+}
+
+// Either names the database of whichever of the two is written to.
+func (s *Crashing) Either(other *Crashing) string {
+	u := *s.server.admin
+	u.Host += "," + other.server.admin.Host
+	u.RawQuery = "target_session_attrs=read-write"
+	return u.String()
+}
+
 // URL names its database.
 func (s *Crashing) URL() string { return s.server.url("postgres") }
 
@@ -228,16 +280,24 @@ func (s *Crashing) Start() {
 	if s.server, err = s.cluster.serve(); err != nil {
 		s.Fatalf("start PostgreSQL: %v", err)
 	}
+	s.crashed = false
 }
 
 // Crash stops it at once, in the middle of whatever it does.
 func (s *Crashing) Crash() {
 	s.Helper()
 	s.stop("crash\n")
+	s.crashed = true
 }
 
 func (s *Crashing) stop(how string) {
 	s.Helper()
+	if s.crashed {
+		if err := os.RemoveAll(s.cluster.dir); err != nil {
+			s.Errorf("remove a PostgreSQL cluster: %v", err)
+		}
+		return
+	}
 	_, err := s.server.alive.WriteString(how)
 	if err := errors.Join(err, s.server.alive.Close(), s.server.shell.Wait()); err != nil {
 		s.Errorf("stop PostgreSQL: %v", err)
