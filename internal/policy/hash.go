@@ -61,6 +61,7 @@ func (p *Policy) digest() string {
 		ApprovalGuests             bool            `json:",omitempty"`
 		NotifyGuests               bool            `json:",omitempty"`
 		ForgottenAfter             int64           `json:",omitempty"` // but for the default
+		Schedules                  []ScheduledHunt `json:",omitempty"`
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -85,6 +86,7 @@ func (p *Policy) digest() string {
 
 		ApprovalGuests: p.approvalGuests,
 		NotifyGuests:   p.notifyGuests,
+		Schedules:      p.scheduled,
 	}
 	if p.forgottenAfter != defaultForgotten {
 		content.ForgottenAfter = int64(p.forgottenAfter)

@@ -116,7 +116,7 @@ func (f *fileReader) hunt(n ast.Node) {
 		"parameters": func(n ast.Node) {
 			f.entries(n, "parameters", func(name string, _ int, v ast.Node) { f.huntParam(&h, name, v) })
 		},
-		"span": func(n ast.Node) { h.Span = f.span(n) },
+		"span": func(n ast.Node) { h.Span = f.span(n, "hunt: span", time.Minute, maxHuntSpan) },
 		"role": func(n ast.Node) {
 			role, ok := f.text(n, "hunt: role")
 			h.Role = identity.Role(role)
@@ -142,9 +142,9 @@ func (f *fileReader) hunt(n ast.Node) {
 	f.policy.hunts = append(f.policy.hunts, h)
 }
 
-// span reads how far back a hunt looks: 1h, 24h or 7d.
-func (f *fileReader) span(n ast.Node) time.Duration {
-	s, ok := f.text(n, "hunt: span")
+// span reads a time within bounds, such as 1h, 24h or 7d.
+func (f *fileReader) span(n ast.Node, what string, least, most time.Duration) time.Duration {
+	s, ok := f.text(n, what)
 	if !ok {
 		return 0
 	}
@@ -156,8 +156,8 @@ func (f *fileReader) span(n ast.Node) time.Duration {
 	} else if parsed, err := time.ParseDuration(s); err == nil {
 		d = parsed
 	}
-	if d < time.Minute || d > maxHuntSpan {
-		f.fault(lineOf(n), "hunt: span: %q: write a time from 1m to 30d, such as 6h or 7d", s)
+	if d < least || d > most {
+		f.fault(lineOf(n), "%s: %q: write a time from %s to %s, such as 6h or 7d", what, s, spanText(least), spanText(most))
 		return 0
 	}
 	return d

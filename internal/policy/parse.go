@@ -125,6 +125,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 			"hunting":   func(n ast.Node) { f.list(n, "hunting", f.huntGrant) },
 			"scopes":    func(n ast.Node) { f.list(n, "scopes", f.scope) },
 			"hunts":     func(n ast.Node) { f.list(n, "hunts", f.hunt) },
+			"schedules": func(n ast.Node) { f.list(n, "schedules", f.schedule) },
 			"retention": f.retention,
 			"tenants":   func(n ast.Node) { f.list(n, "tenants", f.tenant) },
 			"all_tenants": func(n ast.Node) {
@@ -137,6 +138,7 @@ func Parse(name string, text []byte, opts Options) (*Policy, error) {
 	}
 	f.checkNames()
 	f.checkReaders()
+	f.checkSchedules()
 	if len(f.faults) == 0 {
 		f.seal()
 	}

@@ -45,7 +45,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"key that is not text", "1: x\n", "mdebot.yaml:1: the file: a key must be plain text"},
 
 		// Keys.
-		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: all_tenants, approvals, groups, hunting, hunts, notify, people, readers, retention, scopes, tenants"},
+		{"unknown section", "approval: {}\n", "mdebot.yaml:1: the file: unknown key \"approval\"; known: all_tenants, approvals, groups, hunting, hunts, notify, people, readers, retention, schedules, scopes, tenants"},
 		{"unknown key in approvals", "approvals:\n  rules: []\n  break_glass: true\n", "mdebot.yaml:3: approvals: unknown key \"break_glass\"; known: allow_guests, execute_within, expire_after, limits, mention, own, post_to, protected, rules, step_up, ticket"},
 		{"unknown key in a rule", rule("'true'\n      approver: 2"), "mdebot.yaml:5: rule: unknown key \"approver\"; known: approvers, from, name, then, when"},
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},

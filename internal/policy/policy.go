@@ -50,6 +50,7 @@ type Policy struct {
 	sharedPlaces []string
 	storm        Storm
 	hunts        []Hunt
+	scheduled    []ScheduledHunt
 	hunting      []HuntGrant
 	scopes       []scopeGrant
 	retention    Retention
@@ -69,6 +70,9 @@ type Options struct {
 	// SignIn tells that people can sign in to mdebot, so that tier 0 votes can ask
 	// for it.
 	SignIn bool
+	// ParamProblem says in a sentence what is wrong with the value of a saved hunt's
+	// parameter of a type, or ""; nil finds nothing wrong.
+	ParamProblem func(kind, value string) string
 
 	// tenantFiles are the files of tenants.d by their names.
 	tenantFiles map[string][]byte

@@ -134,6 +134,7 @@ func (p *Policy) split() error {
 			own.expireAfter = min(own.expireAfter, t.expireAfter)
 		}
 		own.routes = slices.Concat(p.routes, t.routes)
+		own.scheduled = about(p.scheduled, t)
 		if t.SharedChannels == SharedAlerts {
 			own.sharedPlaces = t.places()
 		}
