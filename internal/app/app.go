@@ -150,11 +150,14 @@ func (c Config) policyOptions() policy.Options {
 	if len(c.Teams.TenantIDs) > 0 {
 		home = c.Teams.TenantIDs[0]
 	}
-	return policy.Options{HomeTenant: home, SignIn: c.SignIn.Enabled()}
+	return policy.Options{HomeTenant: home, SignIn: c.SignIn.Enabled(), ParamProblem: commands.ParamProblem}
 }
 
 // actWorkers carry out requests, and as many follow their actions.
 const actWorkers = 8
+
+// huntWorkers run scheduled hunts.
+const huntWorkers = 2
 
 // watchedAtOnce is how many tenants are looked at for misuse at a time.
 const watchedAtOnce = 8
@@ -226,14 +229,14 @@ func (a *App) assemble() error {
 	if a.cfg.PageKey != "" {
 		paging = pager.New(a.cfg.PageKey, transport)
 	}
-	requests := &requestSource{}
+	requests, hunts := &requestSource{}, &huntRunner{}
 	var watched []notify.Watched
 	var served []commands.Tenant
 	for _, c := range a.customers {
 		watched, served = append(watched, c.watched()), append(served, c.commanded())
 	}
 	if a.notify, err = notify.New(notify.Config{
-		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
+		DB: a.store, Posters: posters, Requests: requests, Policy: a.policy, Keys: a.keys, Hunts: hunts, Pager: paging, Now: a.now, Logger: a.log, Metrics: a.metrics,
 		MuteEnded: a.muteEnded,
 		Tenants:   watched,
 	}); err != nil {
@@ -256,13 +259,16 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.handler = handler
-	handler.Handler = a.traces.commands(commands.New(commands.Config{
+	router := commands.New(commands.Config{
 		Tenants: served, Tenant: a.tenant,
 		Approvals: a.approvals, Policy: a.policy, Groups: people, Links: a.links, People: people, Directory: dir, Inbox: a.store, Recorder: recorder{a.store, a.audit},
-		Watcher: a.notify, Mutes: a.notify, History: huntHistory{db: a.store, keys: a.keys, now: a.now}, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
-	}))
+		Watcher: a.notify, Mutes: a.notify, History: huntHistory{db: a.store, keys: a.keys, now: a.now}, Schedules: a.notify, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
+	})
+	hunts.Router = router
+	handler.Handler = a.traces.commands(router)
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))
+	a.store.Handle(notify.JobHunt, newShares(huntWorkers, len(a.customers)).around(a.traces.job(a.notify.RunHunt)), store.Workers(huntWorkers))
 	a.store.Handle(approvals.KindExecute, newShares(actWorkers, len(a.customers)).around(a.traces.job(a.execute)), store.Workers(actWorkers))
 	a.store.Handle(approvals.KindFollow, newShares(actWorkers, len(a.customers)).around(a.traces.job(a.of((*containment.Runner).Follow))), store.Workers(actWorkers))
 	a.store.Tick("requests", a.approvals.Sweep)

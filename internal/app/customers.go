@@ -204,7 +204,7 @@ func (c *customer) watched() notify.Watched {
 // commanded is the customer as commands see it.
 func (c *customer) commanded() commands.Tenant {
 	return commands.Tenant{
-		ID: c.id, Name: c.name, Defender: c.reading(), Hunter: c.client.For(defender.LaneHunt), Indicators: c.actor.Indicators(defender.LaneInteractive), Portal: c.client.Portal(),
+		ID: c.id, Name: c.name, Defender: c.reading(), Hunter: c.client.For(defender.LaneHunt), Background: defenderOf{Client: c.client.For(defender.LaneScheduled)}, Indicators: c.actor.Indicators(defender.LaneInteractive), Portal: c.client.Portal(),
 	}
 }
 

@@ -42,6 +42,11 @@ type requestSource struct{ *approvals.Service }
 
 var _ notify.RequestSource = (*requestSource)(nil)
 
+// huntRunner is the router, which is made after the notifier that lets it hunt.
+type huntRunner struct{ *commands.Router }
+
+var _ notify.HuntRunner = (*huntRunner)(nil)
+
 // recorder appends events of their own, outside any other change.
 type recorder struct {
 	db  durable.DB

@@ -252,7 +252,7 @@ func (s state) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	for name, lane := range map[string]defender.Lane{
-		"action": defender.LaneAction, "alerts": defender.LaneAlerts, "interactive": defender.LaneInteractive, "hunt": defender.LaneHunt,
+		"action": defender.LaneAction, "alerts": defender.LaneAlerts, "interactive": defender.LaneInteractive, "hunt": defender.LaneHunt, "scheduled": defender.LaneScheduled,
 	} {
 		gauge(descQuota, float64(s.app.defender.For(lane).QuotaLeft()), name)
 	}

@@ -39,7 +39,7 @@ func (a *App) purge(ctx context.Context) error {
 		if !a.anchors.Differs(t) {
 			errs = append(errs, a.purgeAudit(ctx, t, keep.Audit))
 		}
-		errs = append(errs, a.notify.Purge(ctx, t, keep.Alerts))
+		errs = append(errs, a.notify.Purge(ctx, t, keep))
 	}
 	old := a.now().Add(-keep.Hunts)
 	return errors.Join(append(errs, huntHistory{db: a.store}.Purge(ctx, old), a.files.purge(ctx, old))...)

@@ -32,6 +32,7 @@ func (a *App) Status(ctx context.Context) []cards.StatusLine {
 	lines = append(lines, a.tenantLines(ctx)...)
 	lines = append(lines, a.expiry.lines()...)
 	lines = append(lines, a.actingLine(), a.misuseLine(ctx), a.skew.line())
+	lines = append(lines, a.schedulesLines(ctx)...)
 	pending, err := a.notify.Pending(ctx)
 	if err != nil {
 		return append(lines, cards.StatusLine{Part: "Messages", Detail: "the database cannot be read"})
@@ -118,6 +119,35 @@ func (a *App) pagingLine(ctx context.Context) cards.StatusLine {
 		l.Detail = fmt.Sprintf("somebody was woken for %d matters that are not over", p.Open)
 	}
 	return l
+}
+
+// schedulesLines say whether the hunts that run by themselves do, where there are any.
+func (a *App) schedulesLines(ctx context.Context) []cards.StatusLine {
+	l := cards.StatusLine{Part: "Scheduled hunts", Good: true}
+	count := 0
+	var failing []string
+	for _, c := range a.customers {
+		all, err := a.notify.Schedules(ctx, c.id)
+		if err != nil {
+			l.Good, l.Detail = false, "the database cannot be read"
+			return []cards.StatusLine{l}
+		}
+		count += len(all)
+		for _, s := range all {
+			if s.FailingTold {
+				failing = append(failing, strings.TrimSpace(c.name+" "+s.Name)+" since "+s.Failing.Format("2006-01-02 15:04 UTC")+": "+s.Problem)
+			}
+		}
+	}
+	switch {
+	case count == 0:
+		return nil
+	case len(failing) > 0:
+		l.Good, l.Detail = false, strings.Join(failing, " ")
+	default:
+		l.Detail = fmt.Sprintf("%d, none fails", count)
+	}
+	return []cards.StatusLine{l}
 }
 
 func watchingLine(h notify.Health, now time.Time) cards.StatusLine {

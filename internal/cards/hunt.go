@@ -61,12 +61,16 @@ func Hunt(v HuntView) chat.Message {
 		m.Facts = append(m.Facts, chat.Fact{Label: "Cut", Value: chat.Plain(v.Cut)})
 	}
 	if !v.Retires.IsZero() {
-		m.Facts = append(m.Facts, chat.Fact{Label: "Endpoint", Value: chat.Plain("Microsoft stops the one used here on " + v.Retires.UTC().Format("2 January 2006") + "; an admin grants ThreatHunting.Read.All on Microsoft Graph before then.")})
+		m.Facts = append(m.Facts, retiresFact(v.Retires))
 	}
 	if v.CSV != nil {
 		m.Files = []chat.File{*v.CSV}
 	}
 	return m
+}
+
+func retiresFact(at time.Time) chat.Fact {
+	return chat.Fact{Label: "Endpoint", Value: chat.Plain("Microsoft stops the one used here on " + at.UTC().Format("2 January 2006") + "; an admin grants ThreatHunting.Read.All on Microsoft Graph before then.")}
 }
 
 const queryHeading = "Query"
@@ -107,8 +111,9 @@ type PastHunt struct {
 	At       time.Time
 }
 
-// HuntList is the saved hunts and the asker's own last ones.
-func HuntList(saved []SavedHunt, past []PastHunt) chat.Message {
+// HuntList is the saved hunts, those that run by themselves, and the asker's own last
+// ones.
+func HuntList(saved []SavedHunt, scheduled []ScheduleView, past []PastHunt) chat.Message {
 	m := chat.Message{
 		Title: chat.Plain(plural(len(saved), "saved hunt", "saved hunts")),
 		Table: &chat.Table{Caption: "Saved hunts", Columns: []string{"Hunt", "Finds", "Takes", "You may"}, Total: len(saved)},
@@ -127,6 +132,9 @@ func HuntList(saved []SavedHunt, past []PastHunt) chat.Message {
 	}
 	if len(m.Menu.Options) == 0 {
 		m.Menu = nil
+	}
+	if len(scheduled) > 0 {
+		m.Sections = append(m.Sections, chat.Section{Heading: "Scheduled: told when something is new", Lines: scheduleLines(scheduled)})
 	}
 	if len(past) > 0 {
 		s := chat.Section{Heading: "Your last hunts"}

@@ -21,9 +21,9 @@ func Notice(tone chat.Tone, title string, lines ...chat.Text) chat.Message {
 // ReadersView is a place that got nothing because of who reads it.
 type ReadersView struct {
 	Place string
-	// Requests were to go there; otherwise alerts.
-	Requests bool
-	Found    chat.Readers
+	// Requests or results of scheduled hunts were to go there; otherwise alerts.
+	Requests, Hunts bool
+	Found           chat.Readers
 	// Unknown is why nobody can tell who reads it.
 	Unknown string
 }
@@ -31,7 +31,10 @@ type ReadersView struct {
 // Readers tells the ops channel which place gets nothing, why and what to do.
 func Readers(v ReadersView) chat.Message {
 	what, instead, allow := "Alerts", "They go to the fallback of notify.", "or allow guests by name: allow_guests: true at every route that names it (under notify for ops and fallback)."
-	if v.Requests {
+	switch {
+	case v.Hunts:
+		what, instead, allow = "Scheduled hunts", "What they find waits until it may be posted.", "or allow guests by name: allow_guests: true at the schedule."
+	case v.Requests:
 		what, instead, allow = "Requests for approval", "They go to direct chats: of who asked, and of everybody who may approve.", "or allow guests by name: allow_guests: true under approvals, for the places of post_to."
 	}
 	var why, todo chat.Text

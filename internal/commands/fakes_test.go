@@ -341,6 +341,7 @@ type world struct {
 	changed   []string
 	muted     fakeMutes
 	past      fakeHistory
+	scheduled fakeSchedules
 	log       bytes.Buffer
 	clock     time.Time
 	mu        sync.Mutex
@@ -476,7 +477,7 @@ func newWorld(t testing.TB) *world {
 	})
 	w.Router = New(Config{
 		Tenant: thisTenant, Defender: w.estate, Indicators: w.estate, Hunter: w.estate, Approvals: w.service, Policy: source,
-		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, History: &w.past, Subjects: w, Status: w, Now: now, Logger: logger,
+		Links: fileLinks{source: source}, Directory: w, Inbox: w, Recorder: w, Watcher: w, Mutes: &w.muted, History: &w.past, Background: w.estate, Schedules: &w.scheduled, Subjects: w, Status: w, Now: now, Logger: logger,
 	})
 	return w
 }
@@ -706,4 +707,11 @@ func (e *estate) Indicators(_ context.Context, value string) iter.Seq2[defender.
 		all = append(all, defender.Indicator{ID: fmt.Sprint(n), Type: defender.IndicatorIP, Value: fmt.Sprintf("2001:db8::%x", n)})
 	}
 	return each(all, func(i defender.Indicator) bool { return value == "" || i.Value == value }, 0)
+}
+
+// fakeSchedules are the hunts that run by themselves.
+type fakeSchedules struct{ all []cards.ScheduleView }
+
+func (f *fakeSchedules) Schedules(context.Context, tenant.ID) ([]cards.ScheduleView, error) {
+	return f.all, nil
 }

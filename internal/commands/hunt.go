@@ -60,7 +60,7 @@ func huntSpecs() []Spec {
 			asks:     lacksSavedHunt, form: (*Router).savedForm, run: (*Router).runSaved,
 		}),
 		{
-			Name: "hunts", Usage: "hunt list", Summary: "List the saved hunts, and your last ones to run again.",
+			Name: "hunts", Usage: "hunt list", Summary: "List the saved hunts, those that run by themselves, and your last ones to run again.",
 			Role: identity.Viewer, Audience: chat.Personal, Examples: []string{"hunt list"},
 			run: (*Router).listHunts,
 		},

@@ -167,32 +167,37 @@ func (r *Router) runFilled(ctx context.Context, c *call, h policy.Hunt, given ma
 			return chat.Message{}, say("The span takes a time such as 90m, 24h or 7d, up to 30d.", "Nothing was run.")
 		}
 	}
-	literals := map[string]string{"span": kqlSpan(d)}
-	for _, p := range h.Params {
-		value := given[p.Name]
-		if p.Type == "machine" && strings.TrimSpace(value) != "" {
-			m, err := r.oneMachine(ctx, strings.TrimSpace(value), cards.ChooserView{Next: "Nothing was run. Ask again with an ID."})
-			if err != nil {
-				return chat.Message{}, err
-			}
-			value = m.ID
-		}
-		l, problem := paramLiteral(p.Type, value)
-		if problem != "" {
-			return chat.Message{}, &sorry{
-				sentence: chat.Join(chat.Plain("The value of "), chat.Untrusted(p.Name), chat.Plain(" "+problem+": "), chat.Untrusted(value)),
-				next:     chat.Plain("Nothing was run. Give " + policy.ParamTypes[p.Type] + "."),
-			}
-		}
-		literals[p.Name] = l
-	}
-	query, err := h.Fill(literals)
+	query, err := r.filled(ctx, h, given, d)
 	if err != nil {
 		return chat.Message{}, err
 	}
 	return r.runQuery(ctx, c, query, h.Name, func(ctx context.Context) (policy.HuntTables, error) {
 		return r.Policy.Current().SavedHuntTables(ctx, r.Groups, c.who.Person, h)
 	})
+}
+
+// filled is the query of a saved hunt with values in place of its parameters.
+func (r *Router) filled(ctx context.Context, h policy.Hunt, given map[string]string, span time.Duration) (string, error) {
+	literals := map[string]string{"span": kqlSpan(span)}
+	for _, p := range h.Params {
+		value := given[p.Name]
+		if p.Type == "machine" && strings.TrimSpace(value) != "" {
+			m, err := r.oneMachine(ctx, strings.TrimSpace(value), cards.ChooserView{Next: "Nothing was run. Ask again with an ID."})
+			if err != nil {
+				return "", err
+			}
+			value = m.ID
+		}
+		l, problem := paramLiteral(p.Type, value)
+		if problem != "" {
+			return "", &sorry{
+				sentence: chat.Join(chat.Plain("The value of "), chat.Untrusted(p.Name), chat.Plain(" "+problem+": "), chat.Untrusted(value)),
+				next:     chat.Plain("Nothing was run. Give " + policy.ParamTypes[p.Type] + "."),
+			}
+		}
+		literals[p.Name] = l
+	}
+	return h.Fill(literals)
 }
 
 // huntSubmitted goes on from the form that takes a query or the name of a hunt:
@@ -289,7 +294,8 @@ func (r *Router) submitHuntAround(ctx context.Context, c *call) (chat.Message, e
 	return r.runFilled(ctx, c, h, map[string]string{name: c.inv.Value}, c.inv.Fields[cards.FieldSpan])
 }
 
-// listHunts shows the saved hunts, and the asker's own last ones.
+// listHunts shows the saved hunts, those that run by themselves, and the asker's own
+// last ones.
 func (r *Router) listHunts(ctx context.Context, c *call) (chat.Message, error) {
 	var saved []cards.SavedHunt
 	for _, h := range r.Policy.Current().Hunts() {
@@ -307,7 +313,11 @@ func (r *Router) listHunts(ctx context.Context, c *call) (chat.Message, error) {
 		}
 		shown = append(shown, cards.PastHunt{ID: h.ID, What: what, At: h.At})
 	}
-	return cards.HuntList(saved, shown), nil
+	scheduled, err := r.Schedules.Schedules(ctx, r.Tenant)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.HuntList(saved, scheduled, shown), nil
 }
 
 func (r *Router) pastHunts(ctx context.Context, c *call) ([]PastHunt, error) {

@@ -63,6 +63,18 @@ type Hunter interface {
 	Hunt(ctx context.Context, q defender.HuntQuery, sink defender.HuntSink) (defender.HuntStats, error)
 }
 
+// Background is Defender for what nobody waits for.
+type Background interface {
+	Defender
+	Hunter
+}
+
+// Schedules knows the hunts that run by themselves.
+type Schedules interface {
+	// Schedules lists those of a tenant in the order of mdebot.yaml.
+	Schedules(ctx context.Context, t tenant.ID) ([]cards.ScheduleView, error)
+}
+
 // Approvals is the two-person rule. Its refusals are *[approvals.Refusal].
 type Approvals interface {
 	Open(ctx context.Context, in approvals.OpenInput) (approvals.Opened, error)

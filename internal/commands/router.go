@@ -37,6 +37,8 @@ type Config struct {
 	Tenant   tenant.ID
 	Defender Defender
 	Hunter   Hunter
+	// Background reads and hunts for what nobody waits for.
+	Background Background
 	// Indicators are read with the acting application.
 	Indicators IndicatorReader
 	Approvals  Approvals
@@ -51,6 +53,7 @@ type Config struct {
 	Watcher   Watcher
 	Mutes     Mutes
 	History   History
+	Schedules Schedules
 	Subjects  Subjects
 	Status    StatusSource
 	Portal    cards.Portal
@@ -98,6 +101,7 @@ func New(c Config) *Router {
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]
 		r.Defender, r.Hunter, r.Indicators, r.Portal = first.Defender, first.Hunter, first.Indicators, first.Portal
+		r.Background = first.Background
 		if !r.several() {
 			r.Tenant = first.ID
 		}

@@ -23,6 +23,8 @@ type Tenant struct {
 
 	Defender Defender
 	Hunter   Hunter
+	// Background reads and hunts for what nobody waits for.
+	Background Background
 	// Indicators are read with the acting application.
 	Indicators IndicatorReader
 	Portal     cards.Portal
@@ -82,6 +84,7 @@ func (r *Router) in(t Tenant) *Router {
 	own := *r
 	own.Tenant, own.tenantName = t.ID, t.Name
 	own.Defender, own.Hunter, own.Indicators, own.Portal = t.Defender, t.Hunter, t.Indicators, t.Portal
+	own.Background = t.Background
 	own.Policy = r.Policy.In(t.ID)
 	return &own
 }

@@ -266,6 +266,15 @@ func TestQuota_lanes(t *testing.T) {
 	if err := q.admit(now.Add(time.Minute), LaneHunt, "x", familyMachines); err != nil {
 		t.Errorf("admit() after a minute = %v", err)
 	}
+	// What nobody waits for takes a fifth, and nothing when people have used as much.
+	q = newQuota()
+	if n := spend(LaneScheduled); n != 20 {
+		t.Errorf("scheduled hunts may make %d calls a minute, want 20", n)
+	}
+	q = newQuota()
+	if spend(LaneHunt); spend(LaneScheduled) != 0 {
+		t.Error("scheduled hunts go on although people have used their share")
+	}
 }
 
 // Three replicas answer people: together they leave what is reserved for alerts and

@@ -21,6 +21,7 @@ const (
 	LaneAction                  // approved actions and following them; all of it
 	LaneAlerts                  // the alert poller; at most 90 %
 	LaneHunt                    // reads around hunts; at most 50 %
+	LaneScheduled               // hunts that nobody waits for; at most 20 %
 )
 
 // Client reads one Defender tenant. It is safe for concurrent use.

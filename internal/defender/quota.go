@@ -44,6 +44,8 @@ func (l Lane) share() int {
 		return 90
 	case LaneHunt:
 		return 50
+	case LaneScheduled:
+		return 20
 	default:
 		return 70
 	}
@@ -119,8 +121,11 @@ func (c *Client) QuotaLeft() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w, share := &q.general, q.share(c.lane)
-	if c.lane == LaneHunt {
+	switch c.lane {
+	case LaneHunt:
 		w, share = &q.hunting, max(100/q.replicas, 1)
+	case LaneScheduled:
+		w = &q.hunting
 	}
 	w.forget(c.now())
 	return max(w.perHour*share/100-len(w.calls), 0)

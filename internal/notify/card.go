@@ -27,6 +27,7 @@ const (
 	subjectStorm  Subject = "storm"  // the head message of a storm, by its ID
 	subjectPage   Subject = "page"   // names of held alerts: "<storm ID>/<page>"
 	subjectNotice Subject = "notice" // a stored message
+	subjectHunt   Subject = "hunt"   // a stored message of a scheduled hunt
 	subjectPaging Subject = "paging" // what somebody is woken for, by its ID
 )
 

@@ -428,11 +428,11 @@ func longestWait(attempts int64) time.Duration {
 }
 
 // Sweep wakes destinations that have something due and nobody at work, tells
-// requesters whose request reached no approver, ends storms and mutes, and wakes people when
-// High alerts reach nobody. It is called every two seconds on every replica; doing
+// requesters whose request reached no approver, ends storms and mutes, wakes scheduled hunts, and
+// wakes people when High alerts reach nobody. It is called every two seconds on every replica; doing
 // it twice is harmless.
 func (n *Notifier) Sweep(ctx context.Context) error {
-	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellEnding(ctx), n.endStorms(ctx), n.endMutes(ctx), n.pageForAlerts(ctx))
+	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellEnding(ctx), n.endStorms(ctx), n.endMutes(ctx), n.planHunts(ctx), n.pageForAlerts(ctx))
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {

@@ -22,6 +22,8 @@ func (n *Notifier) admits(c card) chat.Readers {
 		return chat.Readers{Guests: guests, Strangers: strangers}
 	case SubjectRequest, subjectReply:
 		return chat.Readers{Guests: p.RequestReaders(place)}
+	case subjectHunt:
+		return chat.Readers{Guests: p.HuntReaders(place)}
 	case subjectNotice, subjectPaging:
 	}
 	return chat.Readers{Guests: p.NoticeReaders(place)}
@@ -44,15 +46,18 @@ func (n *Notifier) divert(ctx context.Context, tx durable.Tx, c card, cause erro
 	case errors.Is(cause, chat.ErrNotThere):
 		return n.alarm(ctx, tx, c.tenant, daily, "undeliverable "+string(c.destination), undeliverable(c.destination, cause))
 	}
-	v := cards.ReadersView{Place: string(c.destination), Requests: c.subject == SubjectRequest || c.subject == subjectReply}
+	v := cards.ReadersView{Place: string(c.destination), Requests: c.subject == SubjectRequest || c.subject == subjectReply, Hunts: c.subject == subjectHunt}
 	if forbidden := (*chat.ForbiddenError)(nil); errors.As(cause, &forbidden) {
 		v.Found = forbidden.Found
 	} else {
 		v.Unknown = cause.Error()
 	}
 	about := "alerts"
-	if v.Requests {
+	switch {
+	case v.Requests:
 		about = "requests"
+	case v.Hunts:
+		about = "scheduled hunts"
 	}
 	return n.alarm(ctx, tx, c.tenant, daily, "readers of "+about+" in "+string(c.destination), cards.Readers(v))
 }
@@ -78,7 +83,7 @@ func (n *Notifier) otherPlaces(ctx context.Context, c card, cause error) []chat.
 		case c.destination == ops, c.destination == fallback:
 			return n.admins()
 		}
-	case subjectPaging:
+	case subjectHunt, subjectPaging: // what was hunted goes where the file says, or nowhere
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (n *Notifier) drawSubject(ctx context.Context, c card) (drawing, error) {
 		return n.drawStorm(ctx, c)
 	case subjectPage:
 		return n.drawPage(ctx, c)
-	case subjectNotice:
+	case subjectNotice, subjectHunt:
 		return n.drawNotice(ctx, c)
 	default:
 		return drawing{}, fmt.Errorf("no such subject: %s", c.subject)

@@ -15,6 +15,11 @@ import (
 // notice stores a message under an ID and shows it at the destinations. The same
 // ID again redraws the cards that differ from what was stored.
 func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id string, m chat.Message, to ...chat.Destination) error {
+	return n.noticeAs(ctx, tx, subjectNotice, t, id, m, to...)
+}
+
+// noticeAs is notice for a subject whose readers are others.
+func (n *Notifier) noticeAs(ctx context.Context, tx durable.Tx, s Subject, t tenant.ID, id string, m chat.Message, to ...chat.Destination) error {
 	same, err := n.sameNotice(ctx, tx, t, id, m)
 	if err != nil || same {
 		return err
@@ -29,7 +34,7 @@ func (n *Notifier) notice(ctx context.Context, tx durable.Tx, t tenant.ID, id st
 		return fmt.Errorf("store notice: %w", err)
 	}
 	for _, d := range to {
-		if err := n.want(ctx, tx, want{tenant: t, subject: subjectNotice, subjectID: id, destination: d, class: classNotice}); err != nil {
+		if err := n.want(ctx, tx, want{tenant: t, subject: s, subjectID: id, destination: d, class: classNotice}); err != nil {
 			return err
 		}
 	}

@@ -61,6 +61,8 @@ type Config struct {
 	Keys   seal.Keys
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Hunts runs scheduled hunts; nil runs none.
+	Hunts HuntRunner
 	// Pager wakes people for notify.page; nil means nobody does.
 	Pager Pager
 	// Metrics is told how posting goes; nil means nobody.
@@ -98,6 +100,7 @@ type Notifier struct {
 	policy   *policy.Source
 	tenants  map[tenant.ID]*watch
 	keys     seal.Keys
+	hunts    HuntRunner
 	pager    Pager
 	now      func() time.Time
 	log      *slog.Logger
@@ -117,7 +120,7 @@ func New(cfg Config) (*Notifier, error) {
 	}
 	n := &Notifier{
 		db: cfg.DB, posters: cfg.Posters, requests: cfg.Requests, policy: cfg.Policy,
-		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, pager: cfg.Pager, now: cfg.Now, log: cfg.Logger, muteEnded: cfg.MuteEnded,
+		tenants: map[tenant.ID]*watch{}, keys: cfg.Keys, hunts: cfg.Hunts, pager: cfg.Pager, now: cfg.Now, log: cfg.Logger, muteEnded: cfg.MuteEnded,
 	}
 	if n.metrics = cfg.Metrics; n.metrics == nil {
 		n.metrics = noMetrics{}

@@ -104,7 +104,7 @@ func TestPaging_onceForTwoReplicas(t *testing.T) {
 		if n := waking.count(); n != 4 {
 			t.Fatalf("told %v, want one trigger and one resolve more", waking.told)
 		}
-		if err := f.n.Purge(t.Context(), contoso, 0); err != nil {
+		if err := f.n.Purge(t.Context(), contoso, policy.Retention{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := other.Pagings(t.Context()); err != nil || got.Open != 0 || got.Problem != "" {

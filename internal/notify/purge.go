@@ -3,19 +3,20 @@ package notify
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/mdebot/mdebot/internal/approvals"
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/policy"
 )
 
 // purgeStep is how many alerts go in one transaction.
 const purgeStep = 500
 
 // Purge forgets the alerts of a tenant that have not changed for so long, what was
-// posted about them, and notices of that age. Messages in chat stay. An old alert
-// that changes afterwards is remembered again and not posted.
-func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) error {
+// posted about them, notices of that age, and what scheduled hunts found. Messages in
+// chat stay. An old alert that changes afterwards is remembered again and not posted.
+func (n *Notifier) Purge(ctx context.Context, t tenantID, retention policy.Retention) error {
+	keep := retention.Alerts
 	old := n.now().Add(-keep).UnixMicro()
 	for {
 		var gone int64
@@ -40,7 +41,7 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 				AND n.status = 'Succeeded' AND n.created_at > isolations.created_at)`,
 			`DELETE FROM storms WHERE tenant = $1 AND ended_at <> 0 AND ended_at < $2`,
 			`DELETE FROM notices WHERE tenant = $1 AND created_at < $2
-				AND NOT EXISTS (SELECT 1 FROM cards c WHERE c.tenant = notices.tenant AND c.subject = 'notice' AND c.subject_id = notices.id)`,
+				AND NOT EXISTS (SELECT 1 FROM cards c WHERE c.tenant = notices.tenant AND c.subject IN ('notice', 'hunt') AND c.subject_id = notices.id)`,
 		} {
 			if _, err := tx.Exec(ctx, q, string(t), old); err != nil {
 				return err
@@ -49,6 +50,18 @@ func (n *Notifier) Purge(ctx context.Context, t tenantID, keep time.Duration) er
 		// As long as they are looked at, they must not be told again.
 		if _, err := tx.Exec(ctx, `DELETE FROM isolation_ends WHERE tenant = $1 AND told_at < $2`,
 			string(t), n.now().Add(-max(keep, approvals.TimedKept)).UnixMicro()); err != nil {
+			return err
+		}
+		for _, q := range []string{
+			`DELETE FROM cards WHERE tenant = $1 AND created_at < $2 AND wanted <= shown AND subject = 'hunt'`,
+			`DELETE FROM notices WHERE tenant = $1 AND created_at < $2 AND id LIKE 'hunt %'
+				AND NOT EXISTS (SELECT 1 FROM cards c WHERE c.tenant = notices.tenant AND c.subject = 'hunt' AND c.subject_id = notices.id)`,
+		} {
+			if _, err := tx.Exec(ctx, q, string(t), n.now().Add(-retention.Hunts).UnixMicro()); err != nil {
+				return err
+			}
+		}
+		if err := n.forgetSchedules(ctx, tx, t); err != nil {
 			return err
 		}
 		return forgetMutes(ctx, tx, t, n.now().Add(-keep))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/durable"
+	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/seal"
 )
 
@@ -31,7 +32,7 @@ func TestPurge_forgetsOldAlertsAndDoesNotPostThemAgain(t *testing.T) {
 	f.alert("fresh", nil)
 	f.clock.add(16 * time.Second)
 	f.settle()
-	if err := f.n.Purge(t.Context(), old.Tenant, 90*24*time.Hour); err != nil {
+	if err := f.n.Purge(t.Context(), old.Tenant, policy.Retention{Alerts: 90 * 24 * time.Hour, Hunts: 7 * 24 * time.Hour}); err != nil {
 		t.Fatalf("Purge() = %v", err)
 	}
 	if alerts, cards := f.count(`SELECT COUNT(*) FROM alerts`), f.count(`SELECT COUNT(*) FROM cards WHERE subject_id = 'old'`); alerts != 1 || cards != 0 {
