@@ -108,7 +108,7 @@ func ScheduledHunt(v HuntFound) chat.Message {
 	if v.CSV != nil {
 		m.Files = []chat.File{*v.CSV}
 	}
-	m.Note = chat.Join(chat.Plain("hunt run "), v.typed(), chat.Plain(" shows all of it to you alone."))
+	m.Note = chat.Join(chat.Plain("hunt run "), v.typed(), chat.Plain(" --span "+spanWords(v.Span)+" shows all of it to you alone."))
 	return m
 }
 
@@ -155,10 +155,13 @@ func ScheduledHuntWell(v ScheduleView, since time.Time) chat.Message {
 
 // spanWords is a span as people type it.
 func spanWords(d time.Duration) string {
-	if d%(24*time.Hour) == 0 {
+	switch {
+	case d%(24*time.Hour) == 0:
 		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
+	case d%time.Hour == 0:
+		return strconv.Itoa(int(d/time.Hour)) + "h"
 	}
-	return d.Round(time.Minute).String()
+	return strconv.Itoa(int(d/time.Minute)) + "m"
 }
 
 // scheduleLines list what runs by itself, for hunt list.

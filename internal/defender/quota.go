@@ -121,10 +121,10 @@ func (c *Client) QuotaLeft() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	w, share := &q.general, q.share(c.lane)
-	switch c.lane {
-	case LaneHunt:
-		w, share = &q.hunting, max(100/q.replicas, 1)
-	case LaneScheduled:
+	if c.lane == LaneHunt {
+		share = max(100/q.replicas, 1)
+	}
+	if c.lane == LaneHunt || c.lane == LaneScheduled {
 		w = &q.hunting
 	}
 	w.forget(c.now())

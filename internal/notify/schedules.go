@@ -146,8 +146,8 @@ func (n *Notifier) planHunts(ctx context.Context) error {
 			next := old.nextAt
 			// What was planned by another rhythm, or by a clock that has been set back
 			// since, does not count.
-			if !known || old.rhythm != s.Rhythm.String() || next.After(s.Next(now).Add(time.Second)) {
-				next = s.First(now)
+			if !known || old.rhythm != s.When.String() || next.After(s.When.Next(now).Add(time.Second)) {
+				next = s.When.First(now)
 			}
 			due := !next.After(now) && (old.leaseUntil.Before(now) || old.leaseUntil.After(now.Add(huntLease)))
 			if next.Equal(old.nextAt) && !due {
@@ -167,7 +167,7 @@ func (n *Notifier) planHunt(ctx context.Context, t tenantID, s policy.ScheduledH
 				INSERT INTO scheduled_hunts (tenant, name, mark, rhythm, next_at, lease_owner, lease_until, began_at, last_at, found, fresh, fresh_at, failing_since, failing_told, problem)
 				VALUES ($1, $2, '', $3, $4, '', 0, 0, 0, 0, 0, 0, 0, 0, '')
 				ON CONFLICT (tenant, name) DO UPDATE SET rhythm = $3, next_at = $4 WHERE scheduled_hunts.next_at = $5`,
-				string(t), s.Name, s.Rhythm.String(), durable.Micros(next), durable.Micros(old.nextAt)); err != nil {
+				string(t), s.Name, s.When.String(), durable.Micros(next), durable.Micros(old.nextAt)); err != nil {
 				return fmt.Errorf("plan scheduled hunt: %w", err)
 			}
 		}
@@ -277,7 +277,7 @@ func (n *Notifier) huntRan(ctx context.Context, tx durable.Tx, t tenantID, s pol
 	if _, err := tx.Exec(ctx, `
 		UPDATE scheduled_hunts SET next_at = $1, began_at = $2, last_at = $3, found = $4, fresh = $5, fresh_at = $6, failing_since = 0, failing_told = 0, problem = ''
 		WHERE tenant = $7 AND name = $8`,
-		durable.Micros(after(s, began, n.now())), durable.Micros(old.beganAt), durable.Micros(began), len(run.Rows), news, durable.Micros(old.freshAt),
+		durable.Micros(s.When.Next(began)), durable.Micros(old.beganAt), durable.Micros(began), len(run.Rows), news, durable.Micros(old.freshAt),
 		string(t), s.Name); err != nil {
 		return err
 	}
@@ -289,15 +289,6 @@ func (n *Notifier) huntRan(ctx context.Context, tx durable.Tx, t tenantID, s pol
 		return err
 	}
 	return n.noticeAs(ctx, tx, subjectHunt, t, huntNotice(s.Name, began), cards.ScheduledHunt(v), destinations(s.To)...)
-}
-
-// after is when a hunt runs next that began when it did: once, however many times
-// have passed meanwhile.
-func after(s policy.ScheduledHunt, began, now time.Time) time.Time {
-	if next := s.Next(began); next.After(now) {
-		return next
-	}
-	return s.Next(now)
 }
 
 // aboutHunt begins the IDs of notices of scheduled hunts.
@@ -343,7 +334,7 @@ func missingColumn(s policy.ScheduledHunt, run cards.HuntRun) *cards.HuntTrouble
 // has to do something, and after a while when it may pass.
 func (n *Notifier) huntFailed(ctx context.Context, tx durable.Tx, t tenantID, s policy.ScheduledHunt, old schedule, trouble cards.HuntTrouble) error {
 	now := n.now()
-	next := s.Next(now)
+	next := s.When.Next(now)
 	if trouble.Passing {
 		if again := now.Add(max(huntRetry, min(trouble.Wait, time.Hour))); again.Before(next) {
 			next = again
@@ -518,7 +509,7 @@ func foundCSV(name string, columns []string, rows [][]string, at time.Time) (*ch
 // viewOf is a scheduled hunt as it stands.
 func (n *Notifier) viewOf(t tenantID, s policy.ScheduledHunt, row schedule) cards.ScheduleView {
 	v := cards.ScheduleView{
-		Name: s.Name, Hunt: s.Saved, When: s.Rhythm.String(), Span: s.Span, To: s.To, Owner: s.Owner.String(),
+		Name: s.Name, Hunt: s.Saved, When: s.When.String(), Span: s.Span, To: s.To, Owner: s.Owner.String(),
 		Began: row.beganAt, Last: row.lastAt, Next: row.nextAt, Found: int(row.found), Fresh: int(row.fresh), FreshAt: row.freshAt,
 		Failing: row.failingSince, FailingTold: row.failingTold, Problem: row.problem,
 	}
@@ -545,7 +536,7 @@ func (n *Notifier) Schedules(ctx context.Context, t tenant.ID) ([]cards.Schedule
 	}
 	out := make([]cards.ScheduleView, 0, len(all))
 	for _, s := range all {
-		row := schedule{nextAt: s.First(n.now())}
+		row := schedule{nextAt: s.When.First(n.now())}
 		if i := slices.IndexFunc(rows, func(r schedule) bool { return r.name == s.Name }); i >= 0 {
 			row = rows[i]
 		}

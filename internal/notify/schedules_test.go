@@ -277,12 +277,14 @@ func TestScheduledHunt_oneReplicaRunsIt(t *testing.T) {
 		}
 		s.wants(1, "two replicas")
 
-		// One that is held up for longer than its lease says nothing any more.
+		// One that is held up for longer than its lease says nothing any more, whatever
+		// came of it.
 		s.hunts.sees("ws-1", "ws-2")
 		s.clock.add(time.Hour)
 		s.hunts.set(func(f *fakeHunts) {
+			f.trouble = &cards.HuntTrouble{Sentence: chat.Plain("Defender refused the query.")}
 			f.during = func() {
-				f.set(func(f *fakeHunts) { f.during = nil })
+				f.set(func(f *fakeHunts) { f.during, f.trouble = nil, nil })
 				s.clock.add(huntLease + time.Second)
 				if err := errors.Join(other.planHunts(t.Context()), other.RunHunt(t.Context(), job)); err != nil {
 					t.Error(err)

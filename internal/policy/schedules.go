@@ -19,9 +19,9 @@ type ScheduledHunt struct {
 	Saved string
 	Hunt  Hunt `json:"-"`
 	// With are the values of its parameters, and Span how far back it looks.
-	With map[string]string `json:",omitempty"`
-	Span time.Duration
-	Rhythm
+	With  map[string]string `json:",omitempty"`
+	Span  time.Duration
+	When  Rhythm
 	Owner identity.PersonID
 	// To are destinations, as of routes.
 	To []string
@@ -67,10 +67,10 @@ func (f *fileReader) schedule(n ast.Node) {
 		},
 		"span": func(n ast.Node) { s.Span = f.span(n, "schedule: span", time.Minute, maxHuntSpan) },
 		"every": func(n ast.Node) {
-			s.Every = f.span(n, "schedule: every", leastEvery, mostEvery)
+			s.When.Every = f.span(n, "schedule: every", leastEvery, mostEvery)
 		},
-		"at":   f.timeOfDay(&s.Rhythm),
-		"zone": f.timeZone(&s.Rhythm),
+		"at":   f.timeOfDay(&s.When),
+		"zone": f.timeZone(&s.When),
 		"owner": func(n ast.Node) {
 			if tenant, object, ok := f.objectID(n, "schedule: owner"); ok {
 				s.Owner = identity.PersonID{Tenant: tenant, Object: object}
@@ -95,7 +95,7 @@ func (f *fileReader) schedule(n ast.Node) {
 	case !daily && has(n, "zone"):
 		f.fault(s.Line, "schedule %s: zone belongs to at; every needs none", s.Name)
 	case daily:
-		s.daily()
+		s.When.daily()
 	}
 	for _, key := range []string{"hunt", "owner", "to"} {
 		if !has(n, key) || empty(n, key) {
@@ -241,7 +241,7 @@ func (f *fileReader) checkLoad() {
 		}
 		for _, name := range of {
 			before := load[strings.ToLower(name)]
-			after := before + s.perHour()
+			after := before + s.When.perHour()
 			load[strings.ToLower(name)] = after
 			if before <= mostHuntsPerHour && after > mostHuntsPerHour {
 				f.fault(s.Line, "schedule %s: from here on they make more than %d hunts an hour in one tenant, and Defender's quota is there for people first; run some less often", s.Name, mostHuntsPerHour)

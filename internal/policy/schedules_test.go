@@ -43,7 +43,7 @@ func TestSchedules_areRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := p.ScheduledHunts()
-	if len(all) != 1 || all[0].Hunt.KQL == "" || all[0].Span != 2*time.Hour || all[0].Every != time.Hour || all[0].With["ip"] != "203.0.113.9" || all[0].Owner.Object != hunterID {
+	if len(all) != 1 || all[0].Hunt.KQL == "" || all[0].Span != 2*time.Hour || all[0].When.Every != time.Hour || all[0].With["ip"] != "203.0.113.9" || all[0].Owner.Object != hunterID {
 		t.Errorf("ScheduledHunts() = %+v", all)
 	}
 	other, err := Parse("mdebot.yaml", []byte(fmt.Sprintf(scheduleFile, scheduled(map[string]string{"every": "2h"}))), Options{HomeTenant: testTenant})
