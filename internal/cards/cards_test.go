@@ -255,6 +255,15 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		Usage: "/mde hunt <KQL>", Summary: "Run a hunting query.", Role: "hunter", Aliases: []string{"h"},
 		Flags: []HelpFlag{{Name: "--public", Summary: "post for all"}}, Examples: []string{"/mde hunt DeviceInfo"}, Missing: []string{"AdvancedQuery.Read.All"},
 	}
+	day := DigestView{
+		From: noon.Add(-24 * time.Hour), At: noon, Now: noon.Add(time.Minute), Alerts: []defender.Alert{sampleAlert(), sampleAlert()},
+		Requests: []approvals.Request{planned, fallsBack}, Isolated: []IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen"}},
+		Mutes:    []MuteView{{Number: 3, MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: "Noisy backup tool"}, By: "Avery Stone"}, Until: noon.Add(time.Hour)}},
+		Troubles: []string{"Messages cannot be delivered"},
+	}
+	for range digestLines + 2 {
+		day.Open = append(day.Open, sampleAlert())
+	}
 	everyHour := ScheduleView{
 		Name: "new-contacts", Hunt: "contacted-address", Values: "ip=203.0.113.9", When: "every 1h", Span: 24 * time.Hour, Owner: "Riley Chen", To: []string{"slack:C0SOC", "teams:19:soc@thread.tacv2"},
 		Began: noon.Add(-48 * time.Hour), Last: noon.Add(-time.Hour), Next: noon, Found: 14, Fresh: 2, FreshAt: noon.Add(-time.Hour),
@@ -317,6 +326,8 @@ func otherCards(t *testing.T) map[string]chat.Message {
 			{Name: "broken", Hunt: "usb", When: "daily at 07:30 Europe/Berlin", To: []string{"slack:C0SOC"}, Failing: noon, Problem: "Defender refused the query.", Next: noon.Add(time.Hour)},
 			{Name: "later", Hunt: "usb", When: "every 1d", To: []string{"slack:C0SOC"}, Next: noon.Add(time.Hour)},
 		}, []PastHunt{{ID: "1", What: "DeviceInfo", At: noon}}),
+		"digest":          Digest(day),
+		"digest_quiet":    Digest(DigestView{From: noon.Add(-24 * time.Hour), At: noon, Now: noon}),
 		"help":            Help([]HelpTopic{{Name: "Acting on machines", Entries: []HelpEntry{entry}}}, "/mde help <command>"),
 		"help_command":    HelpCommand(entry),
 		"whoami":          Whoami(WhoamiView{Account: account, Standing: identity.Member, Person: &person, Groups: []string{"soc"}, ReadsHere: true}),
@@ -384,12 +395,16 @@ func TestCards_keepHostileTextLiteral(t *testing.T) {
 		"scheduled":       ScheduledHunt(HuntFound{ScheduleView: ScheduleView{Name: hostile, Hunt: hostile, Values: hostile, Owner: hostile, When: "every 1h"}, HuntRun: HuntRun{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}}, New: [][]string{{hostile}}}),
 		"scheduled fails": ScheduledHuntFails(ScheduleView{Name: hostile, Hunt: hostile, Values: hostile}, HuntTrouble{Sentence: chat.Untrusted(hostile)}),
 		"hunt list":       {Sections: []chat.Section{{Lines: scheduleLines([]ScheduleView{{Name: hostile, Hunt: hostile, Values: hostile, When: "every 1h", Problem: hostile, Failing: noon}})}}},
-		"hunt":            Hunt(HuntView{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}, Total: 1}),
-		"whoami":          Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
-		"status":          Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
-		"link":            LinkAnnounced(LinkView{Account: identity.Principal{Account: hostile, Name: hostile}, Name: hostile, How: identity.BySignIn}, true),
-		"lookup":          Lookup(LookupView{Results: []LookupResult{looked}, Machines: []defender.Machine{mv.Machine}, MachinesUnread: hostile, Left: []string{hostile}, Cannot: []NotLookedUp{{Text: hostile, Why: "it is odd"}}}),
-		"user":            User(UserView{Account: hostile, Alerts: []defender.Alert{a}, Machines: []defender.Machine{mv.Machine}, AlertsUnread: hostile}),
+		"digest": Digest(DigestView{
+			Open: []defender.Alert{a}, Alerts: []defender.Alert{a}, Requests: []approvals.Request{r}, Isolated: []IsolatedMachine{{Name: hostile, Owner: hostile}},
+			Mutes: []MuteView{{MuteOrder: policy.MuteOrder{Mute: policy.Mute{Title: hostile}, By: hostile}}}, Troubles: []string{hostile},
+		}),
+		"hunt":   Hunt(HuntView{Query: hostile, Columns: []string{hostile}, Rows: [][]string{{hostile}}, Total: 1}),
+		"whoami": Whoami(WhoamiView{Account: identity.Principal{Account: hostile, Name: hostile}, StandingUnread: hostile, Person: &identity.Person{Name: hostile}, Groups: []string{hostile}, Lines: hostile}),
+		"status": Status([]StatusLine{{Part: "Defender", Detail: hostile}}, nil),
+		"link":   LinkAnnounced(LinkView{Account: identity.Principal{Account: hostile, Name: hostile}, Name: hostile, How: identity.BySignIn}, true),
+		"lookup": Lookup(LookupView{Results: []LookupResult{looked}, Machines: []defender.Machine{mv.Machine}, MachinesUnread: hostile, Left: []string{hostile}, Cannot: []NotLookedUp{{Text: hostile, Why: "it is odd"}}}),
+		"user":   User(UserView{Account: hostile, Alerts: []defender.Alert{a}, Machines: []defender.Machine{mv.Machine}, AlertsUnread: hostile}),
 		"incident": Incident(defender.Incident{
 			ID: 1, Name: hostile, Severity: hostile, Status: hostile, AssignedTo: hostile, Classification: hostile, Determination: hostile, Tags: []string{hostile}, Machines: there,
 			Alerts: []defender.IncidentAlert{{ID: hostile, Title: hostile, Severity: hostile, Status: hostile, Source: hostile}},

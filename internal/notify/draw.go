@@ -199,19 +199,25 @@ func (n *Notifier) drawRaised(ctx context.Context, c card) (drawing, error) {
 }
 
 func (n *Notifier) drawNotice(ctx context.Context, c card) (drawing, error) {
-	var body string
-	err := n.db.Read().QueryRow(ctx, `SELECT body FROM notices WHERE tenant = $1 AND id = $2`, string(c.tenant), c.subjectID).Scan(&body)
+	m, err := n.storedNotice(ctx, c.tenant, c.subjectID)
 	if err != nil {
 		return drawing{}, err
-	}
-	var m chat.Message
-	if err := n.openJSON(noticeBody, c.tenant, c.subjectID, body, &m); err != nil {
-		return drawing{}, fmt.Errorf("read stored notice: %w", err)
 	}
 	if strings.HasPrefix(c.subjectID, aboutForeign) {
 		m.Mentions = n.approverMentions(c.destination)
 	}
 	return drawing{message: m, editOnly: true}, nil
+}
+
+func (n *Notifier) storedNotice(ctx context.Context, t tenantID, id string) (m chat.Message, err error) {
+	var body string
+	if err := n.db.Read().QueryRow(ctx, `SELECT body FROM notices WHERE tenant = $1 AND id = $2`, string(t), id).Scan(&body); err != nil {
+		return chat.Message{}, err
+	}
+	if err := n.openJSON(noticeBody, t, id, body, &m); err != nil {
+		return chat.Message{}, fmt.Errorf("read stored notice: %w", err)
+	}
+	return m, nil
 }
 
 func (n *Notifier) portal(t tenantID) cards.Portal {

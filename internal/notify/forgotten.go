@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -16,9 +17,8 @@ const (
 	// forgottenPass names the weekly look in pollers. Whether the bot is blind does
 	// not depend on it, so it leaves the other columns of its row alone.
 	forgottenPass = "forgotten"
-	// forgottenRetry is when somebody else looks, if whoever began has not ended.
-	forgottenRetry = 10 * time.Minute
-	week           = 7 * 24 * time.Hour
+	// turnRetry is when somebody else looks, if whoever began has not ended.
+	turnRetry = 10 * time.Minute
 )
 
 // tellForgotten lists, once a week and tenant, the machines that have been isolated
@@ -26,23 +26,11 @@ const (
 // none.
 func (n *Notifier) tellForgotten(ctx context.Context, w *watch) error {
 	now := n.now()
-	due := false
-	if err := n.db.InTx(ctx, func(tx durable.Tx) error {
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO pollers (tenant, pass, next_at, last_ok, lease_owner, lease_until, problem) VALUES ($1, $2, $3, 0, '', 0, '')
-			ON CONFLICT (tenant, pass) DO NOTHING`, string(w.Tenant), forgottenPass, nextMonday(now).UnixMicro()); err != nil {
-			return err
-		}
-		// Whoever moves it looks; what lies too far ahead was planned by a clock that
-		// has been set back since.
-		rows, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1 WHERE tenant = $2 AND pass = $3 AND (next_at <= $4 OR next_at > $5)`,
-			now.Add(forgottenRetry).UnixMicro(), string(w.Tenant), forgottenPass, now.UnixMicro(), now.Add(week+time.Hour).UnixMicro())
-		due = rows == 1
-		return err
-	}); err != nil || !due {
+	due, err := n.turn(ctx, w.Tenant, forgottenPass, nextMonday(now))
+	if err != nil || !due {
 		return err
 	}
-	all, err := n.forgotten(ctx, w, now)
+	all, err := n.isolatedFor(ctx, w, n.policy.Current().ForgottenAfter(), now)
 	if err != nil {
 		// Nothing hangs on it, so this is no reason for alarm.
 		n.log.WarnContext(ctx, "isolations not read for the weekly list", "tenant_id", w.Tenant, "error", err)
@@ -56,9 +44,43 @@ func (n *Notifier) tellForgotten(ctx context.Context, w *watch) error {
 				return err
 			}
 		}
-		_, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1 WHERE tenant = $2 AND pass = $3`, nextMonday(now).UnixMicro(), string(w.Tenant), forgottenPass)
+		return nextTurn(ctx, tx, w.Tenant, forgottenPass, nextMonday(now))
+	})
+}
+
+// turn takes something that one replica says now and then, if it is due. next is when
+// it would be due from now; what lies further ahead was planned by a clock that has been
+// set back since. Until [nextTurn] it comes again by itself.
+func (n *Notifier) turn(ctx context.Context, t tenantID, pass string, next time.Time) (due bool, err error) {
+	now := n.now()
+	var planned int64
+	err = n.db.Read().QueryRow(ctx, `SELECT next_at FROM pollers WHERE tenant = $1 AND pass = $2`, string(t), pass).Scan(&planned)
+	if err != nil && !errors.Is(err, durable.ErrNoRows) {
+		return false, err
+	}
+	if err == nil && planned > now.UnixMicro() && planned <= next.UnixMicro() {
+		return false, nil
+	}
+	err = n.db.InTx(ctx, func(tx durable.Tx) error {
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO pollers (tenant, pass, next_at, last_ok, lease_owner, lease_until, problem) VALUES ($1, $2, $3, 0, '', 0, '')
+			ON CONFLICT (tenant, pass) DO NOTHING`, string(t), pass, next.UnixMicro()); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1 WHERE tenant = $2 AND pass = $3 AND next_at > $1`, next.UnixMicro(), string(t), pass); err != nil {
+			return err
+		}
+		rows, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1 WHERE tenant = $2 AND pass = $3 AND next_at <= $4`,
+			now.Add(turnRetry).UnixMicro(), string(t), pass, now.UnixMicro())
+		due = rows == 1
 		return err
 	})
+	return due, err
+}
+
+func nextTurn(ctx context.Context, tx durable.Tx, t tenantID, pass string, next time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE pollers SET next_at = $1 WHERE tenant = $2 AND pass = $3`, next.UnixMicro(), string(t), pass)
+	return err
 }
 
 // nextMonday is when the next list is due: Monday at seven, UTC.
@@ -87,9 +109,9 @@ func (n *Notifier) forgottenPlaces(t tenantID) []chat.Destination {
 	return out
 }
 
-// forgotten reads at Defender which machines have been isolated for too long, the
-// longest first.
-func (n *Notifier) forgotten(ctx context.Context, w *watch, now time.Time) ([]cards.IsolatedMachine, error) {
+// isolatedFor reads at Defender which machines have been isolated for longer than a
+// while, the longest first.
+func (n *Notifier) isolatedFor(ctx context.Context, w *watch, longer time.Duration, now time.Time) ([]cards.IsolatedMachine, error) {
 	actions, err := readActions(ctx, w, defender.ActionFilter{Types: []defender.MachineActionType{defender.Isolate, defender.Unisolate}})
 	if err != nil {
 		return nil, err
@@ -102,7 +124,7 @@ func (n *Notifier) forgotten(ctx context.Context, w *watch, now time.Time) ([]ca
 	var ids []string
 	for machine, theirs := range of {
 		i := defender.IsolationOf(theirs)
-		if i.State == defender.Isolated && now.Sub(i.Since) > n.policy.Current().ForgottenAfter() {
+		if i.State == defender.Isolated && now.Sub(i.Since) > longer {
 			all = append(all, cards.IsolatedMachine{MachineID: machine, Name: i.Action.MachineName, Isolation: i})
 			ids = append(ids, i.Action.ID)
 		}

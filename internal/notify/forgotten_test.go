@@ -110,7 +110,7 @@ func TestForgotten_isMadeUpForAfterAnOutage(t *testing.T) {
 	}
 	down(nil)
 	f.passes(time.Minute)
-	f.passes(forgottenRetry)
+	f.passes(turnRetry)
 	if n := len(f.lists(soc)); n != 1 {
 		t.Errorf("%d lists when it can be read again, want one", n)
 	}

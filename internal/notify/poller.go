@@ -164,7 +164,7 @@ func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
 		return fmt.Errorf("tenant %s is not watched", t)
 	}
 	if w.Off != nil && w.Off() != "" {
-		return nil // nothing is promised, so nobody is told of blindness
+		return n.tellDigests(ctx, w) // nothing is promised, so nobody is told of blindness
 	}
 	state, err := n.watchState(ctx, t)
 	if err != nil {
@@ -181,7 +181,7 @@ func (n *Notifier) PollOnce(ctx context.Context, t tenantID) error {
 			break // the same fault would meet the next pass
 		}
 	}
-	errs = append(errs, n.watchBlindness(ctx, w), n.lookAtIsolations(ctx, w), n.tellForgotten(ctx, w))
+	errs = append(errs, n.watchBlindness(ctx, w), n.lookAtIsolations(ctx, w), n.tellForgotten(ctx, w), n.tellDigests(ctx, w))
 	return errors.Join(errs...)
 }
 

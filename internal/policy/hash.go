@@ -62,6 +62,7 @@ func (p *Policy) digest() string {
 		NotifyGuests               bool            `json:",omitempty"`
 		ForgottenAfter             int64           `json:",omitempty"` // but for the default
 		Schedules                  []ScheduledHunt `json:",omitempty"`
+		Digests                    []Digest        `json:",omitempty"`
 	}{
 		People:        p.book.People(),
 		Groups:        p.groups,
@@ -87,6 +88,7 @@ func (p *Policy) digest() string {
 		ApprovalGuests: p.approvalGuests,
 		NotifyGuests:   p.notifyGuests,
 		Schedules:      p.scheduled,
+		Digests:        p.digests,
 	}
 	if p.forgottenAfter != defaultForgotten {
 		content.ForgottenAfter = int64(p.forgottenAfter)

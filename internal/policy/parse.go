@@ -535,7 +535,8 @@ func (f *fileReader) notify(n ast.Node) {
 		"forgotten_after": func(n ast.Node) {
 			p.forgottenAfter = f.days(n, "forgotten_after", day, maxForgottenAfter)
 		},
-		"routes": func(n ast.Node) { f.list(n, "routes", f.route) },
+		"digests": func(n ast.Node) { f.list(n, "digests", f.digestEntry) },
+		"routes":  func(n ast.Node) { f.list(n, "routes", f.route) },
 		"storm": func(n ast.Node) {
 			f.object(n, "storm", keys{
 				"more_than": func(n ast.Node) { p.storm.MoreThan = f.number(n, "more_than", maxCount) },

@@ -51,7 +51,7 @@ func TestParse_refusesWithTheLine(t *testing.T) {
 		{"unknown key in limits", "approvals:\n  limits:\n    per_day: 1\n", "mdebot.yaml:3: limits: unknown key \"per_day\"; known: per_person_per_hour, per_tenant_per_hour, tier0_per_day"},
 		{"unknown key in a person", "people:\n  - person: " + riley + "\n    name: Riley\n    email: r@example.com\n", "mdebot.yaml:4: person: unknown key \"email\"; known: name, person, roles, slack"},
 		{"unknown key in a group", "groups:\n  soc: { entra_group: " + entraGroup + ", roles: [admin] }\n", "mdebot.yaml:2: group soc: unknown key \"roles\"; known: entra_group"},
-		{"unknown key in notify", "notify:\n  opps: slack:C0OPS\n", "mdebot.yaml:2: notify: unknown key \"opps\"; known: allow_guests, blind_after, fallback, forgotten_after, look_back, ops, page, routes, storm"},
+		{"unknown key in notify", "notify:\n  opps: slack:C0OPS\n", "mdebot.yaml:2: notify: unknown key \"opps\"; known: allow_guests, blind_after, digests, fallback, forgotten_after, look_back, ops, page, routes, storm"},
 		{"unknown key in a route", route("'true'\n      from: [soc]"), "mdebot.yaml:6: route: unknown key \"from\"; known: allow_guests, mention, name, to, when"},
 		{"unknown key in storm", "notify:\n  storm: { after: 20 }\n", "mdebot.yaml:2: storm: unknown key \"after\"; known: more_than, within"},
 		{"unknown key in a protection", "approvals:\n  protected:\n    - name: x\n      when: 'true'\n", "mdebot.yaml:3: protected: unknown key \"name\"; known: when"},

@@ -51,6 +51,7 @@ type Policy struct {
 	storm        Storm
 	hunts        []Hunt
 	scheduled    []ScheduledHunt
+	digests      []Digest
 	hunting      []HuntGrant
 	scopes       []scopeGrant
 	retention    Retention

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/tenant"
 )
 
 const (
@@ -210,5 +212,58 @@ func TestRhythm_timeOfDayOfItsZone(t *testing.T) {
 	at := time.Date(2026, 3, 29, 0, 0, 0, 0, time.UTC)
 	if got := hourly.Next(at); got.Sub(at) != 90*time.Minute || hourly.String() != "every 1h30m" || !hourly.First(at).Equal(at) {
 		t.Errorf("every 90m: Next = %s, String = %s", got, hourly)
+	}
+}
+
+func TestDigests(t *testing.T) {
+	t.Parallel()
+	parse := func(digests string) (*Policy, error) {
+		return Parse("mdebot.yaml", []byte("notify:\n  routes: [{ name: all, to: ['slack:C0SOC'] }]\n  digests:\n"+digests), Options{})
+	}
+	p, err := parse("    - { to: ['slack:C0SOC'], at: \"08:00\" }\n    - { to: ['slack:C0LEAD'], at: \"17:30\", zone: Europe/Berlin, when_quiet: true }\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := p.Digests()
+	if len(all) != 2 || all[0].When.String() != "daily at 08:00 UTC" || all[1].When.String() != "daily at 17:30 Europe/Berlin" || !all[1].WhenQuiet {
+		t.Errorf("Digests() = %+v", all)
+	}
+	if w := strings.Join(p.Warnings(), "\n"); !strings.Contains(w, ":5: digest: no route and no post_to names slack:C0LEAD") || strings.Contains(w, "names slack:C0SOC") {
+		t.Errorf("Warnings() = %s, want the place that nothing is posted to", w)
+	}
+	for entry, want := range map[string]string{
+		`{ to: ['slack:C0SOC'] }`:                               `"at" is missing`,
+		`{ at: "08:00" }`:                                       `"to" is missing`,
+		`{ to: ['slack:C0SOC'], at: "24:00" }`:                  "is no time of day",
+		`{ to: ['slack:C0SOC'], at: "08:00", zone: Mars/Base }`: "is no time zone",
+		`{ to: ['slack:C0SOC'], at: "08:00", every: 1h }`:       "unknown key",
+	} {
+		if _, err := parse("    - " + entry + "\n"); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "mdebot.yaml:4:") {
+			t.Errorf("%s: Parse() = %v, want %q with its line", entry, err, want)
+		}
+	}
+	if _, err := parse("    - { to: ['slack:C0SOC'], at: \"08:00\" }\n    - { to: ['slack:C0SOC'], at: \"09:00\" }\n"); err == nil || !strings.Contains(err.Error(), "has one already, on line 4") {
+		t.Errorf("two digests in one place: %v", err)
+	}
+}
+
+func TestDigests_areAboutTheTenantsOfTheirPlace(t *testing.T) {
+	t.Parallel()
+	p, err := Parse("mdebot.yaml", []byte(`
+people: [{ person: `+hunterID+`, name: Riley Chen, roles: [responder] }]
+groups: { soc: [`+hunterID+`] }
+notify:
+  digests: [{ to: ['slack:C0FAB'], at: "08:00" }]
+tenants:
+  - { id: 6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001, name: contoso, people: [soc] }
+  - { id: 6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f002, name: fabrikam, people: [soc], channels: ['slack:C0FAB'] }
+`), Options{HomeTenant: testTenant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]int{"6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f001": 0, "6f0d2c51-7a3e-4b7c-9d14-0c5a3be1f002": 1} {
+		if n := len(p.For(tenant.ID(id)).Digests()); n != want {
+			t.Errorf("%d digests of %s, want %d", n, id, want)
+		}
 	}
 }

@@ -134,7 +134,7 @@ func (p *Policy) split() error {
 			own.expireAfter = min(own.expireAfter, t.expireAfter)
 		}
 		own.routes = slices.Concat(p.routes, t.routes)
-		own.scheduled = about(p.scheduled, t)
+		own.scheduled, own.digests = about(p.scheduled, t), p.digestsOf(t)
 		if t.SharedChannels == SharedAlerts {
 			own.sharedPlaces = t.places()
 		}

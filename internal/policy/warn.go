@@ -28,6 +28,7 @@ func (f *fileReader) warn() {
 		}
 	}
 	f.warnRoutes()
+	f.warnDigests()
 }
 
 func (f *fileReader) warnRules() {
