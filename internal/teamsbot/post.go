@@ -45,7 +45,7 @@ func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
 	if isChannel(to.ID) {
 		to.Thread = p.Thread
 	}
-	return b.send(ctx, to, summary(p.Message), card(p.Message, fileNotes(p.Message.Files, "%s cannot be attached in a Teams channel; ask me in our personal chat to get it.")...))
+	return b.send(ctx, to, summary(p.Message), card(p.Message, fileNotes(p.Message.Files, "%s cannot be attached in a Teams channel.")...))
 }
 
 // Edit implements [chat.Poster].
