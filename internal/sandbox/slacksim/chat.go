@@ -3,6 +3,7 @@ package slacksim
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -54,9 +55,7 @@ func (s *Server) postMessage(a args) map[string]any {
 	if refused != nil {
 		return refused
 	}
-	if wait := s.pace(c); wait > 0 {
-		refused := fail("ratelimited")
-		refused["retry_after"] = strconv.Itoa(wait)
+	if refused := s.paced(&c.posts, 5, 1); refused != nil {
 		return refused
 	}
 	m := &Message{Channel: c.ID, User: s.opts.BotUser, FromBot: true, Broadcast: a.bool("reply_broadcast")}
@@ -78,28 +77,38 @@ func (s *Server) postMessage(a args) map[string]any {
 	return result
 }
 
-// pace takes one message from c's allowance of one a second with bursts of five
-// and returns the seconds to wait when there is none. The caller holds the lock.
-func (s *Server) pace(c *channel) int {
-	if !s.opts.PaceChannels {
-		return 0
+// allowance is what is left of a rate.
+type allowance struct {
+	tokens float64
+	filled int64 // when that was so, in microseconds
+}
+
+// paced takes one call from a and returns a refusal when none is left of a burst that
+// fills up at a rate per second. The caller holds the lock.
+func (s *Server) paced(a *allowance, burst, perSecond float64) map[string]any {
+	if !s.opts.Pace {
+		return nil
 	}
-	const burst = 5
 	now := s.opts.Now().UnixMicro()
-	if c.filled == 0 {
-		c.tokens = burst
+	if a.filled == 0 {
+		a.tokens = burst
 	} else {
-		c.tokens = min(burst, c.tokens+float64(now-c.filled)/1e6)
+		a.tokens = min(burst, a.tokens+perSecond*float64(now-a.filled)/1e6)
 	}
-	c.filled = now
-	if c.tokens < 1 {
-		return 1
+	a.filled = now
+	if a.tokens < 1 {
+		refused := fail("ratelimited")
+		refused["retry_after"] = strconv.Itoa(int(math.Ceil((1 - a.tokens) / perSecond)))
+		return refused
 	}
-	c.tokens--
-	return 0
+	a.tokens--
+	return nil
 }
 
 func (s *Server) updateMessage(a args) map[string]any {
+	if refused := s.paced(&s.updates, 50, 50.0/60); refused != nil {
+		return refused
+	}
 	c := s.channels[a["channel"]]
 	if c == nil {
 		return fail("channel_not_found")

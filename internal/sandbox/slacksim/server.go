@@ -34,9 +34,10 @@ type Options struct {
 	// Unknown are types of blocks that the workspace does not know yet, such as
 	// "table".
 	Unknown []string
-	// PaceChannels limits chat.postMessage to one a second per channel, with short
-	// bursts.
-	PaceChannels bool
+	// Pace limits chat.postMessage to one a second per channel, with short bursts, and
+	// chat.update to fifty a minute in the whole workspace (Slack's tier 3). Answers
+	// through response addresses count for neither.
+	Pace bool
 	// EventRetries are the waits before an unacknowledged event is delivered
 	// again; nil means Slack's: at once, 1 and 5 minutes.
 	EventRetries []time.Duration
@@ -76,6 +77,7 @@ type Server struct {
 	faults      []*Fault
 	ledger      []Entry
 	calls       map[string]int // by method
+	updates     allowance      // of chat.update
 	manifest    json.RawMessage
 	sockets     []*socket
 	tickets     map[string]bool

@@ -96,7 +96,7 @@ func TestMissingScope(t *testing.T) {
 func TestPace(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
-	s := newServer(t, Options{PaceChannels: true, Now: func() time.Time { return at }})
+	s := newServer(t, Options{Pace: true, Now: func() time.Time { return at }})
 	status := 0
 	for range 10 {
 		if status, _ = call(t, s, "chat.postMessage", url.Values{"channel": {"C0SOC"}, "text": {"x"}}); status != http.StatusOK {
@@ -109,6 +109,46 @@ func TestPace(t *testing.T) {
 	at = at.Add(time.Second)
 	if status, _ := call(t, s, "chat.postMessage", url.Values{"channel": {"C0SOC"}, "text": {"x"}}); status != http.StatusOK {
 		t.Errorf("status %d a second later, want 200", status)
+	}
+}
+
+func TestPace_edits(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+	s := newServer(t, Options{Pace: true, Now: func() time.Time { return at }})
+	post := func(text string) string {
+		t.Helper()
+		_, answer := call(t, s, "chat.postMessage", url.Values{"channel": {"C0SOC"}, "text": {text}})
+		ts, _ := answer["ts"].(string)
+		return ts
+	}
+	ts, other := post("x"), post("y")
+	edit := func(ts string) int {
+		t.Helper()
+		status, _ := call(t, s, "chat.update", url.Values{"channel": {"C0SOC"}, "ts": {ts}, "text": {"z"}})
+		return status
+	}
+	done := 0
+	for edit([]string{ts, other}[done%2]) == http.StatusOK && done < 100 {
+		done++
+	}
+	if done != 50 {
+		t.Errorf("%d edits of two messages in one moment, want 50", done)
+	}
+	if post("posts have a limit of their own") == "" {
+		t.Error("a post was refused for the edits before")
+	}
+	s.mu.Lock()
+	address := s.newResponseURL("U0RILEY", "C0SOC", ts, "")
+	s.mu.Unlock()
+	rec := httptest.NewRecorder()
+	s.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, address, strings.NewReader(`{"text":"clicked","replace_original":true}`)))
+	if got := s.Messages("C0SOC", "")[0]; rec.Code != http.StatusOK || got.Text != "clicked" || got.OnlyFor != "" {
+		t.Errorf("replaced through the address: status %d, %+v, want the message itself edited", rec.Code, got)
+	}
+	at = at.Add(1200 * time.Millisecond)
+	if first, second := edit(ts), edit(ts); first != http.StatusOK || second != http.StatusTooManyRequests {
+		t.Errorf("edits 1.2 seconds later are answered %d and %d, want one more", first, second)
 	}
 }
 

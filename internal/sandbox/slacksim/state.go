@@ -96,8 +96,7 @@ type Entry struct {
 type channel struct {
 	Channel
 	messages []*Message
-	tokens   float64
-	filled   int64
+	posts    allowance
 }
 
 // AddUser adds or replaces an account.
