@@ -48,6 +48,19 @@ type Poster interface {
 	Find(ctx context.Context, p Post, since time.Time) (ref Ref, found bool, err error)
 }
 
+// ClickEditor is a [Poster] that can redraw a message, for everyone who sees it, by
+// what came with a click on one of its buttons, apart from the platform's limit on
+// edits.
+type ClickEditor interface {
+	Poster
+	// Clicked reports whether EditClicked would be tried for ref.
+	Clicked(ref Ref) bool
+	// EditClicked is one attempt. After an error Clicked is false until the next click,
+	// and the message is for [Poster.Edit]. It does not tell reliably that a message is
+	// gone, so not all edits go this way.
+	EditClicked(ctx context.Context, ref Ref, m Message) error
+}
+
 // Why a message could not be posted or edited. Errors that are none of these may
 // pass when tried again.
 var (

@@ -132,6 +132,9 @@ func (b *Bot) takeClick(me installation, by identity.Principal, p interaction) e
 	}
 	d := delivery{inv: inv, trigger: p.TriggerID, at: b.responsePlace(p.ResponseURL, inv)}
 	d.at.clicked, d.at.source, d.at.ephemeralSource = true, p.Container.MessageTS, p.Container.IsEphemeral
+	if !p.Container.IsEphemeral && d.at.response != nil {
+		d.at.response = b.clicks.remember(inv.Source, d.at.response)
+	}
 	if action == formAction {
 		d.again = true
 		d.inv.Kind, d.inv.Text, d.inv.Action, d.inv.Value = chat.Command, value, "", ""

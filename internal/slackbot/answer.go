@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// responseUses and responseLife are Slack's limits on a response address.
-	responseUses = 5
-	responseLife = 30 * time.Minute
 	// progressEvery spaces the edits that only show progress.
 	progressEvery = 2 * time.Second
 	// throttleWait is the longest wait that an answer in place is worth.
@@ -35,9 +32,9 @@ type place struct {
 	direct bool
 	// said is the message that asked, for answers to everyone in its thread.
 	said string
-	// responseURL answers where it came from, also where the bot is no member.
-	responseURL string
-	until       time.Time
+	// response answers where it came from, also where the bot is no member. It may be
+	// nil.
+	response *response
 	// clicked places belong to a button in the message source.
 	clicked         bool
 	source          string
@@ -51,7 +48,7 @@ type place struct {
 func (b *Bot) responsePlace(address string, inv chat.Invocation) place {
 	at := place{channel: inv.In.ID, thread: inv.In.Thread, user: inv.By.Account}
 	if b.allowedResponse(address) {
-		at.responseURL, at.until = address, b.now().Add(responseLife-time.Minute)
+		at.response = &response{address: address, until: b.now().Add(responseLife - time.Minute)}
 	}
 	return at
 }
@@ -60,11 +57,15 @@ func (b *Bot) responsePlace(address string, inv chat.Invocation) place {
 func (b *Bot) placeOf(from origin, inv chat.Invocation) place {
 	at := place{
 		channel: from.Channel, thread: from.Thread, user: inv.By.Account, direct: from.Direct,
-		until: time.Unix(from.Until, 0), clicked: from.Clicked, source: from.Source,
+		clicked: from.Clicked, source: from.Source,
 		ephemeralSource: from.Ephemeral, replaceable: from.Replaceable,
 	}
 	if b.allowedResponse(from.ResponseURL) {
-		at.responseURL = from.ResponseURL
+		at.response = &response{address: from.ResponseURL, until: time.Unix(from.Until, 0)}
+		if from.Clicked && !from.Ephemeral {
+			// The click may have come long before, or to another replica.
+			at.response = b.clicks.remember(inv.Source, at.response)
+		}
 	}
 	return at
 }
@@ -109,11 +110,14 @@ func (b *Bot) answer(ctx context.Context, d delivery, resp chat.Response) {
 }
 
 func (b *Bot) openForm(ctx context.Context, d delivery, f chat.Form) error {
-	view, err := modal(f, origin{
+	from := origin{
 		Channel: d.inv.In.ID, Thread: d.inv.In.Thread, Source: d.inv.Source.MessageID, Direct: d.at.direct,
-		ResponseURL: d.at.responseURL, Until: d.at.until.Unix(), Clicked: d.at.clicked,
-		Ephemeral: d.again && d.at.ephemeralSource, Replaceable: d.again,
-	})
+		Clicked: d.at.clicked, Ephemeral: d.again && d.at.ephemeralSource, Replaceable: d.again,
+	}
+	if r := d.at.response; r != nil {
+		from.ResponseURL, from.Until = r.address, r.until.Unix()
+	}
+	view, err := modal(f, from)
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ type replier struct {
 	otherwise *chat.Message // in place of an answer that not everyone may see
 
 	mu       sync.Mutex
-	uses     int       // of the response address
+	used     bool      // the response address, by an answer
 	replaces bool      // the response address edits the clicked message
 	posted   chat.Ref  // an answer that can be edited
 	shown    time.Time // the last time anything was sent
@@ -187,8 +191,8 @@ func (r *replier) editable() bool {
 	switch {
 	case r.at.direct, !r.posted.IsZero():
 		return true
-	case r.at.responseURL != "":
-		return r.uses < responseUses-1 && (!r.at.clicked || r.replaces)
+	case r.at.response != nil:
+		return r.at.response.left(r.b.now()) > 1 && (!r.at.clicked || r.replaces)
 	}
 	return r.everyone
 }
@@ -275,7 +279,7 @@ func (r *replier) inPlace(ctx context.Context, m chat.Message) error {
 		return r.b.Edit(ctx, r.posted, m)
 	case r.at.direct:
 		return r.post(ctx, r.at.channel, r.at.thread, m)
-	case r.at.responseURL != "":
+	case r.at.response != nil:
 		return r.useResponse(ctx, m)
 	case r.everyone:
 		if err := r.b.checkPlace(ctx, r.at.channel, r.b.admitted(r.at.channel)); err != nil {
@@ -310,8 +314,8 @@ func (r *replier) post(ctx context.Context, channel, thread string, m chat.Messa
 }
 
 func (r *replier) useResponse(ctx context.Context, m chat.Message) error {
-	if r.uses >= responseUses || !r.b.now().Before(r.at.until) {
-		return errors.New("the response address is used up")
+	if !r.at.response.take(r.b.now(), 0) {
+		return errResponseUsed
 	}
 	everyone := r.everyone
 	if everyone {
@@ -323,7 +327,7 @@ func (r *replier) useResponse(ctx context.Context, m chat.Message) error {
 		}
 	}
 	body := responseBody{
-		ResponseType: "ephemeral", ReplaceOriginal: r.replaces || !r.at.clicked && r.uses > 0,
+		ResponseType: "ephemeral", ReplaceOriginal: r.replaces || !r.at.clicked && r.used,
 	}
 	if everyone {
 		body.ResponseType = "in_channel"
@@ -331,10 +335,11 @@ func (r *replier) useResponse(ctx context.Context, m chat.Message) error {
 	if r.at.clicked && !r.replaces {
 		body.ThreadTS = r.at.thread
 	}
-	r.uses++
+	r.used = true
 	return r.b.withFallback(m, func(d drawn) error {
 		body.Text, body.Blocks, body.Attachments = d.text, d.blocks, d.attachments
-		return r.b.postResponse(ctx, r.at.responseURL, body)
+		_, err := r.b.postResponse(ctx, r.at.response.address, body)
+		return err
 	})
 }
 

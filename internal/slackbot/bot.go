@@ -34,7 +34,7 @@ const (
 	drainWithin = 10 * time.Second
 )
 
-// Bot is mdebot in one Slack workspace. It implements [chat.Poster] and
+// Bot is mdebot in one Slack workspace. It implements [chat.ClickEditor] and
 // [identity.Directory]. It is safe for concurrent use.
 type Bot struct {
 	cfg     Config
@@ -57,6 +57,7 @@ type Bot struct {
 	holds    *cache[string, chat.Readers] // channel → who from outside is in it
 	outside  *cache[string, chat.Readers] // account → what it is to a channel it is in
 	directs  *cache[string, string]
+	clicks   *clicks
 	noFolds  atomic.Bool // Slack refused blocks that collapse
 	noTables atomic.Bool // Slack refused tables
 
@@ -71,7 +72,7 @@ type Bot struct {
 }
 
 var (
-	_ chat.Poster        = (*Bot)(nil)
+	_ chat.ClickEditor   = (*Bot)(nil)
 	_ identity.Directory = (*Bot)(nil)
 )
 
@@ -126,6 +127,7 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 		holds:    newCache[string, chat.Readers](cfg.Now, readersAge),
 		outside:  newCache[string, chat.Readers](cfg.Now, readersAge),
 		directs:  newCache[string, string](cfg.Now, time.Hour),
+		clicks:   newClicks(cfg.Now),
 		queue:    make(chan func(context.Context), maxQueued),
 		later:    make(chan struct{}, maxLater),
 		rotated:  make(chan struct{}, 1),

@@ -110,6 +110,14 @@ func unclear(err error) bool {
 	return !notSent(err)
 }
 
+// unclearOr is err, marked as [chat.ErrUnclear] where that is so.
+func unclearOr(err error, is bool) error {
+	if is {
+		return fmt.Errorf("%w: %w", chat.ErrUnclear, err)
+	}
+	return err
+}
+
 // notSent reports failures before the request left: no name, no connection.
 func notSent(err error) bool {
 	var op *net.OpError

@@ -73,10 +73,8 @@ func (b *Bot) send(ctx context.Context, channel, thread string, m chat.Message, 
 	err = b.withFallback(m.ForAll(), func(d drawn) error {
 		where, ts, err := b.client.Load().PostMessageContext(ctx, channel, append(messageOptions(d), opts...)...)
 		switch {
-		case err != nil && unclear(err):
-			return fmt.Errorf("%w: %w", chat.ErrUnclear, refusal(op, err))
 		case err != nil:
-			return refusal(op, err)
+			return unclearOr(refusal(op, err), unclear(err))
 		case where == "" || ts == "":
 			return fmt.Errorf("%s: %w: the answer names no message; is a proxy answering?", op, chat.ErrUnclear)
 		}
@@ -107,10 +105,13 @@ func messageOptions(d drawn) []slack.MsgOption {
 func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
 	return b.withFallback(m.ForAll(), func(d drawn) error {
 		_, ts, _, err := b.client.Load().UpdateMessageContext(ctx, ref.Conversation.ID, ref.MessageID, messageOptions(d)...)
-		if err == nil && ts == "" {
-			return errors.New("edit a message: the answer names no message; is a proxy answering?")
+		switch {
+		case err != nil:
+			return unclearOr(refusal("edit a message", err), unclear(err))
+		case ts == "":
+			return fmt.Errorf("edit a message: %w: the answer names no message; is a proxy answering?", chat.ErrUnclear)
 		}
-		return wrapRefusal("edit a message", err)
+		return nil
 	})
 }
 
