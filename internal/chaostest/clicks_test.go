@@ -99,6 +99,7 @@ func TestClicks_withManyOpen(t *testing.T) {
 	// More requests than these asked for in a row use up the bot's share of Defender's
 	// calls, and it refuses the next.
 	const perMinute, open, clicks = 20, 500, 14
+	const onClicked, onOthers = time.Second, 5 * time.Second
 	o := quick()
 	o.Pace = true
 	// Nobody may have many undecided requests, so many people ask.
@@ -179,6 +180,9 @@ func TestClicks_withManyOpen(t *testing.T) {
 				} else {
 					others = append(others, took)
 				}
+				if took > onOthers {
+					t.Logf("request %d, clicked in %s: the card in %s took %s", i, place, other.place, took)
+				}
 			})
 		}
 	}
@@ -191,7 +195,10 @@ func TestClicks_withManyOpen(t *testing.T) {
 		t.Logf("%s cards: %d, p50 %s, p90 %s, p99 %s, longest %s", name, len(took), at(0.5), at(0.9), at(0.99), at(1))
 	}
 	t.Logf("%d clicks at %d a minute, %d open requests, %d cards of the decided ones", clicks, perMinute, open, everywhere)
-	if clicked[len(clicked)-1] > time.Second || others[len(others)-1] > 5*time.Second {
-		t.Logf("missed: a clicked card took %s, want 1s at most; another %s, want 5s", clicked[len(clicked)-1], others[len(others)-1])
+	if longest := clicked[len(clicked)-1]; longest > onClicked {
+		t.Errorf("a clicked card took %s, want %s at most", longest, onClicked)
+	}
+	if longest := others[len(others)-1]; longest > onOthers {
+		t.Errorf("another card took %s, want %s at most", longest, onOthers)
 	}
 }

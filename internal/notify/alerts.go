@@ -76,6 +76,8 @@ type arrival struct {
 	// quiet alerts are remembered and not posted: they are older than the start
 	// of watching.
 	quiet bool
+	// ours says that somebody changed it through mdebot and looks for that on the cards.
+	ours bool
 }
 
 // take records arrivals and plans their cards, all in one transaction.
@@ -147,7 +149,11 @@ func (n *Notifier) takeOne(ctx context.Context, tx *batch, t tenantID, in arriva
 		return err
 	}
 	if known {
-		if err := n.redraw(ctx, tx, t, SubjectAlert, a.ID); err != nil {
+		redraw := n.redraw
+		if in.ours {
+			redraw = n.redrawUrgent
+		}
+		if err := redraw(ctx, tx, t, SubjectAlert, a.ID); err != nil {
 			return err
 		}
 	}
@@ -288,7 +294,7 @@ func (n *Notifier) AlertChanged(ctx context.Context, a defender.Alert) error {
 	if err != nil || !known {
 		return err // never posted; the next poll takes it up as it is
 	}
-	return n.take(ctx, a.Tenant, []arrival{{alert: a, fingerprint: fp}})
+	return n.take(ctx, a.Tenant, []arrival{{alert: a, fingerprint: fp, ours: true}})
 }
 
 func alertClass(s defender.Severity) int64 {

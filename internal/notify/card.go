@@ -59,10 +59,17 @@ type card struct {
 	problem     string
 	strikes     int64 // failures of its own, not of the platform
 	held        string
+	urgent      int64 // the version that shows what somebody did
+	// clicked says that the edit goes by what came with a click.
+	clicked bool
 }
 
+// hurried reports whether somebody waits for what c is about to show: for a post, and
+// for an edit that shows what a person did.
+func (c *card) hurried() bool { return c.ref.IsZero() || c.shown < c.urgent }
+
 const cardColumns = `id, tenant, subject, subject_id, destination, class, parent, wanted, shown,
-	platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, strikes, held`
+	platform, workspace, conversation, thread, message, attempts, tried_at, next_at, problem, strikes, held, urgent`
 
 func scanCard(row durable.Row) (card, error) {
 	var c card
@@ -70,7 +77,7 @@ func scanCard(row durable.Row) (card, error) {
 	var triedAt, nextAt int64
 	err := row.Scan(&c.id, (*string)(&c.tenant), (*string)(&c.subject), &c.subjectID, (*string)(&c.destination),
 		&c.class, &c.parent, &c.wanted, &c.shown, &platform, &workspace, &conversation, &thread, &message,
-		&c.attempts, &triedAt, &nextAt, &c.problem, &c.strikes, &c.held)
+		&c.attempts, &triedAt, &nextAt, &c.problem, &c.strikes, &c.held, &c.urgent)
 	if err != nil {
 		return card{}, err
 	}
@@ -153,11 +160,20 @@ func (n *Notifier) redraw(ctx context.Context, tx durable.Tx, t tenant.ID, s Sub
 	return n.redrawWhere(ctx, tx, "subject_id = $3", string(t), string(s), id)
 }
 
+// redrawUrgent is redraw for what somebody did and looks for on the cards.
+func (n *Notifier) redrawUrgent(ctx context.Context, tx durable.Tx, t tenant.ID, s Subject, id string) error {
+	return n.bump(ctx, tx, `wanted = wanted + 1, urgent = wanted + 1, next_at = CASE WHEN attempts = 0 THEN 0 ELSE next_at END`, "subject_id = $3", string(t), string(s), id)
+}
+
 // redrawWhere is redraw for the cards of a tenant ($1) and kind of subject ($2)
 // that a condition picks.
 func (n *Notifier) redrawWhere(ctx context.Context, tx durable.Tx, condition string, args ...any) error {
+	return n.bump(ctx, tx, "wanted = wanted + 1", condition, args...)
+}
+
+func (n *Notifier) bump(ctx context.Context, tx durable.Tx, set, condition string, args ...any) error {
 	rows, err := tx.Query(ctx, `
-		UPDATE cards SET wanted = wanted + 1
+		UPDATE cards SET `+set+`
 		WHERE tenant = $1 AND subject = $2 AND held = '' AND `+condition+`
 		RETURNING destination`, args...)
 	if err != nil {

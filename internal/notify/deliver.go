@@ -27,6 +27,9 @@ const (
 	// sent in its shortest form (reliability P-8). Those of an outage do not count:
 	// a request without its buttons cannot be approved.
 	reducedAfter = 3
+	// arrivedAfter is how long an edit of unknown outcome may be under way and arrive
+	// after a newer one.
+	arrivedAfter = time.Minute
 	// longestThrottle keeps an absurd Retry-After from silencing a channel.
 	longestThrottle = 10 * time.Minute
 )
@@ -41,50 +44,51 @@ func (n *Notifier) Deliver(ctx context.Context, job durable.Job) error {
 		return err
 	}
 	held, stop := l.keep(ctx)
-	wait, err := n.drain(held, d, l)
+	more, wait, err := n.drain(held, d, l)
 	stop()
 	if errors.Is(err, errLeaseLost) || lost(held) != nil {
 		n.log.WarnContext(ctx, "destination was taken over by another replica", "destination", d)
 		return nil
 	}
 	// The lease must not outlive the run, also when ctx has ended.
-	err = errors.Join(err, n.release(context.WithoutCancel(ctx), d, l))
-	if err == nil && wait > 0 {
-		return durable.Snooze(wait)
+	err = errors.Join(err, n.release(context.WithoutCancel(ctx), d, l, wait))
+	if err == nil && more {
+		return durable.Snooze(time.Millisecond)
 	}
 	return err
 }
 
-// drain sends until nothing is due. It returns how long to wait when the
-// destination has to pause longer than a run should last.
-func (n *Notifier) drain(ctx context.Context, d chat.Destination, l *lease) (time.Duration, error) {
+// drain sends until nothing is due. It reports whether there is more to send, or how
+// long the pace keeps everything back. That long no job may be kept snoozed: a post or
+// a decision that comes meanwhile would find the job and wait with it.
+func (n *Notifier) drain(ctx context.Context, d chat.Destination, l *lease) (more bool, wait time.Duration, err error) {
 	end := n.now().Add(runTime)
 	for {
 		c, found, ready, wait, err := n.next(ctx, d, l)
 		if err != nil || !found {
-			return 0, err
+			return false, 0, err
 		}
 		switch {
 		case ready:
 			if err := n.send(ctx, c, l); err != nil {
-				return 0, err
+				return false, 0, err
 			}
-		case wait > 3*time.Second:
-			return wait, nil
+		case wait > 3*time.Second, wait > 0 && !c.hurried():
+			return false, wait, nil // the worker is for others
 		default:
-			if err := sleep(ctx, wait); err != nil {
-				return 0, err
+			if err := n.doze(ctx, d, wait); err != nil {
+				return false, 0, err
 			}
 		}
 		if !n.now().Before(end) {
-			return time.Millisecond, nil
+			return true, 0, nil
 		}
 	}
 }
 
 // next takes the most urgent card of d that is due, or says how long its pace lasts.
 // Slack paces edits apart from posts, and for all channels together: while one of
-// them waits, the other goes out.
+// them waits, the other goes out, and first what a click lets out in spite of the pace.
 func (n *Notifier) next(ctx context.Context, d chat.Destination, l *lease) (c card, found, ready bool, wait time.Duration, err error) {
 	c, found, err = n.nextDue(ctx, d, ``)
 	if err != nil || !found {
@@ -93,6 +97,13 @@ func (n *Notifier) next(ctx context.Context, d chat.Destination, l *lease) (c ca
 	ready, wait, err = n.begin(ctx, &c, l)
 	if err != nil || ready || wait == 0 {
 		return c, true, ready, wait, err
+	}
+	if o, found, err := n.nextClicked(ctx, d); err != nil {
+		return c, true, false, wait, err
+	} else if found {
+		if ready, _, err = n.begin(ctx, &o, l); err != nil || ready {
+			return o, true, ready, 0, err
+		}
 	}
 	other := `AND message = ''`
 	if c.ref.IsZero() {
@@ -103,28 +114,58 @@ func (n *Notifier) next(ctx context.Context, d chat.Destination, l *lease) (c ca
 		return c, true, false, wait, err
 	}
 	ready, sooner, err := n.begin(ctx, &o, l)
-	return o, true, ready, min(wait, sooner), err
+	if err != nil || ready {
+		return o, true, ready, 0, err
+	}
+	return c, true, false, min(wait, sooner), nil
 }
 
 // nextDue is the most urgent card of d that is due. What does not stand yet comes
 // before what is to be redrawn: nobody can decide on a card that is not there.
 func (n *Notifier) nextDue(ctx context.Context, d chat.Destination, also string) (card, bool, error) {
-	now := n.now()
-	due, err := queryCards(ctx, n.db.Read(), `
-		SELECT `+cardColumns+` FROM cards
-		WHERE destination = $1 AND wanted > shown AND (next_at <= $2 OR next_at > $3) AND held = '' `+also+`
-		ORDER BY CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END,
-			CASE WHEN subject = 'page' THEN 1 ELSE 0 END, CASE WHEN message = '' THEN 0 ELSE 1 END, created_at, id LIMIT 1`,
-		string(d), now.UnixMicro(), now.Add(longestAhead).UnixMicro())
+	due, err := n.due(ctx, d, also, `CASE WHEN message <> '' AND class >= 2 THEN 9 ELSE class END,
+			CASE WHEN subject = 'page' THEN 1 ELSE 0 END,
+			CASE WHEN message = '' THEN 0 WHEN shown < urgent THEN 1 ELSE 2 END, created_at, id LIMIT 1`)
 	if err != nil || len(due) == 0 {
 		return card{}, false, err
 	}
 	return due[0], true, nil
 }
 
+// due lists the cards of d that are due.
+func (n *Notifier) due(ctx context.Context, d chat.Destination, also, order string) ([]card, error) {
+	now := n.now()
+	return queryCards(ctx, n.db.Read(), `
+		SELECT `+cardColumns+` FROM cards
+		WHERE destination = $1 AND wanted > shown AND (next_at <= $2 OR next_at > $3) AND held = '' `+also+`
+		ORDER BY `+order, string(d), now.UnixMicro(), now.Add(longestAhead).UnixMicro())
+}
+
+// nextClicked is a card of d that is due and whose edit does not count, because
+// somebody has just clicked on it here: the newest ones are looked at.
+func (n *Notifier) nextClicked(ctx context.Context, d chat.Destination) (card, bool, error) {
+	if _, ok := n.posters[d.Platform()].(chat.ClickEditor); !ok {
+		return card{}, false, nil
+	}
+	due, err := n.due(ctx, d, `AND message <> ''`, `CASE WHEN shown < urgent THEN 0 ELSE 1 END, created_at DESC, id LIMIT 200`)
+	for _, c := range due {
+		if n.clicked(c) {
+			return c, true, err
+		}
+	}
+	return card{}, false, err
+}
+
+// clicked reports whether an edit of c goes by what came with a click.
+func (n *Notifier) clicked(c card) bool {
+	poster, ok := n.posters[c.destination.Platform()].(chat.ClickEditor)
+	return ok && !c.ref.IsZero() && poster.Clicked(c.ref)
+}
+
 // begin takes the pace for one send and notes that it is being tried, so that a
 // crash between the send and its record is noticed.
 func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wait time.Duration, err error) {
+	c.clicked = n.clicked(*c)
 	err = n.db.InTx(ctx, func(tx durable.Tx) error {
 		ready, wait = false, 0
 		now := n.now()
@@ -135,7 +176,10 @@ func (n *Notifier) begin(ctx context.Context, c *card, l *lease) (ready bool, wa
 		if off, err := n.putOff(ctx, tx, c, now); err != nil || off {
 			return err
 		}
-		ls := limits(c.destination, !c.ref.IsZero())
+		var ls []limit
+		if !c.clicked {
+			ls = limits(c.destination, !c.ref.IsZero(), c.hurried())
+		}
 		if page {
 			ls = append(ls, pageLimit(c.destination))
 		}
@@ -217,9 +261,12 @@ func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 		ref, err = n.put(ctx, poster, c, drawn)
 		return err
 	})
-	n.metrics.Posted(c.destination.Platform(), err)
 	// The outcome is recorded also when the process is being stopped.
 	record := context.WithoutCancel(ctx)
+	if err != nil && c.clicked {
+		return n.unclicked(record, c, err)
+	}
+	n.metrics.Posted(c.destination.Platform(), err)
 	if err != nil {
 		return n.failed(record, c, err)
 	}
@@ -228,6 +275,9 @@ func (n *Notifier) send(ctx context.Context, c card, l *lease) error {
 
 // put makes the platform show drawn and returns where.
 func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn drawing) (chat.Ref, error) {
+	if editor, ok := poster.(chat.ClickEditor); ok && c.clicked {
+		return c.ref, editor.EditClicked(ctx, c.ref, drawn.message)
+	}
 	if !c.ref.IsZero() {
 		err := poster.Edit(ctx, c.ref, drawn.message)
 		if !errors.Is(err, chat.ErrGone) {
@@ -271,6 +321,7 @@ func (n *Notifier) put(ctx context.Context, poster chat.Poster, c card, drawn dr
 func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 	var created, posted, made int64
 	now := n.now().UnixMicro()
+	nextAt := spaced(c, n.now())
 	err := n.db.InTx(failpoint.Step(ctx, failpoint.MessageRecorded), func(tx durable.Tx) error {
 		if c.attempts > 0 {
 			if err := recovered(ctx, tx, c.destination, now); err != nil {
@@ -279,12 +330,12 @@ func (n *Notifier) shown(ctx context.Context, c card, ref chat.Ref) error {
 		}
 		return tx.QueryRow(ctx, `
 			UPDATE cards SET shown = $1, platform = $2, workspace = $3, conversation = $4, thread = $5, message = $6,
-				attempts = 0, tried_at = 0, next_at = 0, problem = '', strikes = 0,
+				attempts = 0, tried_at = 0, next_at = $9, problem = '', strikes = 0,
 				posted_at = CASE WHEN posted_at = 0 AND $6 <> '' THEN $7 ELSE posted_at END
 			WHERE id = $8 AND shown < $1
 			RETURNING created_at, posted_at,
 				COALESCE((SELECT a.created_at FROM alerts a WHERE cards.subject = 'alert' AND a.tenant = cards.tenant AND a.id = cards.subject_id), 0)`,
-			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id).
+			c.wanted, string(ref.Conversation.Platform), ref.Conversation.Workspace, ref.Conversation.ID, ref.Conversation.Thread, ref.MessageID, now, c.id, nextAt).
 			Scan(&created, &posted, &made)
 	})
 	if errors.Is(err, durable.ErrNoRows) {
@@ -321,6 +372,45 @@ func (n *Notifier) later(ctx context.Context, c card, after time.Duration) error
 	})
 }
 
+// unclicked has c edited the usual way, at its pace, because the way of the click failed.
+func (n *Notifier) unclicked(ctx context.Context, c card, cause error) error {
+	n.log.InfoContext(ctx, "clicked message not edited through the click, editing as usual", "card_id", c.id, "error", cause)
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		if err := drawAgain(ctx, tx, c, cause, n.now()); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE cards SET attempts = $1, tried_at = $2 WHERE id = $3`, c.attempts, durable.Micros(c.triedAt), c.id)
+		return err
+	})
+}
+
+// drawAgain has c drawn once more later when an edit of it may still be under way: what
+// is shown until then may be overwritten by it.
+func drawAgain(ctx context.Context, tx durable.Tx, c card, cause error, now time.Time) error {
+	if c.ref.IsZero() || !errors.Is(cause, chat.ErrUnclear) && !errors.Is(cause, context.DeadlineExceeded) && !errors.Is(cause, context.Canceled) {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `UPDATE cards SET again_at = $1 WHERE id = $2`, now.Add(arrivedAfter).UnixMicro(), c.id)
+	return err
+}
+
+// redrawUnsure plans the drawings of [drawAgain] whose time has come.
+func (n *Notifier) redrawUnsure(ctx context.Context) error {
+	now, ahead := n.now().UnixMicro(), n.now().Add(longestAhead).UnixMicro()
+	var one int64
+	err := n.db.Read().QueryRow(ctx, `SELECT 1 FROM cards WHERE again_at > 0 AND (again_at <= $1 OR again_at > $2) LIMIT 1`, now, ahead).Scan(&one)
+	if errors.Is(err, durable.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find cards to draw again: %w", err)
+	}
+	return n.db.InTx(ctx, func(tx durable.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE cards SET wanted = wanted + 1, again_at = 0 WHERE again_at > 0 AND (again_at <= $1 OR again_at > $2)`, now, ahead)
+		return err
+	})
+}
+
 // failed records why a send did not succeed and when to try again. Nothing is
 // ever dropped: a card that cannot be posted stays, with its problem, and what
 // it had to say goes to the fallback destination.
@@ -333,8 +423,9 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 		triedAt, after := c.triedAt, backoff(c.attempts)
 		switch {
 		case errors.As(cause, &throttled):
-			// Nothing was posted and nothing else would be: the whole destination waits.
-			l := limits(c.destination, !c.ref.IsZero())[0]
+			// Nothing was posted and nothing else would be: the whole destination waits,
+			// and with an edit in Slack all of them, because it counts them together.
+			l := limits(c.destination, !c.ref.IsZero(), true)[0]
 			after = min(throttled.RetryAfter, longestThrottle)
 			if err := throttle(ctx, tx, l, now.Add(after)); err != nil {
 				return err
@@ -352,6 +443,9 @@ func (n *Notifier) failed(ctx context.Context, c card, cause error) error {
 			if err := n.divert(ctx, tx, c, cause); err != nil {
 				return err
 			}
+		}
+		if err := drawAgain(ctx, tx, c, cause, now); err != nil {
+			return err
 		}
 		strikes, err := n.strikes(ctx, tx, c, cause)
 		if err != nil {
@@ -432,7 +526,7 @@ func longestWait(attempts int64) time.Duration {
 // wakes people when High alerts reach nobody. It is called every two seconds on every replica; doing
 // it twice is harmless.
 func (n *Notifier) Sweep(ctx context.Context) error {
-	return errors.Join(n.wakeDue(ctx), n.tellUnreached(ctx), n.tellEnding(ctx), n.endStorms(ctx), n.endMutes(ctx), n.planHunts(ctx), n.pageForAlerts(ctx))
+	return errors.Join(n.redrawUnsure(ctx), n.wakeDue(ctx), n.tellUnreached(ctx), n.tellEnding(ctx), n.endStorms(ctx), n.endMutes(ctx), n.planHunts(ctx), n.pageForAlerts(ctx))
 }
 
 func (n *Notifier) wakeDue(ctx context.Context) error {
@@ -440,7 +534,8 @@ func (n *Notifier) wakeDue(ctx context.Context) error {
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT DISTINCT c.destination FROM cards c LEFT JOIN pace p ON p.key = c.destination
 		WHERE c.wanted > c.shown AND (c.next_at <= $1 OR c.next_at > $2) AND c.held = ''
-			AND (COALESCE(p.lease_until, 0) < $1 OR p.lease_until > $2)`, now, ahead)
+			AND (COALESCE(p.lease_until, 0) < $1 OR p.lease_until > $2)
+			AND (COALESCE(p.asleep_until, 0) <= $1 OR p.asleep_until > $2)`, now, ahead)
 	if err != nil {
 		return fmt.Errorf("find destinations with work: %w", err)
 	}

@@ -12,6 +12,10 @@
 //	   sweep every 2 s ──┘ (lost wake-ups, dead replicas)              ▼
 //	                            draw from current state ─► pace ─► post or edit ─► cards.shown
 //
+// Edits that show what a person did come before those that follow an action or an
+// alert, because Slack allows few. A card on which somebody has just clicked needs no
+// place among them where the click itself brought a way to edit it ([chat.ClickEditor]).
+//
 // A post is recorded as tried before it leaves. When its outcome is not known,
 // the platform is asked before it is repeated; where it cannot tell, one extra
 // post is the worst that happens (reliability P-6).

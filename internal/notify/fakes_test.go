@@ -437,7 +437,7 @@ func (n *Notifier) step(ctx context.Context, d chat.Destination) (sent bool, err
 	if err == nil && ready {
 		err = n.send(ctx, c, l)
 	}
-	return ready, errors.Join(err, n.release(ctx, d, l))
+	return ready, errors.Join(err, n.release(ctx, d, l, 0))
 }
 
 // settle takes in what is open at the first start.

@@ -130,10 +130,12 @@ func (n *Notifier) extend(ctx context.Context, tx durable.Tx, d chat.Destination
 	return rows == 1, err
 }
 
-// release gives the right back.
-func (n *Notifier) release(ctx context.Context, d chat.Destination, l *lease) error {
+// release gives the right back. The sweep leaves the destination alone for as long as
+// its pace lets nothing out; what is new wakes it.
+func (n *Notifier) release(ctx context.Context, d chat.Destination, l *lease, wait time.Duration) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0 WHERE key = $1 AND lease_owner = $2`, string(d), l.owner)
+		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0, asleep_until = $1 WHERE key = $2 AND lease_owner = $3`,
+			n.now().Add(wait).UnixMicro(), string(d), l.owner)
 		return err
 	})
 }

@@ -88,6 +88,39 @@ func TestAlert_changedThroughMdebotIsDrawnWithoutAPoll(t *testing.T) {
 	}
 }
 
+// Whoever acknowledges an alert sees it on the cards, whatever else is redrawn.
+func TestAlert_changedThroughMdebotIsDrawnBeforeOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.settle()
+	a, others := f.alert("a", nil), []defender.Alert{f.alert("b", nil), f.alert("c", nil), f.alert("d", nil), f.alert("e", nil)}
+	f.clock.add(16 * time.Second)
+	f.settle()
+	f.clock.add(16 * time.Second)
+	for _, o := range others {
+		o.Status, o.Updated = "InProgress", f.clock.now()
+		f.defender.put(o)
+	}
+	f.poll()
+	f.turns(f.n, soc) // as many edits as come without hurry
+	a.Status = "InProgress"
+	if err := f.n.AlertChanged(t.Context(), a); err != nil {
+		t.Fatalf("AlertChanged() = %v", err)
+	}
+	f.turns(f.n, soc)
+	own, rest := 0, 0
+	for _, p := range f.chat.at(soc) {
+		if strings.Contains(p.message.Title.String(), "thing a") {
+			own += p.edits
+		} else {
+			rest += p.edits
+		}
+	}
+	if own != 1 || rest != 3 {
+		t.Errorf("%d edits of the alert that somebody changed and %d of others, want 1 and 3", own, rest)
+	}
+}
+
 func TestAlert_thatBecomesVisibleHoursLateIsPosted(t *testing.T) {
 	t.Parallel()
 	for _, late := range []time.Duration{time.Minute, 5 * time.Hour, 48 * time.Hour} {

@@ -11,7 +11,8 @@ import (
 )
 
 // limit is a steady rate with a burst, kept as the time at which the next send
-// would be due if sends were spread evenly.
+// would be due if sends were spread evenly. Limits of one key that differ in their
+// burst share the rate: what has the smaller burst leaves the rest to the other.
 type limit struct {
 	key   string
 	every time.Duration
@@ -22,7 +23,12 @@ type limit struct {
 // channel with short bursts, several hundred a minute per workspace, fifty edits
 // a minute. Teams: 60 sends or edits in 30 s per conversation and 30 a second
 // per tenant. PagerDuty: 120 events a minute.
-func limits(d chat.Destination, edit bool) []limit {
+//
+// A request has many cards in Slack, and its decision and each step of the action edit
+// all of them, so edits are scarce. The burst is for those that are hurried, because
+// they show what somebody did. The others take what the steady rate leaves, with as
+// many at once as it leaves between two sweeps.
+func limits(d chat.Destination, edit, hurried bool) []limit {
 	key := string(d)
 	if d.Platform() == platformPager {
 		return []limit{{key, 500 * time.Millisecond, 20}}
@@ -30,10 +36,25 @@ func limits(d chat.Destination, edit bool) []limit {
 	if d.Platform() == identity.Teams {
 		return []limit{{key, 500 * time.Millisecond, 7}, {"teams", 35 * time.Millisecond, 20}}
 	}
-	if edit {
-		return []limit{{key + " edits", 500 * time.Millisecond, 5}, {"slack edits", 1200 * time.Millisecond, 30}}
+	switch {
+	case edit && hurried:
+		return []limit{{"slack edits", 1200 * time.Millisecond, 30}, {key + " edits", 500 * time.Millisecond, 5}}
+	case edit:
+		return []limit{{"slack edits", 1200 * time.Millisecond, 3}, {key + " edits", 500 * time.Millisecond, 3}}
 	}
 	return []limit{{key, time.Second, 3}, {"slack posts", 200 * time.Millisecond, 20}}
+}
+
+// editEvery spaces the edits of one card in Slack that nobody waits for: the steps of an
+// action can follow each other within a second, and are one edit then.
+const editEvery = 2 * time.Second
+
+// spaced is when c may be edited again, having been edited now, or zero.
+func spaced(c card, now time.Time) int64 {
+	if c.ref.IsZero() || c.destination.Platform() != identity.Slack {
+		return 0
+	}
+	return now.Add(editEvery).UnixMicro()
 }
 
 const (
@@ -102,6 +123,21 @@ func throttle(ctx context.Context, tx durable.Tx, l limit, until time.Time) erro
 	arrival := until.UnixMicro() + l.every.Microseconds()*(l.burst-1)
 	_, err := tx.Exec(ctx, `UPDATE pace SET arrival = $1 WHERE key = $2 AND arrival < $1`, arrival, l.key)
 	return err
+}
+
+// doze waits for the pace of d, or for somebody to click on one of its cards, whose edit
+// needs not wait.
+func (n *Notifier) doze(ctx context.Context, d chat.Destination, wait time.Duration) error {
+	const glance = 200 * time.Millisecond
+	for ; wait > glance; wait -= glance {
+		if err := sleep(ctx, glance); err != nil {
+			return err
+		}
+		if _, found, err := n.nextClicked(ctx, d); err != nil || found {
+			return err
+		}
+	}
+	return sleep(ctx, wait)
 }
 
 // sleep waits or returns the context's error.

@@ -27,7 +27,11 @@ func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approval
 	if c == approvals.ChangeOpened {
 		return n.requestOpened(ctx, tx, r)
 	}
-	if err := errors.Join(n.redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID), n.pageForRequest(ctx, tx, r, c)); err != nil {
+	redraw := n.redraw
+	if byPerson(r, c) {
+		redraw = n.redrawUrgent
+	}
+	if err := errors.Join(redraw(ctx, tx, r.Tenant, SubjectRequest, r.ID), n.pageForRequest(ctx, tx, r, c)); err != nil {
 		return err
 	}
 	if r.Action == approvals.Mute && c == approvals.ChangeResolved && r.State == approvals.Succeeded {
@@ -50,6 +54,19 @@ func (n *Notifier) RequestChanged(ctx context.Context, tx durable.Tx, r approval
 		return n.askNext(ctx, tx, r)
 	}
 	return nil
+}
+
+// byPerson reports whether a change is what somebody did just now, with a click as a
+// rule. What Defender does and what time brings about are not: hundreds of requests can
+// expire at once.
+func byPerson(r approvals.Request, c approvals.Change) bool {
+	switch c { //nolint:exhaustive // the others are not
+	case approvals.ChangeVote, approvals.ChangeApproved:
+		return true
+	case approvals.ChangeResolved:
+		return r.State == approvals.Denied || r.State == approvals.Withdrawn
+	}
+	return false
 }
 
 // askNext tells the groups that a request's rule has fallen back to: each of their
