@@ -37,6 +37,7 @@ var methods = map[string]method{
 	"conversations.replies":        {scopes: []string{"channels:history", "groups:history", "im:history"}, call: (*Server).conversationsReplies},
 	"views.open":                   {call: (*Server).viewsOpen},
 	"views.update":                 {call: (*Server).viewsUpdate},
+	"views.publish":                {call: (*Server).viewsPublish},
 	"files.getUploadURLExternal":   {scopes: []string{"files:write"}, call: (*Server).getUploadURL},
 	"files.completeUploadExternal": {scopes: []string{"files:write"}, call: (*Server).completeUpload},
 	"files.delete":                 {scopes: []string{"files:write"}, call: (*Server).deleteFile},

@@ -74,6 +74,34 @@ func checkModal(view json.RawMessage) map[string]any {
 	return c.refusal()
 }
 
+// checkHome holds the view of a Home tab to Slack's limits.
+func checkHome(view json.RawMessage) map[string]any {
+	var v map[string]json.RawMessage
+	if json.Unmarshal(view, &v) != nil {
+		return fail("invalid_arguments")
+	}
+	if len(view) > 250_000 {
+		return fail("view_too_large")
+	}
+	c := &checker{unknown: []string{"table", "container"}} // those are for messages
+	var fields map[string]any
+	_ = json.Unmarshal(view, &fields) // the same bytes as above
+	if fields["type"] != "home" {
+		c.fault("/view/type", "must be home")
+	}
+	for _, field := range []string{"title", "submit", "close"} {
+		if fields[field] != nil {
+			c.fault("/view/"+field, "is for modals")
+		}
+	}
+	if v["blocks"] == nil {
+		c.fault("/view/blocks", "is required")
+	}
+	c.length("/view/private_metadata", fields["private_metadata"], 0, 3_000)
+	c.list("/view/blocks", v["blocks"], 100)
+	return c.refusal()
+}
+
 // checker collects the faults of blocks.
 type checker struct {
 	message   bool

@@ -12,9 +12,10 @@
 //
 // What people do are methods: [Server.Slash], [Server.Mention], [Server.Direct],
 // [Server.Click], [Server.Choose], [Server.Shortcut], [Server.SubmitView],
-// [Server.CloseView] and [Server.Suggest]. They return when the bot has acknowledged, with a
+// [Server.CloseView], [Server.Suggest], [Server.OpenHome], [Server.ClickHome] and
+// [Server.ChooseHome]. They return when the bot has acknowledged, with a
 // [*DeliveryError] for what Slack would show as an error. What people see are
-// [Server.Messages], [Server.Modal] and [Server.Channels]; [Server.Subscribe]
+// [Server.Messages], [Server.Modal], [Server.Home] and [Server.Channels]; [Server.Subscribe]
 // tells when to look again. [Server.Ledger] is what took effect, whatever the
 // bot was told, and [Server.Inject] scripts faults.
 //

@@ -108,17 +108,7 @@ func (s *Server) Write(ctx context.Context, user, channelID, threadTS, text, eve
 	if c.Shared {
 		event["user_team"] = u.Workspace
 	}
-	payload := map[string]any{
-		"token": "deprecated", "team_id": s.opts.Workspace, "api_app_id": s.opts.AppID, "event": event,
-		"type": "event_callback", "event_id": s.newID("Ev"), "event_time": s.opts.Now().Unix(),
-		"is_ext_shared_channel": c.Shared,
-		"authorizations": []any{map[string]any{
-			"enterprise_id": nil, "team_id": s.opts.Workspace, "user_id": s.opts.BotUser, "is_bot": true, "is_enterprise_install": false,
-		}},
-	}
-	if s.opts.Enterprise != "" {
-		payload["enterprise_id"] = s.opts.Enterprise
-	}
+	payload := s.eventPayload(event, c.Shared)
 	s.changed()
 	s.mu.Unlock()
 	if eventType == "" {
@@ -127,22 +117,49 @@ func (s *Server) Write(ctx context.Context, user, channelID, threadTS, text, eve
 	return s.deliverEvent(ctx, payload)
 }
 
+// eventPayload is what every event comes in. The caller holds the lock.
+func (s *Server) eventPayload(event map[string]any, shared bool) map[string]any {
+	payload := map[string]any{
+		"token": "deprecated", "team_id": s.opts.Workspace, "api_app_id": s.opts.AppID, "event": event,
+		"type": "event_callback", "event_id": s.newID("Ev"), "event_time": s.opts.Now().Unix(),
+		"is_ext_shared_channel": shared,
+		"authorizations": []any{map[string]any{
+			"enterprise_id": nil, "team_id": s.opts.Workspace, "user_id": s.opts.BotUser, "is_bot": true, "is_enterprise_install": false,
+		}},
+	}
+	if s.opts.Enterprise != "" {
+		payload["enterprise_id"] = s.opts.Enterprise
+	}
+	return payload
+}
+
 // Click presses a button of a message. It does not ask for the confirmation that
 // the button may carry.
 func (s *Server) Click(ctx context.Context, user, channelID, ts string, p Press) error {
-	return s.act(ctx, user, channelID, ts, func(e map[string]any) (map[string]any, bool) {
-		label, _ := e["text"].(map[string]any)
-		if e["type"] != "button" || !matches(p.ActionID, e["action_id"]) || !matches(p.Value, e["value"]) || !matches(p.Label, label["text"]) {
-			return nil, false
-		}
-		return map[string]any{"type": "button", "value": e["value"], "text": e["text"]}, true
-	})
+	return s.act(ctx, user, channelID, ts, button(p))
 }
 
 // Choose picks the option with value in a menu of a message; an empty actionID
 // means the first menu that has it.
 func (s *Server) Choose(ctx context.Context, user, channelID, ts, actionID, value string) error {
-	return s.act(ctx, user, channelID, ts, func(e map[string]any) (map[string]any, bool) {
+	return s.act(ctx, user, channelID, ts, choice(actionID, value))
+}
+
+// picker returns the action of an element that it accepts.
+type picker func(element map[string]any) (action map[string]any, ok bool)
+
+func button(p Press) picker {
+	return func(e map[string]any) (map[string]any, bool) {
+		label, _ := e["text"].(map[string]any)
+		if e["type"] != "button" || !matches(p.ActionID, e["action_id"]) || !matches(p.Value, e["value"]) || !matches(p.Label, label["text"]) {
+			return nil, false
+		}
+		return map[string]any{"type": "button", "value": e["value"], "text": e["text"]}, true
+	}
+}
+
+func choice(actionID, value string) picker {
+	return func(e map[string]any) (map[string]any, bool) {
 		if e["type"] != "static_select" || !matches(actionID, e["action_id"]) {
 			return nil, false
 		}
@@ -153,7 +170,7 @@ func (s *Server) Choose(ctx context.Context, user, channelID, ts, actionID, valu
 			}
 		}
 		return nil, false
-	})
+	}
 }
 
 func matches(want string, got any) bool {
@@ -195,7 +212,7 @@ func (s *Server) Shortcut(ctx context.Context, user, channelID, ts, name string)
 }
 
 // act sends block_actions for the first element that pick accepts.
-func (s *Server) act(ctx context.Context, user, channelID, ts string, pick func(map[string]any) (map[string]any, bool)) error {
+func (s *Server) act(ctx context.Context, user, channelID, ts string, pick picker) error {
 	s.mu.Lock()
 	u, c, err := s.inChannel(user, channelID)
 	if err != nil {
@@ -207,14 +224,11 @@ func (s *Server) act(ctx context.Context, user, channelID, ts string, pick func(
 		s.mu.Unlock()
 		return ErrNoMessage
 	}
-	action, blockID, actionID := findElement(m, pick)
+	action := s.findElement(allBlocks(m.Blocks, m.Attachments), pick)
 	if action == nil {
 		s.mu.Unlock()
 		return ErrNoElement
 	}
-	now := s.opts.Now()
-	action["action_id"], action["block_id"] = actionID, blockID
-	action["action_ts"] = fmt.Sprintf("%d.%06d", now.Unix(), now.Nanosecond()/1000)
 	container := map[string]any{"type": "message", "message_ts": ts, "channel_id": channelID, "is_ephemeral": m.OnlyFor != ""}
 	if m.ThreadTS != "" {
 		container["thread_ts"] = m.ThreadTS
@@ -231,24 +245,28 @@ func (s *Server) act(ctx context.Context, user, channelID, ts string, pick func(
 	return err
 }
 
-// findElement returns the action for the first element that pick accepts, with
-// the IDs of its block and of the element.
-func findElement(m *Message, pick func(map[string]any) (map[string]any, bool)) (action map[string]any, blockID, actionID string) {
-	for _, b := range allBlocks(m.Blocks, m.Attachments) {
+// findElement returns the action for the first element that pick accepts, or nil. The
+// caller holds the lock.
+func (s *Server) findElement(blocks []map[string]any, pick picker) map[string]any {
+	for _, b := range blocks {
 		elements, _ := b["elements"].([]any)
 		if accessory, ok := b["accessory"]; ok {
 			elements = append(slices.Clone(elements), accessory)
 		}
 		for _, e := range elements {
 			element, _ := e.(map[string]any)
-			if action, ok := pick(element); ok {
-				blockID, _ = b["block_id"].(string)
-				actionID, _ = element["action_id"].(string)
-				return action, blockID, actionID
+			action, ok := pick(element)
+			if !ok {
+				continue
 			}
+			now := s.opts.Now()
+			action["block_id"], _ = b["block_id"].(string)
+			action["action_id"], _ = element["action_id"].(string)
+			action["action_ts"] = fmt.Sprintf("%d.%06d", now.Unix(), now.Nanosecond()/1000)
+			return action
 		}
 	}
-	return nil, "", ""
+	return nil
 }
 
 // SubmitView submits the user's dialog with the given inputs by block ID; inputs

@@ -26,6 +26,8 @@ type Options struct {
 	Command       string // "/mde"
 	// Shortcuts on messages, as in the app's manifest: callback ID by name.
 	Shortcuts map[string]string
+	// NoHome is an app whose manifest has no Home tab.
+	NoHome bool
 	// Scopes of the bot token; nil means every scope of [AllScopes].
 	Scopes []string
 	// SocketMode delivers over the websocket only, as Slack does when it is
@@ -73,6 +75,7 @@ type Server struct {
 	triggers    map[string]*trigger
 	responses   map[string]*responseURL
 	modals      map[string][]*Modal // by user, the top of the stack last
+	homes       map[string]*Home    // by user
 	uploads     map[string]*File
 	faults      []*Fault
 	ledger      []Entry
@@ -115,6 +118,7 @@ func New(o Options) *Server {
 		triggers:    map[string]*trigger{},
 		responses:   map[string]*responseURL{},
 		modals:      map[string][]*Modal{},
+		homes:       map[string]*Home{},
 		uploads:     map[string]*File{},
 		tickets:     map[string]bool{},
 		subscribers: map[chan struct{}]bool{},

@@ -82,6 +82,15 @@ type Modal struct {
 	Errors map[string]string // by block ID, after a refused submission
 }
 
+// Home is what somebody's Home tab shows. View is the exact JSON the bot sent.
+type Home struct {
+	ID   string
+	Hash string
+	View json.RawMessage
+	// Published is how often the bot has shown it.
+	Published int
+}
+
 // Entry is something that took effect, in order.
 type Entry struct {
 	Op      string // chat.postMessage, chat.update, response_url, views.open, …
@@ -225,6 +234,16 @@ func (s *Server) Modal(user string) (Modal, bool) {
 		return Modal{}, false
 	}
 	return *stack[len(stack)-1], true
+}
+
+// Home is what user's Home tab shows; false before the bot has shown anything.
+func (s *Server) Home(user string) (Home, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.homes[user]; h != nil {
+		return *h, true
+	}
+	return Home{}, false
 }
 
 // AddMessage puts a message into its channel as somebody else's app or another client
