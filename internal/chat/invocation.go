@@ -19,6 +19,8 @@ const (
 	// Shortcut is about a message that somebody wrote: Text is all that it says, and
 	// Action what is asked about it. None of the text was meant for mdebot.
 	Shortcut Kind = "shortcut"
+	// Home is somebody who looks at their [Page]. Nothing is asked for.
+	Home Kind = "home"
 )
 
 // Invocation is one thing a person asked for, whichever door it came through.

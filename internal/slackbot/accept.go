@@ -120,8 +120,13 @@ func (b *Bot) takeClick(me installation, by identity.Principal, p interaction) e
 	if a.SelectedOption != nil {
 		value = a.SelectedOption.Value
 	}
-	if action == linkAction || p.Container.Type != "message" {
+	switch {
+	case action == linkAction:
 		return nil // Slack tells about opened links; there is nothing to do
+	case p.Container.Type == "view" && p.View != nil && p.View.Type == string(slack.VTHomeTab):
+		return b.take(homeClick(me, by, p.TriggerID, a.ActionTS, action, value, b.now()))
+	case p.Container.Type != "message":
+		return nil
 	}
 	in := chat.Conversation{Platform: identity.Slack, Workspace: me.workspace, ID: p.Container.ChannelID, Thread: p.Container.ThreadTS}
 	inv := chat.Invocation{
@@ -270,6 +275,8 @@ func (b *Bot) takeEvent(ctx context.Context, e eventEnvelope) error {
 	case "app_uninstalled", "tokens_revoked":
 		b.logger.WarnContext(ctx, "slack app removed or its tokens revoked", slog.String("event", ev.Type))
 		return nil
+	case "app_home_opened":
+		return b.takeHome(me, e, ev)
 	case "app_mention":
 	case "message":
 		if ev.ChannelType != "im" {
@@ -338,6 +345,10 @@ func (b *Bot) take(d delivery) error {
 
 // serve asks the handler and sends its answer.
 func (b *Bot) serve(ctx context.Context, d delivery) {
+	if d.at.home {
+		b.serveHome(ctx, d)
+		return
+	}
 	if !d.inv.In.Direct && b.isDirect(ctx, d.inv) {
 		d.inv.In.Direct, d.inv.Source.Conversation.Direct = true, d.inv.Source.MessageID != ""
 		d.at.direct = !d.at.ephemeralSource

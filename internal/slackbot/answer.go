@@ -39,6 +39,8 @@ type place struct {
 	clicked         bool
 	source          string
 	ephemeralSource bool
+	// home places are a click in the Home tab, which is answered in the direct chat.
+	home bool
 	// replaceable says that nobody misses the message source once there is an
 	// answer.
 	replaceable bool

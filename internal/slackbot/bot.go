@@ -73,6 +73,7 @@ type Bot struct {
 
 var (
 	_ chat.ClickEditor   = (*Bot)(nil)
+	_ chat.Publisher     = (*Bot)(nil)
 	_ identity.Directory = (*Bot)(nil)
 )
 
@@ -109,6 +110,9 @@ func New(cfg Config, h chat.Handler, logger *slog.Logger) (*Bot, error) {
 	}
 	if cfg.OnFile == nil {
 		cfg.OnFile = func(context.Context, string) {}
+	}
+	if cfg.OnHome == nil {
+		cfg.OnHome = func(context.Context, identity.Principal) {}
 	}
 	transport := guardedTransport{base: cfg.Around(cfg.Transport), now: cfg.Now}
 	httpClient := &http.Client{Transport: transport, Timeout: callWithin, CheckRedirect: refuseRedirect}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 const defaultAPIURL = "https://slack.com/api/"
@@ -42,6 +43,9 @@ type Config struct {
 	// OnFile, unless nil, is told of each file that went out with an answer to one
 	// person, so that it can be deleted in time. See [Bot.DeleteFile].
 	OnFile func(ctx context.Context, file string)
+	// OnHome, unless nil, is told whose Home tab should be brought up to date: they
+	// have opened it, or something was done from it. See [Bot.Publish].
+	OnHome func(ctx context.Context, account identity.Principal)
 	// Guests says whether guests of a channel may read answers there; nil means
 	// nowhere.
 	Guests func(chat.Destination) bool

@@ -30,6 +30,7 @@ var (
 		"channel_not_found", "not_in_channel", "is_archived", "messages_tab_disabled", "user_not_found", "user_disabled",
 		"cannot_dm_bot", "user_not_visible", "restricted_action", "restricted_action_read_only_channel",
 		"restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "user_not_in_channel",
+		"not_enabled", // no Home tab
 	}
 	codesGone        = []string{"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "block_mismatch"}
 	codesTooBig      = []string{"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "no_text", "metadata_too_large", "invalid_attachments"}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
 
@@ -77,7 +78,8 @@ type world struct {
 	sim     *slacksim.Server
 	bot     *Bot
 	handler *fakeHandler
-	url     string // of the bot's routes
+	url     string                  // of the bot's routes
+	looked  chan identity.Principal // whose Home tab was brought up to date
 }
 
 type worldOptions struct {
@@ -86,6 +88,7 @@ type worldOptions struct {
 	sim     func(*slacksim.Options)
 	now     func() time.Time
 	guests  func(chat.Destination) bool
+	page    chat.Page // for the Home tab of whoever opens it
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -123,11 +126,17 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	} else {
 		cfg.SigningSecret = testSecret
 	}
+	w := &world{sim: sim, handler: h, looked: make(chan identity.Principal, 10)}
+	cfg.OnHome = func(ctx context.Context, who identity.Principal) {
+		_ = w.bot.Publish(ctx, who, o.page) // what came of it is looked at in Slack
+		w.looked <- who
+	}
 	bot, err := New(cfg, h, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("New() = %v", err)
 	}
 	botServer := httptest.NewServer(bot.Routes())
+	w.bot, w.url = bot, botServer.URL
 	sim.SetBotURL(botServer.URL)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -142,7 +151,6 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		simServer.CloseClientConnections()
 		simServer.Close()
 	})
-	w := &world{sim: sim, bot: bot, handler: h, url: botServer.URL}
 	if o.socket {
 		w.wait(t, "a connection", func() bool { return sim.Connections() > 0 })
 	}

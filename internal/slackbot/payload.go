@@ -71,6 +71,7 @@ type interaction struct {
 	} `json:"actions"`
 	View *struct {
 		ID              string `json:"id"`
+		Type            string `json:"type"`
 		Hash            string `json:"hash"`
 		CallbackID      string `json:"callback_id"`
 		PrivateMetadata string `json:"private_metadata"`
@@ -115,6 +116,7 @@ type event struct {
 	ChannelType string          `json:"channel_type"`
 	Team        string          `json:"team"`
 	UserTeam    string          `json:"user_team"`
+	Tab         string          `json:"tab"` // of app_home_opened
 	Edited      json.RawMessage `json:"edited"`
 }
 

@@ -76,8 +76,9 @@ var toneLooks = map[chat.Tone]struct{ colour, sign, word string }{
 
 // lacks are the blocks that a workspace has learnt late, or not yet.
 type lacks struct {
-	folds  bool // those that collapse
-	tables bool
+	folds   bool // those that collapse
+	tables  bool
+	colours bool // those beside the small print, which only messages have
 }
 
 // draw draws m without what the workspace lacks, see [Bot.withFallback]. Its structure (blocks, elements, mentions, links, actions)
@@ -183,7 +184,7 @@ func (d *drawn) addNote(r *renderer, m chat.Message) {
 	block := r.context(m.Note)
 	switch {
 	case block == nil:
-	case coloured:
+	case coloured && !r.without.colours:
 		d.attachments = append(d.attachments, slack.Attachment{
 			Color: look.colour, Fallback: look.word, Blocks: slack.Blocks{BlockSet: []slack.Block{block}},
 		})
