@@ -2,6 +2,8 @@ package approvals
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -92,6 +94,28 @@ func (s *Service) Live(ctx context.Context, id tenant.ID) ([]Request, error) {
 		return nil, fmt.Errorf("list open requests: %w", err)
 	}
 	return found, nil
+}
+
+// Mark is another one whenever something of what [Service.Live] lists has changed, or
+// the freeze.
+func (s *Service) Mark(ctx context.Context, id tenant.ID) (string, error) {
+	frozen, err := s.Frozen(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%d", frozen.Since.UnixMicro())
+	err = each(ctx, s.db.Read(), `SELECT id, version, reminded FROM requests WHERE tenant = $1 AND `+unfinished+` ORDER BY id`, []any{string(id)}, func(row durable.Row) error {
+		var request string
+		var version, reminded int64
+		err := row.Scan(&request, &version, &reminded)
+		fmt.Fprintf(sum, " %s %d %d", request, version, reminded)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("look for changed requests: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // Action is the registry's entry for kind.

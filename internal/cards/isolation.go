@@ -20,6 +20,14 @@ type IsolatedMachine struct {
 	Until time.Time
 }
 
+// state is "isolated (full)".
+func (d IsolatedMachine) state() string {
+	if d.Isolation.Scope == "" {
+		return string(d.Isolation.State)
+	}
+	return string(d.Isolation.State) + " (" + d.Isolation.Scope + ")"
+}
+
 // owner is who answers for the isolation, as far as anything says so.
 func (d IsolatedMachine) owner() string {
 	if d.Owner != "" {
@@ -61,12 +69,7 @@ func ForgottenIsolations(machines []IsolatedMachine, after time.Duration, now ti
 	m.Preview = m.Title
 	section := chat.Section{Heading: "The longest first"}
 	for _, d := range machines[:min(len(machines), forgottenShown)] {
-		planned := chat.Text(nil)
-		if !d.Until.IsZero() {
-			planned = sentence(chat.Plain("planned until"), chat.At(d.Until))
-		}
-		section.Lines = append(section.Lines, dotted(sentence(outside(within(d.Name, roomForName)), code(d.MachineID)),
-			chat.Plain("for "+age(now.Sub(d.Isolation.Since))), sentence(chat.Plain("owner"), outside(within(d.owner(), roomForName))), planned))
+		section.Lines = append(section.Lines, isolatedLine(d, nil, now))
 		m.Menu.Options = append(m.Menu.Options, chat.Option{Label: d.Name, Detail: d.MachineID, Value: d.MachineID})
 	}
 	if more := len(machines) - forgottenShown; more > 0 {
@@ -74,6 +77,16 @@ func ForgottenIsolations(machines []IsolatedMachine, after time.Duration, now ti
 	}
 	m.Sections = []chat.Section{section}
 	return m
+}
+
+// isolatedLine is one machine with its state, age, owner and planned end.
+func isolatedLine(d IsolatedMachine, state chat.Text, now time.Time) chat.Text {
+	planned := chat.Text(nil)
+	if !d.Until.IsZero() {
+		planned = sentence(chat.Plain("planned until"), chat.At(d.Until))
+	}
+	return dotted(sentence(outside(within(d.Name, roomForName)), code(d.MachineID)),
+		sentence(state, chat.Plain("for "+age(now.Sub(d.Isolation.Since)))), sentence(chat.Plain("owner"), outside(within(d.owner(), roomForName))), planned)
 }
 
 // IsolatedList says who is cut off, for how long and by whom, as last known; the one
@@ -94,11 +107,7 @@ func IsolatedList(machines []IsolatedMachine, complete bool, now time.Time) chat
 	m.Table = &chat.Table{Caption: "Isolated machines", Columns: []string{"Machine", "State", "Owner", "Until", "Since", "Comment", "ID"}, Total: len(machines)}
 	m.Menu = &chat.Menu{Label: "Show a machine", Action: ActionShowMachine}
 	for i, d := range machines {
-		state := string(d.Isolation.State)
-		if d.Isolation.Scope != "" {
-			state += " (" + d.Isolation.Scope + ")"
-		}
-		state += " for " + age(now.Sub(d.Isolation.Since))
+		state := d.state() + " for " + age(now.Sub(d.Isolation.Since))
 		m.Table.Rows = append(m.Table.Rows, []string{
 			d.Name, state, d.owner(), untilWord(d.Until, now), tableTime(d.Isolation.Since), d.Isolation.Action.Comment, d.MachineID,
 		})

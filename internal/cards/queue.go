@@ -15,7 +15,33 @@ type RequestQueue struct {
 	Requests []approvals.Request
 	// Mine reports whether a request waits for whoever looks.
 	Mine func(approvals.Request) bool
-	Now  time.Time
+	// Own, unless nil, reports whether whoever looks has asked for it. Those then
+	// stand apart.
+	Own func(approvals.Request) bool
+	Now time.Time
+}
+
+// First takes out the first requests that wait for whoever looks, at most most of
+// them, in the order in which [RequestList] names them.
+func (q RequestQueue) First(most int) (first []approvals.Request, rest RequestQueue) {
+	all := slices.Clone(q.Requests)
+	byDeadline(all)
+	rest = q
+	rest.Requests = nil
+	for _, r := range all {
+		if len(first) < most && r.State == approvals.Pending && q.Mine != nil && q.Mine(r) {
+			first = append(first, r)
+		} else {
+			rest.Requests = append(rest.Requests, r)
+		}
+	}
+	return first, rest
+}
+
+func byDeadline(all []approvals.Request) {
+	slices.SortStableFunc(all, func(a, b approvals.Request) int {
+		return cmp.Or(deadline(a).Compare(deadline(b)), cmp.Compare(a.Number, b.Number))
+	})
 }
 
 const (
@@ -33,9 +59,11 @@ func RequestList(q RequestQueue) chat.Message {
 	if len(q.Requests) == 0 {
 		return chat.Message{Title: chat.Plain("No requests are open"), Tone: chat.Good}
 	}
-	var mine, others, running []approvals.Request
+	var mine, own, others, running []approvals.Request
 	for _, r := range q.Requests {
 		switch {
+		case q.Own != nil && q.Own(r):
+			own = append(own, r)
 		case r.State != approvals.Pending:
 			running = append(running, r)
 		case q.Mine != nil && q.Mine(r):
@@ -57,10 +85,8 @@ func RequestList(q RequestQueue) chat.Message {
 	for _, part := range []struct {
 		heading  string
 		requests []approvals.Request
-	}{{"For you to decide", mine}, {"Wait for others", others}, {"Run", running}} {
-		slices.SortStableFunc(part.requests, func(a, b approvals.Request) int {
-			return cmp.Or(deadline(a).Compare(deadline(b)), cmp.Compare(a.Number, b.Number))
-		})
+	}{{"For you to decide", mine}, {"You asked for", own}, {"Wait for others", others}, {"Run", running}} {
+		byDeadline(part.requests)
 		s := chat.Section{Heading: part.heading}
 		for _, r := range part.requests[:min(len(part.requests), queueShown-shown)] {
 			s.Lines = append(s.Lines, queueLines(r, q.Now)...)

@@ -249,13 +249,23 @@ func (r *Router) isolated(ctx context.Context, c *call) (chat.Message, error) {
 	if len(c.args) > 0 {
 		return chat.Message{}, usageError(c, "isolated takes no machine; machine <name> shows one.")
 	}
+	all, complete, err := r.isolatedMachines(ctx)
+	if err != nil {
+		return chat.Message{}, err
+	}
+	return cards.IsolatedList(all, complete, r.Now()), nil
+}
+
+// isolatedMachines are those that are cut off or changing, the longest first. Complete
+// is false when older actions were not read.
+func (r *Router) isolatedMachines(ctx context.Context) (all []cards.IsolatedMachine, complete bool, err error) {
 	of := map[string][]defender.MachineAction{}
 	var order []string
 	actions, bad, err := collect(r.Defender.MachineActions(ctx, defender.ActionFilter{
 		Types: []defender.MachineActionType{defender.Isolate, defender.Unisolate}, Limit: isolationActionsRead,
 	}))
 	if err != nil {
-		return chat.Message{}, err
+		return nil, false, err
 	}
 	for _, a := range actions {
 		if _, known := of[a.MachineID]; !known {
@@ -263,17 +273,13 @@ func (r *Router) isolated(ctx context.Context, c *call) (chat.Message, error) {
 		}
 		of[a.MachineID] = append(of[a.MachineID], a)
 	}
-	var all []cards.IsolatedMachine
 	for _, id := range order {
 		if state := defender.IsolationOf(of[id]); state.State != defender.NotIsolated {
 			all = append(all, cards.IsolatedMachine{MachineID: id, Name: of[id][0].MachineName, Isolation: state})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b cards.IsolatedMachine) int { return a.Isolation.Since.Compare(b.Isolation.Since) })
-	if err := r.addOwners(ctx, all); err != nil {
-		return chat.Message{}, err
-	}
-	return cards.IsolatedList(all, bad == 0 && len(actions) < isolationActionsRead, r.Now()), nil
+	return all, bad == 0 && len(actions) < isolationActionsRead, r.addOwners(ctx, all)
 }
 
 // addOwners adds what the requests behind isolations say: who asked, and the end

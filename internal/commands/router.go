@@ -81,6 +81,10 @@ type Router struct {
 	shown   *shown
 	// running are the hunts under way in this process.
 	running *runningHunts
+	// looks limits how often somebody's own page is drawn, lists shares what several
+	// of them show.
+	looks *limiter
+	lists *homeLists
 }
 
 // New returns a Router over all [Specs].
@@ -97,6 +101,8 @@ func New(c Config) *Router {
 		offers:  newOffers(c.Now),
 		shown:   newShown(c.Now),
 		running: newRunningHunts(),
+		looks:   newLimiter(60, time.Minute, c.Now),
+		lists:   newHomeLists(c.Now),
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]
