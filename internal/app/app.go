@@ -70,6 +70,7 @@ type App struct {
 	signIn      *links.SignIn // nil without
 	permissions *permissions
 	files       sentFiles
+	homes       *homes // nil without Slack
 	expiry      *expiry
 	refusals    *refusals
 	people      *directory.Directory
@@ -208,11 +209,13 @@ func (a *App) assemble() error {
 		cfg.OnSocket, cfg.OnAck = a.parts.socket, a.metrics.socketAcknowledged
 		cfg.Around = func(next http.RoundTripper) http.RoundTripper { return a.parts.watch(next, named(partSlack)) }
 		cfg.OnFile = a.files.sent
+		a.homes = &homes{db: a.store, now: a.now, log: a.log, mark: a.homeMark}
+		cfg.OnHome = a.homes.opened
 		cfg.Guests = a.guestsMayRead
 		if a.slack, err = slackbot.New(cfg, handler, a.log); err != nil {
 			return err
 		}
-		a.files.delete = a.slack.DeleteFile
+		a.files.delete, a.homes.show = a.slack.DeleteFile, a.slack
 		dir[identity.Slack], posters[identity.Slack] = a.slack, a.slack
 	}
 	if a.cfg.Teams.Enabled() {
@@ -286,6 +289,10 @@ func (a *App) assemble() error {
 	a.store.Tick("replicas", a.shareQuota)
 	a.store.Tick("patterns", (&patterns{app: a}).look)
 	a.store.Tick("messages", a.notify.Sweep)
+	if a.homes != nil {
+		a.homes.draw = router.Home
+		a.store.Tick("homes", a.homes.look)
+	}
 
 	a.metrics.registry.MustRegister(state{a})
 	a.reload = &reloader{

@@ -93,7 +93,7 @@ func slackManifest(base string) (object, error) {
 		"usage_hint": slackUsage(), "should_escape": false,
 	}
 	interactivity := object{"is_enabled": true}
-	events := object{"bot_events": []string{"app_mention", "message.im"}}
+	events := object{"bot_events": []string{"app_home_opened", "app_mention", "message.im"}}
 	if base != "" {
 		command["url"] = base + "/slack/commands"
 		interactivity["request_url"] = base + "/slack/interactions"
@@ -105,7 +105,7 @@ func slackManifest(base string) (object, error) {
 		"display_information": object{"name": "mdebot", "description": "Microsoft Defender for Endpoint, with two-person approval", "background_color": "#1b2a4a"},
 		"features": object{
 			"bot_user":       object{"display_name": "mdebot", "always_online": true},
-			"app_home":       object{"home_tab_enabled": false, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
+			"app_home":       object{"home_tab_enabled": true, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
 			"slash_commands": []object{command},
 			"shortcuts": []object{{
 				"name": "Look up in Defender", "type": "message", "callback_id": cards.ActionMessageLookup,
