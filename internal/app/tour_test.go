@@ -118,17 +118,22 @@ func TestTour_isWhatThePageShows(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := 0
+	see := func(picture string) {
+		shown++
+		if !strings.Contains(string(text), picture) {
+			t.Errorf("docs/tour.md does not show %s", picture)
+		}
+		if _, err := os.Stat("../../docs/" + picture); err != nil {
+			t.Errorf("%v; run make screenshots", err)
+		}
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		see(fmt.Sprintf("screenshots/%s-%s.png", homePicture, scheme))
+	}
 	for _, name := range append([]string{"isolated"}, names(tour)...) {
 		for _, platform := range []string{"slack", "teams"} {
 			for _, scheme := range []string{"light", "dark"} {
-				picture := fmt.Sprintf("screenshots/%s-%s-%s.png", name, platform, scheme)
-				if !strings.Contains(string(text), picture) {
-					t.Errorf("docs/tour.md does not show %s", picture)
-				}
-				if _, err := os.Stat("../../docs/" + picture); err != nil {
-					t.Errorf("%v; run make screenshots", err)
-				}
-				shown++
+				see(fmt.Sprintf("screenshots/%s-%s-%s.png", name, platform, scheme))
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func HomeHead(v HomeView) chat.Message {
 }
 
 func asOf(at time.Time) []chat.Fact {
-	return []chat.Fact{{Label: "As of", Value: chat.Join(chat.At(at), chat.Plain("; open this page again for what is new"))}}
+	return []chat.Fact{{Label: "As of", Value: chat.Join(chat.At(at), chat.Plain("; requests follow by themselves, the rest when you open this page"))}}
 }
 
 // HomeRefused is the page of somebody who is told no and nothing else.
@@ -72,18 +72,27 @@ const HomeAlertsDays = 7
 // homeAlerts is how many alerts a page names; the menu has them all.
 const homeAlerts = 5
 
-// HomeAlerts are the High alerts that nobody has resolved, the newest first.
+// HomeAlerts are the High alerts that nobody has resolved, the newest first. Tables
+// would be cut in a page, so its lists are lines.
 func HomeAlerts(alerts []defender.Alert, more bool) chat.Message {
 	m := AlertList(alerts, chat.Plain(fmt.Sprintf("that are High and open, of the last %d days", HomeAlertsDays)), more)
 	m.Note = nil
-	if m.Table != nil {
-		m.Tone = chat.Danger
-		m.Table.Rows = m.Table.Rows[:min(len(m.Table.Rows), homeAlerts)]
+	if m.Table == nil {
+		return m
 	}
+	m.Table, m.Tone = nil, chat.Danger
+	s := chat.Section{Heading: "The newest first"}
+	for _, a := range alerts[:min(len(alerts), homeAlerts)] {
+		s.Lines = append(s.Lines, dotted(outside(within(a.Title, roomForTitle)), outside(within(a.MachineName, roomForName)), outside(a.Status), sentence(chat.Plain("since"), chat.At(a.Created))))
+	}
+	if rest := len(alerts) - homeAlerts; rest > 0 || more {
+		s.Lines = append(s.Lines, chat.Plain("and more: type alerts high"))
+	}
+	m.Sections = []chat.Section{s}
 	return m
 }
 
-// HomeIsolations is [IsolatedList] as it stands in a page, where its table would be cut.
+// HomeIsolations is [IsolatedList] as it stands in a page.
 func HomeIsolations(machines []IsolatedMachine, complete bool, now time.Time) chat.Message {
 	m := IsolatedList(machines, complete, now)
 	if m.Table == nil {

@@ -35,6 +35,7 @@ func refused(format string, a ...any) error { return refusal(fmt.Sprintf(format,
 // platform.
 func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/slack/send", w.slackSend)
+	handle(mux, "/api/slack/home", w.slackHome)
 	handle(mux, "/api/slack/click", w.slackClick)
 	handle(mux, "/api/slack/choose", w.slackChoose)
 	handle(mux, "/api/slack/shortcut", w.slackShortcut)
@@ -132,7 +133,13 @@ func (w *World) slackMentions(text string) (marked string, toBot bool) {
 	return text, toBot
 }
 
+// slackHome opens the Home tab.
+func (w *World) slackHome(ctx context.Context, me Person, _ struct{}) (any, error) {
+	return nil, w.Slack.OpenHome(ctx, me.Slack)
+}
+
 type slackClickIn struct {
+	Home         bool   `json:"home"` // in the Home tab, and not in a message
 	Conversation string `json:"conversation"`
 	Message      string `json:"message"`
 	Action       string `json:"action"`
@@ -140,10 +147,17 @@ type slackClickIn struct {
 }
 
 func (w *World) slackClick(ctx context.Context, me Person, in slackClickIn) (any, error) {
-	return nil, w.Slack.Click(ctx, me.Slack, in.Conversation, in.Message, slacksim.Press{ActionID: in.Action, Value: in.Value})
+	press := slacksim.Press{ActionID: in.Action, Value: in.Value}
+	if in.Home {
+		return nil, w.Slack.ClickHome(ctx, me.Slack, press)
+	}
+	return nil, w.Slack.Click(ctx, me.Slack, in.Conversation, in.Message, press)
 }
 
 func (w *World) slackChoose(ctx context.Context, me Person, in slackClickIn) (any, error) {
+	if in.Home {
+		return nil, w.Slack.ChooseHome(ctx, me.Slack, in.Action, in.Value)
+	}
 	return nil, w.Slack.Choose(ctx, me.Slack, in.Conversation, in.Message, in.Action, in.Value)
 }
 

@@ -37,6 +37,7 @@ type pageSlack struct {
 	Names         map[string]string  `json:"names"`
 	Conversations []pageConversation `json:"conversations"`
 	Modal         *pageModal         `json:"modal"`
+	Home          *pageHome          `json:"home"` // null before the bot has shown one
 }
 
 type pageTeams struct {
@@ -82,6 +83,12 @@ type pageModal struct {
 	Hash   string            `json:"hash"`
 	View   json.RawMessage   `json:"view"`
 	Errors map[string]string `json:"errors"`
+}
+
+// pageHome is the person's Home tab. View is what the bot sent, byte for byte.
+type pageHome struct {
+	Hash string          `json:"hash"`
+	View json.RawMessage `json:"view"`
 }
 
 // pageTeamsMessage is a message in Teams. Card and the contents of Attachments
@@ -192,6 +199,9 @@ func (w *World) pageSlack(me Person) pageSlack {
 	}
 	if m, open := w.Slack.Modal(me.Slack); open {
 		out.Modal = &pageModal{ID: m.ID, Hash: m.Hash, View: m.View, Errors: m.Errors}
+	}
+	if h, shown := w.Slack.Home(me.Slack); shown {
+		out.Home = &pageHome{Hash: h.Hash, View: h.View}
 	}
 	return out
 }

@@ -1,10 +1,10 @@
 // The page: who you are, what you see, and what to try.
 
-import { state, watch } from './api.js';
+import { act, state, watch } from './api.js';
 import { Column } from './column.js';
 import { Defender } from './defender.js';
 import { el, toast } from './dom.js';
-import { drawSlackMessage, SlackModal, slackPreview, slackShortcut } from './slack.js';
+import { drawSlackHome, drawSlackMessage, SlackModal, slackPreview, slackShortcut } from './slack.js';
 import { drawTeamsMessage } from './teams.js';
 
 // Where the security team works.
@@ -22,6 +22,7 @@ const slack = new Column(byID('slack'), {
   draw: drawSlackMessage,
   preview: slackPreview,
   more: slackShortcut,
+  page: { draw: drawSlackHome, open: (person) => act('slack/home', person) },
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : `Message #${c.name}, such as: /mde help`),
 });
 const teams = new Column(byID('teams'), {
@@ -69,7 +70,7 @@ function show(s) {
   document.body.dataset.person = s.person;
   const names = s.people.map((p) => p.name).concat('mdebot');
   const lines = [
-    ...slack.update(s.person, { conversations: s.slack.conversations, names: s.slack.names }),
+    ...slack.update(s.person, { conversations: s.slack.conversations, names: s.slack.names, page: s.slack.home }),
     ...teams.update(s.person, { conversations: s.teams.conversations, names }),
   ];
   modal.update(s.slack.modal, { person: s.person, names: s.slack.names });

@@ -2,7 +2,7 @@
 // threads, and the composer.
 
 import { act, payload } from './api.js';
-import { el, patch, time } from './dom.js';
+import { el, nextID, patch, time, toast } from './dom.js';
 
 // Column shows one platform. look says what differs between the two:
 //
@@ -13,6 +13,8 @@ import { el, patch, time } from './dom.js';
 //   headings       [of the channels, of the direct chats]
 //   draw           (message, ctx) → nodes inside a message
 //   preview        (message) → one line
+//   page           what the app shows beside its direct chat, if anything:
+//                  {draw: (page, ctx) → nodes, open: (person) → promise}
 //   more           (message, ctx) → what else can be done with it, if anything
 //   hint           (conversation) → placeholder of the composer
 export class Column {
@@ -20,6 +22,8 @@ export class Column {
   #person = '';
   #conversations = [];
   #names = {};
+  #page = null; // what the app shows
+  #tab = 'messages'; // or 'home', of the direct chat
   #open; // conversation ID, or 'direct'
   #thread = null; // the message whose thread is being written in
   #drafts = new Map();
@@ -44,6 +48,9 @@ export class Column {
     d.messages = el('ol', { class: 'messages', tabindex: '0', 'aria-labelledby': d.name.id });
     d.empty = el('p', { class: 'empty' });
     d.pill = el('button', { type: 'button', class: 'pill', hidden: true });
+    d.scroll = el('div', { class: 'scroll' }, d.messages, d.empty, d.pill);
+    d.home = el('div', { class: 'home', tabindex: '0', hidden: true, 'data-testid': `${platform}-home` });
+    d.tabs = this.#look.page && this.#appTabs();
     d.replying = el('p', { class: 'replying', hidden: true });
     d.text = el('textarea', {
       rows: '1', 'data-testid': `${platform}-composer`, 'aria-label': `Message in ${title}`, autocomplete: 'off', spellcheck: 'false', enterkeyhint: 'send',
@@ -57,10 +64,10 @@ export class Column {
         el('h3', {}, headings[0]), d.channels,
         el('h3', {}, headings[1]), d.direct),
       el('div', { class: 'conversation' },
-        el('header', {}, d.name, d.about),
-        el('div', { class: 'scroll' }, d.messages, d.empty, d.pill),
-        form),
+        el('header', {}, d.name, d.about, d.tabs),
+        d.home, d.scroll, form),
     ];
+    d.form = form;
 
     form.addEventListener('submit', (e) => { e.preventDefault(); this.#send(); });
     d.text.addEventListener('keydown', (e) => {
@@ -75,9 +82,63 @@ export class Column {
     d.messages.addEventListener('scroll', () => { if (this.#atBottom()) d.pill.hidden = true; });
   }
 
+  // appTabs are the tabs of the app: what it shows, and the chat with it.
+  #appTabs() {
+    const d = this.#dom;
+    d.home.id = nextID('home');
+    d.scroll.id = nextID('messages');
+    const tab = (name, label, panel) => {
+      const button = el('button', { type: 'button', role: 'tab', id: nextID('tab'), 'aria-controls': panel.id, 'data-testid': `${this.#look.platform}-tab-${name}`, onclick: () => this.#choose(name) }, label);
+      panel.setAttribute('aria-labelledby', button.id);
+      return button;
+    };
+    d.tabOf = { home: tab('home', 'Home', d.home), messages: tab('messages', 'Messages', d.scroll) };
+    const list = el('div', { class: 'app-tabs', role: 'tablist', 'aria-label': 'mdebot' }, d.tabOf.home, d.tabOf.messages);
+    list.addEventListener('keydown', (e) => {
+      const to = { ArrowLeft: 'home', Home: 'home', ArrowRight: 'messages', End: 'messages' }[e.key];
+      if (!to) return;
+      e.preventDefault();
+      this.#choose(to);
+      d.tabOf[to].focus();
+    });
+    return list;
+  }
+
+  // choose opens a tab of the app. Opening the first one is news to the app.
+  #choose(tab) {
+    const opened = tab === 'home' && this.#tab !== 'home';
+    this.#tab = tab;
+    this.#show();
+    if (opened) this.#look.page.open(this.#person).catch((err) => toast(err.message));
+  }
+
+  // showTab shows the tab that is chosen, in the app's direct chat alone.
+  #showTab(current) {
+    const d = this.#dom;
+    if (!d.tabs) return;
+    const home = current.direct && this.#tab === 'home';
+    d.tabs.hidden = !current.direct;
+    d.home.hidden = !home;
+    d.scroll.hidden = home;
+    d.form.hidden = home;
+    for (const [panel, on] of [[d.home, current.direct], [d.scroll, current.direct]]) {
+      if (on) panel.setAttribute('role', 'tabpanel');
+      else panel.removeAttribute('role');
+    }
+    for (const [name, button] of Object.entries(d.tabOf)) {
+      button.setAttribute('aria-selected', String(name === this.#tab));
+      button.tabIndex = name === this.#tab ? 0 : -1;
+    }
+    if (!home) return;
+    const ctx = { person: this.#person, names: this.#names };
+    patch(d.home, [{ key: 'page', mark: `${this.#person} ${this.#page?.hash}` }],
+      () => el('div', { class: 'home-page' }, this.#page ? this.#look.page.draw(this.#page, ctx) : el('p', { class: 'subtle' }, 'This is a work in progress.')));
+  }
+
   // pause takes no clicks on messages until the next update.
   pause() {
     this.#dom.messages.inert = true;
+    this.#dom.home.inert = true;
   }
 
   // update shows a new state, {conversations, names}, of a person. It returns the
@@ -87,13 +148,16 @@ export class Column {
     if (!this.#person) this.#dom.root.append(...this.#dom.parts);
     const switched = person !== this.#person;
     this.#dom.messages.inert = false;
+    this.#dom.home.inert = false;
     if (switched) {
       this.#person = person;
+      this.#tab = 'messages';
       this.#writeIn(null);
       this.#dom.messages.replaceChildren();
     }
     this.#conversations = state.conversations;
     this.#names = state.names;
+    this.#page = state.page ?? null;
     const lines = switched ? [] : this.#announcements();
     this.#known = new Set(this.#conversations.flatMap((c) => (c.messages ?? []).map((m) => m.id)));
     this.#show();
@@ -110,6 +174,7 @@ export class Column {
 
   // compose puts a line into the composer of the direct chat or a channel.
   compose(conversation, text) {
+    this.#tab = 'messages';
     this.open(conversation);
     this.#dom.text.value = text;
     this.#grow();
@@ -164,7 +229,8 @@ export class Column {
     const current = this.#current();
     if (!current) return;
     const d = this.#dom;
-    this.#markSeen(current);
+    this.#showTab(current);
+    if (!current.direct || this.#tab === 'messages') this.#markSeen(current);
     this.#list(d.channels, this.#conversations.filter((c) => !c.direct), current);
     this.#list(d.direct, this.#conversations.filter((c) => c.direct), current);
     const name = current.direct ? 'mdebot' : `${this.#look.sign}${current.name}`;

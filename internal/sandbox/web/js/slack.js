@@ -21,6 +21,11 @@ export function drawSlackMessage(message, ctx) {
   return parts;
 }
 
+// drawSlackHome draws a Home tab. ctx is {person, names}.
+export function drawSlackHome(home, ctx) {
+  return blocks(home.view.blocks ?? [], { ...ctx, conversation: '', message: '', home: true });
+}
+
 // slackShortcut is the app's shortcut on a message, which Slack keeps in its menu.
 export function slackShortcut(message, ctx) {
   if (message.onlyYou) return null;
@@ -102,7 +107,7 @@ function drawElement(element, on) {
   const send = async (button, path, value) => {
     if (element.confirm && !(await confirmed(element.confirm))) return;
     await busy(button, () => act(path, on.person, {
-      conversation: on.conversation, message: on.message, action: element.action_id ?? '', value: value ?? '',
+      home: Boolean(on.home), conversation: on.conversation, message: on.message, action: element.action_id ?? '', value: value ?? '',
     }));
   };
   switch (element.type) {
