@@ -178,6 +178,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	w.Slack = slacksim.New(slacksim.Options{
 		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
 		SocketMode: o.SocketMode, Pace: o.Pace, Shortcuts: map[string]string{SlackShortcut: "message.lookup"},
+		Domains: []string{"security.microsoft.com"},
 	})
 	w.Teams = teamssim.New(teamssim.Config{
 		AppID: teamsAppID, BotName: "mdebot", Throttle: o.Pace,

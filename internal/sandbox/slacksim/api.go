@@ -28,6 +28,7 @@ var methods = map[string]method{
 	"chat.update":                  {scopes: []string{"chat:write"}, call: (*Server).updateMessage},
 	"chat.postEphemeral":           {scopes: []string{"chat:write"}, call: (*Server).postEphemeral},
 	"chat.delete":                  {scopes: []string{"chat:write"}, call: (*Server).deleteMessage},
+	"chat.unfurl":                  {scopes: []string{"links:write"}, call: (*Server).unfurl},
 	"chat.getPermalink":            {call: (*Server).getPermalink},
 	"conversations.open":           {scopes: []string{"im:write"}, call: (*Server).conversationsOpen},
 	"conversations.info":           {scopes: []string{"channels:read", "groups:read"}, call: (*Server).conversationsInfo},

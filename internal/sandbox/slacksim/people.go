@@ -109,12 +109,18 @@ func (s *Server) Write(ctx context.Context, user, channelID, threadTS, text, eve
 		event["user_team"] = u.Workspace
 	}
 	payload := s.eventPayload(event, c.Shared)
+	links := s.linksShared(c, m)
 	s.changed()
 	s.mu.Unlock()
-	if eventType == "" {
+	if eventType != "" {
+		if err := s.deliverEvent(ctx, payload); err != nil {
+			return err
+		}
+	}
+	if links == nil {
 		return nil
 	}
-	return s.deliverEvent(ctx, payload)
+	return s.deliverEvent(ctx, links)
 }
 
 // eventPayload is what every event comes in. The caller holds the lock.

@@ -26,6 +26,9 @@ type Options struct {
 	Command       string // "/mde"
 	// Shortcuts on messages, as in the app's manifest: callback ID by name.
 	Shortcuts map[string]string
+	// Domains are those of the app's manifest whose addresses it previews, with the
+	// names below them.
+	Domains []string
 	// NoHome is an app whose manifest has no Home tab.
 	NoHome bool
 	// Scopes of the bot token; nil means every scope of [AllScopes].
@@ -50,7 +53,7 @@ type Options struct {
 // AllScopes are the bot scopes the simulator knows.
 var AllScopes = []string{
 	"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
-	"groups:history", "groups:read", "im:history", "im:write", "usergroups:read", "users:read", "users:read.email",
+	"groups:history", "groups:read", "im:history", "im:write", "links:read", "links:write", "usergroups:read", "users:read", "users:read.email",
 }
 
 // Server is one simulated Slack. It is an http.Handler for everything the bot
