@@ -205,6 +205,7 @@ func (c *customer) watched() notify.Watched {
 func (c *customer) commanded() commands.Tenant {
 	return commands.Tenant{
 		ID: c.id, Name: c.name, Defender: c.reading(), Hunter: c.client.For(defender.LaneHunt), Background: defenderOf{Client: c.client.For(defender.LaneScheduled)}, Indicators: c.actor.Indicators(defender.LaneInteractive), Portal: c.client.Portal(),
+		Pages: c.client.Portal().Page,
 	}
 }
 

@@ -269,6 +269,9 @@ func examineSlack(ctx context.Context, cfg Config, tokenFile string, transport *
 	case len(lacks) > 0:
 		out.Outcome, out.Detail = broken, "missing: "+strings.Join(lacks, ", ")
 		out.Next = "Put the output of mdebot manifest slack into the app's manifest and install it to the workspace again."
+		if !slices.ContainsFunc(lacks, func(s string) bool { return !slices.Contains(slackConveniences, s) }) {
+			out.Outcome, out.Detail = doubt, out.Detail+"; without them addresses of the Defender portal have no preview"
+		}
 	case len(more) > 0:
 		out.Outcome, out.Detail = doubt, "more than the manifest asks for: "+strings.Join(more, ", ")
 		out.Next = "Take them away: a stolen token could use them."

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/commands"
+	"github.com/mdebot/mdebot/internal/defender"
 )
 
 func manifestCommand(p *process) *cobra.Command {
@@ -93,7 +94,7 @@ func slackManifest(base string) (object, error) {
 		"usage_hint": slackUsage(), "should_escape": false,
 	}
 	interactivity := object{"is_enabled": true}
-	events := object{"bot_events": []string{"app_home_opened", "app_mention", "message.im"}}
+	events := object{"bot_events": []string{"app_home_opened", "app_mention", "link_shared", "message.im"}}
 	if base != "" {
 		command["url"] = base + "/slack/commands"
 		interactivity["request_url"] = base + "/slack/interactions"
@@ -107,6 +108,7 @@ func slackManifest(base string) (object, error) {
 			"bot_user":       object{"display_name": "mdebot", "always_online": true},
 			"app_home":       object{"home_tab_enabled": true, "messages_tab_enabled": true, "messages_tab_read_only_enabled": false},
 			"slash_commands": []object{command},
+			"unfurl_domains": defender.PortalHosts(),
 			"shortcuts": []object{{
 				"name": "Look up in Defender", "type": "message", "callback_id": cards.ActionMessageLookup,
 				"description": "Machines, hashes, addresses and hosts in this message; only you see the answer",
@@ -127,9 +129,13 @@ func slackManifest(base string) (object, error) {
 func slackScopes() []string {
 	return []string{
 		"app_mentions:read", "channels:history", "channels:read", "chat:write", "commands", "files:write",
-		"groups:history", "groups:read", "im:history", "im:write", "users:read",
+		"groups:history", "groups:read", "im:history", "im:write", "links:read", "links:write", "users:read",
 	}
 }
+
+// slackConveniences are those among them without which only a convenience is missing,
+// as in an app from before it.
+var slackConveniences = []string{"links:read", "links:write"}
 
 // menu is the commands shown where a platform has room for few, in the order
 // people need them.

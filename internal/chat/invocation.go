@@ -19,6 +19,9 @@ const (
 	// Shortcut is about a message that somebody wrote: Text is all that it says, and
 	// Action what is asked about it. None of the text was meant for mdebot.
 	Shortcut Kind = "shortcut"
+	// Links is somebody who posted addresses: Text is one a line. None of it was meant
+	// for mdebot.
+	Links Kind = "links"
 	// Home is somebody who looks at their [Page]. Nothing is asked for.
 	Home Kind = "home"
 )
@@ -72,7 +75,7 @@ const (
 
 // Response is the answer to an invocation. Now-fields are what a platform's
 // acknowledgement can carry and are ready within two seconds; Later is the work.
-// At most one of Message, Form, Errors, Options and Replace is set.
+// At most one of Message, Form, Errors, Options, Replace and Previews is set.
 type Response struct {
 	Audience Audience
 	// Message is the first answer: the result itself, or what is being done.
@@ -90,6 +93,9 @@ type Response struct {
 	// Everyone, where people from outside read along or that cannot be found out.
 	// Without it the asker gets the answer itself.
 	Otherwise *Message
+	// Previews are what is shown below the addresses of Links that mdebot knows
+	// something about. It runs after an acknowledgement, like Later, and nobody waits.
+	Previews func(ctx context.Context) map[string]Message
 	// Later runs after the first answer, on a context that outlives the request.
 	// What it sends through out replaces the first answer.
 	Later func(ctx context.Context, out Replier)

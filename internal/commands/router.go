@@ -14,6 +14,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/policy"
 	"github.com/mdebot/mdebot/internal/tenant"
@@ -57,6 +58,7 @@ type Config struct {
 	Subjects  Subjects
 	Status    StatusSource
 	Portal    cards.Portal
+	Pages     func(address string) (defender.PortalPage, bool)
 	Now       func() time.Time
 	Logger    *slog.Logger
 	// Ran is told the name of every command that was carried out and its outcome:
@@ -84,30 +86,34 @@ type Router struct {
 	// looks limits how often somebody's own page is drawn, lists shares what several
 	// of them show.
 	looks *limiter
-	lists *homeLists
+	// previewed limits how much is shown below addresses in one channel.
+	previewed *limiter
+	lists     *homeLists
 }
 
 // New returns a Router over all [Specs].
 func New(c Config) *Router {
 	r := &Router{
-		Config:  c,
-		specs:   Specs(),
-		byName:  map[string]*Spec{},
-		reads:   newLimiter(60, time.Minute, c.Now),
-		hunts:   newLimiter(huntsPerHour, time.Hour, c.Now),
-		changes: newLimiter(30, time.Minute, c.Now),
-		drafts:  newDrafts(c.Now),
-		choices: newChoices(c.Now),
-		offers:  newOffers(c.Now),
-		shown:   newShown(c.Now),
-		running: newRunningHunts(),
-		looks:   newLimiter(60, time.Minute, c.Now),
-		lists:   newHomeLists(c.Now),
+		Config:    c,
+		specs:     Specs(),
+		byName:    map[string]*Spec{},
+		reads:     newLimiter(60, time.Minute, c.Now),
+		hunts:     newLimiter(huntsPerHour, time.Hour, c.Now),
+		changes:   newLimiter(30, time.Minute, c.Now),
+		drafts:    newDrafts(c.Now),
+		choices:   newChoices(c.Now),
+		offers:    newOffers(c.Now),
+		shown:     newShown(c.Now),
+		running:   newRunningHunts(),
+		looks:     newLimiter(60, time.Minute, c.Now),
+		lists:     newHomeLists(c.Now),
+		previewed: newLimiter(10, time.Minute, c.Now),
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]
 		r.Defender, r.Hunter, r.Indicators, r.Portal = first.Defender, first.Hunter, first.Indicators, first.Portal
 		r.Background = first.Background
+		r.Pages = first.Pages
 		if !r.several() {
 			r.Tenant = first.ID
 		}
@@ -134,6 +140,9 @@ func New(c Config) *Router {
 func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response {
 	if inv.Kind == chat.Suggest {
 		return chat.Response{Options: r.suggest(ctx, inv)}
+	}
+	if inv.Kind == chat.Links {
+		return chat.Response{Previews: func(ctx context.Context) map[string]chat.Message { return r.previews(ctx, inv) }}
 	}
 	if inv.Kind == chat.Shortcut {
 		inv.Text = chat.WithoutSecrets(inv.Text) // it is somebody's message, and the rest of it can be looked up

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/chat"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/tenant"
 )
@@ -28,6 +29,8 @@ type Tenant struct {
 	// Indicators are read with the acting application.
 	Indicators IndicatorReader
 	Portal     cards.Portal
+	// Pages tells what an address of the tenant's portal is about; nil knows none.
+	Pages func(address string) (defender.PortalPage, bool)
 }
 
 // How a call came to its tenant. Only the surer ways may change something.
@@ -85,6 +88,7 @@ func (r *Router) in(t Tenant) *Router {
 	own.Tenant, own.tenantName = t.ID, t.Name
 	own.Defender, own.Hunter, own.Indicators, own.Portal = t.Defender, t.Hunter, t.Indicators, t.Portal
 	own.Background = t.Background
+	own.Pages = t.Pages
 	own.Policy = r.Policy.In(t.ID)
 	return &own
 }

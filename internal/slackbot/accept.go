@@ -277,6 +277,8 @@ func (b *Bot) takeEvent(ctx context.Context, e eventEnvelope) error {
 		return nil
 	case "app_home_opened":
 		return b.takeHome(me, e, ev)
+	case "link_shared":
+		return b.takeLinks(me, e, ev)
 	case "app_mention":
 	case "message":
 		if ev.ChannelType != "im" {

@@ -28,10 +28,16 @@ func homePage() chat.Page {
 	}
 }
 
+// postSigned delivers a body as Slack would sign it.
+func (w *world) postSigned(t *testing.T, path, contentType, body string) (int, string) {
+	t.Helper()
+	return w.post(t, path, contentType, body, func(*http.Request) {})
+}
+
 // interact delivers an interaction as Slack would sign it.
 func (w *world) interact(t *testing.T, payload string) int {
 	t.Helper()
-	status, _ := w.post(t, "/slack/interactions", formType, url.Values{"payload": {payload}}.Encode(), func(*http.Request) {})
+	status, _ := w.postSigned(t, "/slack/interactions", formType, url.Values{"payload": {payload}}.Encode())
 	return status
 }
 

@@ -104,20 +104,27 @@ type eventEnvelope struct {
 }
 
 type event struct {
-	Type        string          `json:"type"`
-	Subtype     string          `json:"subtype"`
-	User        string          `json:"user"`
-	BotID       string          `json:"bot_id"`
-	AppID       string          `json:"app_id"`
-	Text        string          `json:"text"`
-	TS          string          `json:"ts"`
-	ThreadTS    string          `json:"thread_ts"`
-	Channel     string          `json:"channel"`
-	ChannelType string          `json:"channel_type"`
-	Team        string          `json:"team"`
-	UserTeam    string          `json:"user_team"`
-	Tab         string          `json:"tab"` // of app_home_opened
-	Edited      json.RawMessage `json:"edited"`
+	Type        string `json:"type"`
+	Subtype     string `json:"subtype"`
+	User        string `json:"user"`
+	BotID       string `json:"bot_id"`
+	AppID       string `json:"app_id"`
+	Text        string `json:"text"`
+	TS          string `json:"ts"`
+	ThreadTS    string `json:"thread_ts"`
+	Channel     string `json:"channel"`
+	ChannelType string `json:"channel_type"`
+	Team        string `json:"team"`
+	UserTeam    string `json:"user_team"`
+	Tab         string `json:"tab"` // of app_home_opened
+	// Of link_shared.
+	MessageTS string `json:"message_ts"`
+	Source    string `json:"source"`
+	BotIn     bool   `json:"is_bot_user_member"`
+	Links     []struct {
+		URL string `json:"url"`
+	} `json:"links"`
+	Edited json.RawMessage `json:"edited"`
 }
 
 // strictForm decodes a form and refuses repeated fields.
