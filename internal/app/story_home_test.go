@@ -11,6 +11,7 @@ import (
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/identity"
 	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
 
@@ -271,4 +272,29 @@ func TestStory_homeButtonsThatMustNotCount(t *testing.T) {
 	s.world.Slack.ClearFaults()
 	s.later(2 * homeRetry)
 	s.homeShows(sandbox.Avery, "Nothing waits for you to decide", "", "Approve")
+}
+
+// With several tenants, everything on the page says whose it is, and its buttons are
+// about that tenant wherever the person works.
+func TestStory_homeOfSeveralTenants(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{Customer: true})
+	s.writePolicy(s.world.PolicyYAML())
+	s.halt()
+	s.start()
+	s.slack().write(sandbox.Riley, sandbox.SlackOps, "isolate ws-011 beaconing to a known bad address")
+	s.sees(s.slack(), sandbox.Riley, sandbox.SlackOps, "isolate ws-011", "waits for approval")
+	s.opensHome(sandbox.Avery)
+	s.homeShows(sandbox.Avery, "1 request waits for you to decide", "Tenant: contoso", "Tenant: fabrikam", "Request #1: isolate ws-011", "No machine is isolated")
+	s.pressesHome(sandbox.Avery, "Approve", "")
+	s.sees(s.slack(), sandbox.Avery, s.slack().direct(sandbox.Avery), "Your approval counts")
+	s.homeShows(sandbox.Avery, "1 machine is isolated")
+	if n := len(s.isolations()); n != 1 {
+		t.Errorf("%d isolations took effect, want 1", n)
+	}
+	if n := len(s.world.Fabrikam.Effects(func(defendersim.Effect) bool { return true })); n != 0 {
+		t.Errorf("%d effects in the other tenant", n)
+	}
+	s.opensHome(sandbox.Noor)
+	s.homeShows(sandbox.Noor, "not linked to a person", "", "contoso", "fabrikam")
 }
