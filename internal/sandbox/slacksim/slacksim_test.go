@@ -2,6 +2,7 @@ package slacksim
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -69,6 +70,16 @@ func TestRefusals(t *testing.T) {
 		{"somebody's message", "chat.update", url.Values{"channel": {"C0SOC"}, "ts": {"1.1"}, "text": {"x"}}, "message_not_found"},
 		{"an ephemeral for a stranger", "chat.postEphemeral", url.Values{"channel": {"C0SOC"}, "user": {"U0NONE"}, "text": {"x"}}, "user_not_in_channel"},
 		{"a made-up trigger", "views.open", url.Values{"trigger_id": {"x"}, "view": {"{}"}}, "invalid_trigger_id"},
+		{"a view for nobody", "views.publish", url.Values{"view": {`{"type":"home","blocks":[]}`}}, "invalid_arguments"},
+		{"a view for a stranger", "views.publish", url.Values{"user_id": {"U0NONE"}, "view": {`{"type":"home","blocks":[]}`}}, "user_not_found"},
+		{"a modal as a Home tab", "views.publish", url.Values{"user_id": {"U0RILEY"}, "view": {`{"type":"modal","blocks":[]}`}}, "invalid_blocks"},
+		{"a Home tab with a title", "views.publish", url.Values{"user_id": {"U0RILEY"}, "view": {`{"type":"home","title":{},"blocks":[]}`}}, "invalid_blocks"},
+		{"a Home tab of nothing", "views.publish", url.Values{"user_id": {"U0RILEY"}, "view": {`{"type":"home"}`}}, "invalid_blocks"},
+		{"a table in a Home tab", "views.publish", url.Values{"user_id": {"U0RILEY"}, "view": {`{"type":"home","blocks":[{"type":"table","rows":[[{"type":"raw_text","text":"x"}]]}]}`}}, "invalid_blocks"},
+		{"101 blocks in a Home tab", "views.publish", url.Values{"user_id": {"U0RILEY"}, "view": {`{"type":"home","blocks":[{"type":"divider"}` + strings.Repeat(`,{"type":"divider"}`, 100) + `]}`}}, "invalid_blocks"},
+		{"an old hash", "views.publish", url.Values{"user_id": {"U0RILEY"}, "hash": {"x"}, "view": {`{"type":"home","blocks":[]}`}}, "hash_conflict"},
+		{"a preview of nothing", "chat.unfurl", url.Values{"channel": {"C0SOC"}, "ts": {"1.1"}, "unfurls": {"{}"}}, "cannot_find_message"},
+		{"a preview elsewhere", "chat.unfurl", url.Values{"channel": {"C0OUT"}, "ts": {"1.1"}, "unfurls": {"{}"}}, "cannot_find_channel"},
 		{"an unknown person", "users.info", url.Values{"user": {"U0NONE"}}, "user_not_found"},
 	}
 	for _, tt := range tests {
@@ -275,5 +286,37 @@ func TestShortcut(t *testing.T) {
 		if err == nil {
 			t.Errorf("a shortcut %s is delivered", name)
 		}
+	}
+}
+
+func TestHome(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, Options{})
+	view := func(blocks, hash string) url.Values {
+		return url.Values{"user_id": {"U0RILEY"}, "hash": {hash}, "view": {`{"type":"home","blocks":[` + blocks + `]}`}}
+	}
+	_, first := call(t, s, "views.publish", view(`{"type":"divider"}`, ""))
+	h, _ := s.Home("U0RILEY")
+	if first["ok"] != true || h.Published != 1 {
+		t.Fatalf("views.publish = %v, home %+v", first, h)
+	}
+	if _, again := call(t, s, "views.publish", view("", h.Hash)); again["ok"] != true {
+		t.Errorf("views.publish with the hash of what is shown = %v", again)
+	}
+	if _, late := call(t, s, "views.publish", view("", h.Hash)); late["error"] != "hash_conflict" {
+		t.Errorf("views.publish with the hash of before = %v, want hash_conflict", late)
+	}
+	if now, _ := s.Home("U0RILEY"); now.ID != h.ID || now.Hash == h.Hash || now.Published != 2 {
+		t.Errorf("home = %+v after %+v", now, h)
+	}
+	if err := s.ClickHome(t.Context(), "U0RILEY", Press{Label: "Approve"}); !errors.Is(err, ErrNoElement) {
+		t.Errorf("ClickHome() = %v where there is no button", err)
+	}
+	without := newServer(t, Options{NoHome: true})
+	if _, refused := call(t, without, "views.publish", view("", "")); refused["error"] != "not_enabled" {
+		t.Errorf("views.publish without a Home tab = %v, want not_enabled", refused)
+	}
+	if err := without.OpenHome(t.Context(), "U0RILEY"); err != nil { // nobody is told
+		t.Errorf("OpenHome() without a Home tab = %v", err)
 	}
 }
