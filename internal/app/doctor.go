@@ -250,6 +250,11 @@ func examineSlack(ctx context.Context, cfg Config, tokenFile string, transport *
 		return []check{out}
 	}
 	checks := []check{{Name: "Slack token", Outcome: fine, Detail: "workspace " + workspace}}
+	return append(checks, scopesCheck(scopes), examineManifest(ctx, cfg, bot, tokenFile))
+}
+
+// scopesCheck holds the scopes that Slack granted against those of the manifest.
+func scopesCheck(scopes []string) check {
 	wanted := slackScopes()
 	var lacks, more []string
 	for _, s := range wanted {
@@ -276,7 +281,7 @@ func examineSlack(ctx context.Context, cfg Config, tokenFile string, transport *
 		out.Outcome, out.Detail = doubt, "more than the manifest asks for: "+strings.Join(more, ", ")
 		out.Next = "Take them away: a stolen token could use them."
 	}
-	return append(checks, out, examineManifest(ctx, cfg, bot, tokenFile))
+	return out
 }
 
 func examineTeams(ctx context.Context, cfg Config, transport http.RoundTripper) []check {

@@ -224,6 +224,13 @@ func TestDoctor_installedSlackManifest(t *testing.T) {
 			"look at this Slack app manifest", "should_escape is true; the manifest has false", "bot: " + slackScopes()[0] + " is missing", "bot: files:read is more than the manifest has",
 			"bot_events: message.im is missing", "message_menu_options_url is https://elsewhere.example/slack/interactions; the manifest has https://mdebot.example.com/slack/interactions", "mdebot manifest slack",
 		}},
+		"from before the Home tab": {func(m object) {
+			m["features"].(object)["app_home"].(object)["home_tab_enabled"] = false
+			delete(m["features"].(object), "unfurl_domains")
+			m["settings"].(object)["event_subscriptions"].(object)["bot_events"] = []string{"app_mention", "message.im"}
+		}, token, exitOK, []string{
+			"home_tab_enabled is false; the manifest has true", "bot_events: app_home_opened is missing", "bot_events: link_shared is missing", "unfurl_domains: security.microsoft.com is missing",
+		}},
 		"from before the shortcut": {func(m object) { delete(m["features"].(object), "shortcuts") }, token, exitOK, []string{"look at this Slack app manifest", "features.shortcuts: message.lookup is missing"}},
 		"another token":            {nil, "xoxe.xoxp-ended", exitFailed, []string{"broken Slack app manifest", "invalid_auth", "twelve hours"}},
 		"the bot token":            {nil, "xoxb-sandbox", exitFailed, []string{"broken Slack app manifest"}},
@@ -262,5 +269,29 @@ func TestDoctor_installedSlackManifest(t *testing.T) {
 				t.Error("the token is printed")
 			}
 		})
+	}
+}
+
+// An app from before a convenience is not broken by lacking it.
+func TestDoctor_scopes(t *testing.T) {
+	t.Parallel()
+	without := func(names ...string) []string {
+		return slices.DeleteFunc(slackScopes(), func(s string) bool { return slices.Contains(names, s) })
+	}
+	for name, tt := range map[string]struct {
+		scopes []string
+		want   outcome
+		says   string
+	}{
+		"all":                   {slackScopes(), fine, "all"},
+		"nothing told":          {nil, doubt, "did not say"},
+		"from before previews":  {without("links:read", "links:write"), doubt, "missing: links:read, links:write; without them addresses"},
+		"without one that acts": {without("chat:write"), broken, "missing: chat:write"},
+		"without both":          {without("chat:write", "links:read"), broken, "missing: chat:write, links:read"},
+		"more than needed":      {append(slackScopes(), "files:read"), doubt, "more than the manifest asks for: files:read"},
+	} {
+		if got := scopesCheck(tt.scopes); got.Outcome != tt.want || !strings.Contains(got.Detail, tt.says) {
+			t.Errorf("%s: %+v, want %v and %q", name, got, tt.want, tt.says)
+		}
 	}
 }
