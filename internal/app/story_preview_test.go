@@ -127,3 +127,27 @@ func TestStory_noPreviewWhereGuestsRead(t *testing.T) {
 		t.Errorf("a guest reads %s", text)
 	}
 }
+
+// Of several tenants, a channel shows what belongs to the one that it is bound to.
+func TestStory_previewsOfSeveralTenants(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{Customer: true})
+	s.halt()
+	s.writePolicy(strings.Replace(s.world.PolicyYAML(), "readers: [slack:C0SOC]", "readers: [slack:C0SOC, slack:C0FABRIKAM]", 1))
+	s.start()
+	ours := s.bot.defender.Portal().Machine(s.machine("ws-011.corp.contoso.com").ID)
+	their := s.world.Fabrikam.Machines()[0]
+	theirs := s.bot.customers[1].client.Portal().Machine(their.ID)
+	wrong := map[string]string{
+		s.posts(sandbox.Riley, sandbox.SlackSOC, theirs):    sandbox.SlackSOC,
+		s.posts(sandbox.Riley, sandbox.SlackFabrikam, ours): sandbox.SlackFabrikam,
+		s.posts(sandbox.Riley, sandbox.SlackFabrikam, "https://security.microsoft.com/machines/"+s.machine("ws-011.corp.contoso.com").ID): sandbox.SlackFabrikam,
+	}
+	s.previewed(sandbox.SlackSOC, s.posts(sandbox.Riley, sandbox.SlackSOC, ours), "Machine ws-011", "contoso")
+	s.previewed(sandbox.SlackFabrikam, s.posts(sandbox.Riley, sandbox.SlackFabrikam, theirs), "Machine "+their.ShortName(), "fabrikam")
+	for ts, channel := range wrong {
+		if text := s.below(channel, ts); text != "" {
+			t.Errorf("in %s there is a preview of another tenant's machine: %s", channel, text)
+		}
+	}
+}
