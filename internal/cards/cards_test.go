@@ -340,8 +340,25 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"link_confirmed":  LinkConfirmed(linkView),
 		"link_ended":      LinkEnded(linkView),
 		"unlinked":        Unlinked(account, "  - person: <object ID>\n    slack: [T0SOC/U0RILEY]\n", "/mde whoami"),
-		"status":          Status([]StatusLine{{Part: "Defender", Good: true}, {Part: "Alert poller", Detail: "no good poll for 6 minutes"}}, []StatusLine{{Part: "isolate", Detail: "needs Machine.Isolate"}}),
-		"status_good":     Status([]StatusLine{{Part: "Defender", Good: true}}, nil),
+		"home_head":       HomeHead(HomeView{Waiting: 2, Name: person.Name, Now: noon}),
+		"home_quiet":      HomeHead(HomeView{Now: noon}),
+		"home_refused":    HomeRefused(Unlinked(account, "  - person: <object ID>\n", "whoami"), noon),
+		"home_request":    HomeRequest(RequestView{Request: planned, Portal: portal{}}),
+		"home_alerts":     HomeAlerts(slices.Repeat([]defender.Alert{sampleAlert()}, 7), true),
+		"home_no_alerts":  HomeAlerts(nil, false),
+		"home_isolations": HomeIsolations([]IsolatedMachine{{MachineID: machineID, Name: "ws-042", Isolation: defender.IsolationOf(isolated.Actions), Owner: "Riley Chen", Until: noon.Add(2 * time.Hour)}}, true, noon),
+		"home_queue": func() chat.Message {
+			m, _ := HomeQueue(RequestQueue{
+				Requests: queue, Now: noon.Add(12 * time.Minute),
+				Mine: func(r approvals.Request) bool { return r.Number%2 == 0 }, Own: func(r approvals.Request) bool { return r.Number%3 == 0 },
+			}, 3)
+			return m
+		}(),
+		"preview_alert":    AlertPreview(sampleAlert()),
+		"preview_machine":  MachinePreview(sampleMachine().Machine),
+		"preview_incident": IncidentPreview(defender.Incident{ID: 42, Name: "Multi-stage incident", Severity: "High", Status: "Active", Updated: noon}),
+		"status":           Status([]StatusLine{{Part: "Defender", Good: true}, {Part: "Alert poller", Detail: "no good poll for 6 minutes"}}, []StatusLine{{Part: "isolate", Detail: "needs Machine.Isolate"}}),
+		"status_good":      Status([]StatusLine{{Part: "Defender", Good: true}}, nil),
 	}
 }
 

@@ -55,14 +55,17 @@ func HomeRequest(v RequestView) chat.Message {
 	return m
 }
 
-// HomeQueue is [RequestList] of what the page does not show in whole. Without
-// anything it says nothing: the head has said it.
-func HomeQueue(q RequestQueue) (m chat.Message, ok bool) {
+// HomeQueue is [RequestList] of what the page does not show in whole, which is above
+// requests. Without anything it says nothing: the head has said it.
+func HomeQueue(q RequestQueue, above int) (m chat.Message, ok bool) {
 	if len(q.Requests) == 0 {
 		return chat.Message{}, false
 	}
 	m = RequestList(q)
-	m.Title = chat.Join(chat.Plain("Requests: "), m.Title)
+	if above > 0 {
+		m.Title = chat.Plain(plural(len(q.Requests), "more open request", "more open requests"))
+		m.Preview = m.Title
+	}
 	return m, true
 }
 

@@ -128,7 +128,7 @@ func (h homeOf) requests(ctx context.Context, now time.Time) (page chat.Page, wa
 	for _, q := range first {
 		page = append(page, h.marked(cards.HomeRequest(cards.RequestView{Request: q, Portal: h.Portal, Freeze: freeze})))
 	}
-	if m, ok := cards.HomeQueue(others); ok {
+	if m, ok := cards.HomeQueue(others, len(first)); ok {
 		page = append(page, h.marked(m))
 	}
 	return page, len(needed), nil
