@@ -215,7 +215,7 @@ func TestStory_homeOfSomebodyWhoLosesTheirRole(t *testing.T) {
 		return ""
 	})
 	// What still stands in their tabs gives them nothing.
-	for who, want := range map[sandbox.Person]string{sandbox.Avery: "not linked to a person", sandbox.Jordan: "may not"} {
+	for who, want := range map[sandbox.Person]string{sandbox.Avery: "not linked to a person", sandbox.Jordan: "Your approval would not count"} {
 		s.pressesHome(who, "Approve", value)
 		s.sees(s.slack(), who, s.slack().direct(who), want)
 	}
