@@ -154,7 +154,9 @@ func (h *homes) claim(ctx context.Context, who identity.Principal, opening bool)
 				return nil
 			}
 		}
-		rows, err := tx.Exec(ctx, `UPDATE homes SET lease_owner = $1, lease_until = $2 WHERE account = $3 AND (lease_until <= $4 OR lease_until > $2)`,
+		// What is shown from here on is not known before it is noted: of a page whose
+		// outcome is lost, nobody may believe that it still is the one before.
+		rows, err := tx.Exec(ctx, `UPDATE homes SET mark = '', lease_owner = $1, lease_until = $2 WHERE account = $3 AND (lease_until <= $4 OR lease_until > $2)`,
 			c.owner, durable.Micros(now.Add(homeLease)), c.account, durable.Micros(now))
 		if err != nil || rows != 1 {
 			return err
@@ -177,8 +179,11 @@ func (h *homes) publish(ctx context.Context, who identity.Principal, page chat.P
 // finish notes what became of a claim. A page that cannot be there is forgotten until
 // it is opened again.
 func (h *homes) finish(ctx context.Context, c homeClaim, mark string, shown error) {
-	ctx = context.WithoutCancel(ctx) // the outcome is recorded also when mdebot stops
-	now := h.now()
+	now, again := h.now(), h.now().Add(homeRetry)
+	if ctx.Err() != nil {
+		again = now // mdebot stops: whoever is there next shows it
+	}
+	ctx = context.WithoutCancel(ctx) // the outcome is recorded also then
 	var throttled *chat.ThrottledError
 	err := h.db.InTx(ctx, func(tx durable.Tx) (err error) {
 		switch {
@@ -192,7 +197,7 @@ func (h *homes) finish(ctx context.Context, c homeClaim, mark string, shown erro
 				durable.Micros(now.Add(throttled.RetryAfter)), c.owner)
 		default:
 			_, err = tx.Exec(ctx, `UPDATE homes SET next_at = $1, lease_owner = '', lease_until = 0 WHERE account = $2 AND lease_owner = $3`,
-				durable.Micros(now.Add(homeRetry)), c.account, c.owner)
+				durable.Micros(again), c.account, c.owner)
 		}
 		return err
 	})

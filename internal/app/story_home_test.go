@@ -23,6 +23,17 @@ func (s *story) opensHome(who sandbox.Person) {
 	}
 }
 
+// connected waits for Socket Mode, where it is on.
+func (s *story) connected(o sandbox.Options) {
+	s.Helper()
+	s.eventually("a connection", func() string {
+		if o.SocketMode && s.world.Slack.Connections() == 0 {
+			return "there is none"
+		}
+		return ""
+	})
+}
+
 // home is what who reads in their Home tab.
 func (s *story) home(who sandbox.Person) string {
 	h, _ := s.world.Slack.Home(who.Slack)
@@ -99,6 +110,7 @@ func TestStory_approverWorksThroughTheQueueInHome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t, o)
+			s.connected(o)
 			s.asks(sandbox.Riley, "ws-011")
 			s.asks(sandbox.Riley, "ws-013")
 			first, second := s.requestValue("ws-011"), s.requestValue("ws-013")

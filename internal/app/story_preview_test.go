@@ -51,6 +51,7 @@ func TestStory_addressesOfThePortalArePreviewed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStory(t, o)
+			s.connected(o)
 			machine := s.machine("ws-011.corp.contoso.com")
 			alert, err := s.world.Tenant.RaiseAlert(machine.ID, "High", "Credential <!channel> dumping")
 			if err != nil {
