@@ -275,10 +275,14 @@ func (r *round) press(ctx context.Context, w *wish, who sandbox.Person, onSlack 
 		w.mu.Lock()
 		w.clicks = append(w.clicks, click{time.Now(), who, what})
 		w.mu.Unlock()
+		var err error
 		if onSlack {
-			_ = r.world.Slack.Click(ctx, who.Slack, place, m.id, slacksim.Press{Label: what}) // seen by its effect
+			err = r.world.Slack.Click(ctx, who.Slack, place, m.id, slacksim.Press{Label: what})
 		} else {
-			_, _ = r.world.Teams.Click(ctx, who.Object, m.id, teamssim.Choice{Title: what}, nil)
+			_, err = r.world.Teams.Click(ctx, who.Object, m.id, teamssim.Choice{Title: what}, nil)
+		}
+		if err != nil { // the bot may be down; a click is seen by its effect
+			r.Logf("the click on %s: %v", m.id, err)
 		}
 		return
 	}
