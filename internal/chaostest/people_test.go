@@ -73,7 +73,7 @@ func (e *eye) look() {
 	for _, place := range places {
 		if strings.HasPrefix(place, "19:") {
 			for _, m := range e.world.Teams.Messages(place, sandbox.Riley.Object) {
-				if m.FromBot {
+				if m.FromBot && m.OnlyFor == "" {
 					note(place, m.ID, m.Edits, func() string { return m.Text + "\n" + readable(m.Card) })
 				}
 			}
