@@ -358,7 +358,7 @@ func TestPaused_betweenClaimAndCallItSendsNothing(t *testing.T) {
 		sleep = 300 * time.Second
 	}
 	b := newBot(t, storetest.PostgresURL(t))
-	b.start("action-called=delay:3s")
+	b.start("action-called=delay:10s") // the card says "running" a moment after the claim
 	if !b.ready() {
 		t.Fatal("it ended at once")
 	}

@@ -438,19 +438,19 @@ func (r *round) cutDatabase(ctx context.Context, draw *rand.Rand) {
 // What people were told is kept all the same, and the database is whole.
 func TestPower_sqlite(t *testing.T) {
 	t.Parallel()
-	runRounds(t, shape{power: true, kills: 40, wishes: 22, alarms: 12}, shape{power: true, kills: 12, wishes: 12, alarms: 4})
+	runRounds(t, shape{power: true, kills: 40, wishes: 22, alarms: 12}, shape{power: true, kills: 10, wishes: 10, alarms: 4})
 }
 
 // The power of the database fails, and its machine starts again with what was committed.
 func TestPower_postgresTwoReplicas(t *testing.T) {
 	t.Parallel()
-	runRounds(t, shape{replicas: 2, power: true, kills: 40, wishes: 22, alarms: 12}, shape{replicas: 2, power: true, kills: 8, wishes: 12, alarms: 4})
+	runRounds(t, shape{replicas: 2, power: true, kills: 40, wishes: 22, alarms: 12}, shape{replicas: 2, power: true, kills: 6, wishes: 8, alarms: 4})
 }
 
 // The database's machine is gone for good and its standby takes over.
 func TestFailOver_postgresTwoReplicas(t *testing.T) {
 	t.Parallel()
-	s := shape{replicas: 2, power: true, standby: true, kills: 1, wishes: 12, alarms: 4}
+	s := shape{replicas: 2, power: true, standby: true, kills: 1, wishes: 8, alarms: 4}
 	runRounds(t, s, s)
 }
 

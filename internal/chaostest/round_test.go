@@ -121,9 +121,16 @@ func addMachines(w *sandbox.World, n int) (ids []string) {
 	return ids
 }
 
+var syncing sync.Mutex
+
 // newRound draws a round from its seed and starts it.
 func newRound(t *testing.T, seed uint64, s shape) *round {
 	t.Helper()
+	if s.power && *killsFlag == 0 {
+		// These have a database of their own that syncs, beside all other tests.
+		syncing.Lock()
+		t.Cleanup(syncing.Unlock)
+	}
 	r := &round{T: t, shape: s, seed: seed, killed: map[string]int{}}
 	draw := rand.New(rand.NewPCG(seed, 1))
 	var env []string
