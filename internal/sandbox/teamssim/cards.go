@@ -147,8 +147,8 @@ func (s *Server) SubmitDialog(ctx context.Context, user, dialogID string, inputs
 	return s.applyTask(user, d.message, dialogID, body)
 }
 
-// applyCardAnswer takes the answer to adaptiveCard/action.
-func (s *Server) applyCardAnswer(user, messageID string, body []byte) (Outcome, error) {
+// parseCardAnswer reads the answer to adaptiveCard/action.
+func parseCardAnswer(body []byte) (Outcome, error) {
 	var answer struct {
 		StatusCode int             `json:"statusCode"`
 		Type       string          `json:"type"`
@@ -179,6 +179,15 @@ func (s *Server) applyCardAnswer(user, messageID string, body []byte) (Outcome, 
 	}
 	if failed := answer.StatusCode != 200; failed != out.Failed {
 		return Outcome{}, fmt.Errorf("answer to a card action: statusCode %d with type %s", answer.StatusCode, answer.Type)
+	}
+	return out, nil
+}
+
+// applyCardAnswer takes the answer to adaptiveCard/action.
+func (s *Server) applyCardAnswer(user, messageID string, body []byte) (Outcome, error) {
+	out, err := parseCardAnswer(body)
+	if err != nil {
+		return Outcome{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -248,6 +248,9 @@ func checkCard(content json.RawMessage) error {
 	if err := checkSearches(content); err != nil {
 		return err
 	}
+	if err := checkRefresh(content); err != nil {
+		return err
+	}
 	return checkMentions(unquoted(content), card.MSTeams.Entities)
 }
 
@@ -374,7 +377,7 @@ func (s *Server) update(r *http.Request, body []byte) (answer, error) {
 	}
 	m.Payload = bytes.Clone(body)
 	m.Edits++
-	m.views = nil
+	m.views, m.asked = nil, nil
 	m.draw(o)
 	s.effect(EffectUpdated, c, m.ID, body)
 	return answer{status: http.StatusOK, body: object{"id": m.ID}}, nil

@@ -21,7 +21,7 @@
 //
 // Everything a person does in Teams is a method that returns once the bot has
 // answered the delivery: [Server.Message], [Server.Slash], [Server.Click], [Server.OpenDialog],
-// [Server.Search], [Server.SubmitDialog], [Server.AnswerFile]. Users are named by object ID,
+// [Server.Search], [Server.SubmitDialog], [Server.AnswerFile], [Server.Show], [Server.Refresh]. Users are named by object ID,
 // conversations by ID; [Server.PersonalChat] is a person's chat with the bot.
 // [Server.Messages] shows a conversation as one user sees it, with the exact
 // payloads the bot sent and the cards that were replaced for that user alone.

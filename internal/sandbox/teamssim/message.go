@@ -55,6 +55,7 @@ type view struct {
 type message struct {
 	Message
 	views map[string]view
+	asked map[string]time.Time // when clients asked how the card looks to their user
 }
 
 // draw takes over what o shows.
