@@ -29,6 +29,11 @@ func ForTenant(m chat.Message, t tenant.ID, name string) chat.Message {
 			m.Buttons[i].Value = BindTenant(t, m.Buttons[i].Value)
 		}
 	}
+	if m.Views != nil {
+		views := *m.Views
+		views.Value = BindTenant(t, views.Value)
+		m.Views = &views
+	}
 	if m.Menu != nil {
 		menu := *m.Menu
 		menu.Options = slices.Clone(menu.Options)

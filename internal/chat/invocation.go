@@ -24,6 +24,10 @@ const (
 	Links Kind = "links"
 	// Home is somebody who looks at their [Page]. Nothing is asked for.
 	Home Kind = "home"
+	// View is somebody's client that draws a message anew for them, by the Action and
+	// Value of its [Views] and mostly by itself, as often as it likes. Nobody asked for
+	// anything: nothing comes of it but Replace, and without that the message stays.
+	View Kind = "view"
 )
 
 // Invocation is one thing a person asked for, whichever door it came through.

@@ -3,6 +3,8 @@ package chat
 import (
 	"slices"
 	"strings"
+
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 // Tone says how a message feels, without relying on colour: renderers add a
@@ -39,6 +41,8 @@ type Message struct {
 	Buttons []Button
 	// Mentions are notified when the message is posted, not when it is edited.
 	Mentions []Mention
+	// Views says that the message differs by who looks at it, or is nil.
+	Views *Views
 	// Note is small print at the end.
 	Note Text
 	// Files are sent beside the message where the platform allows; elsewhere the
@@ -64,6 +68,18 @@ func (m Message) ForAll() Message {
 		m.Buttons = slices.DeleteFunc(slices.Clone(m.Buttons), alone)
 	}
 	return m
+}
+
+// Views are for a message of which some people see a version of their own, such as
+// without the buttons that would refuse them. A platform that can asks for it by an
+// [Invocation] of kind [View] with Action and Value. Everybody else, and everybody
+// where that cannot be had, sees the message itself, which lacks nothing.
+type Views struct {
+	Action string
+	Value  string
+	// For are the accounts of those people, the most concerned first. Of more than a
+	// platform takes, the last see the message itself.
+	For []identity.Principal
 }
 
 // Fact is a labelled value.

@@ -162,6 +162,7 @@ type cardData struct {
 	form   string            // key of the form that was drawn, for forms
 	menu   string            // input that holds the chosen value, for menus
 	aside  bool              // the card is seen by one person alone
+	view   bool              // a client asks how the card looks to its user
 	fields map[string]string // inputs of forms
 }
 
@@ -173,6 +174,7 @@ const (
 	keyForm     = "form"
 	keyMenu     = "menu"
 	keyAside    = "aside"
+	keyView     = "view"
 	fieldPrefix = "field."
 	menuPrefix  = "menu."
 )
@@ -197,8 +199,10 @@ func decodeCardData(raw json.RawMessage) (cardData, error) {
 			return cardData{}, errCardData
 		}
 	}
-	if v, ok := all[keyAside]; ok && json.Unmarshal(v, &d.aside) != nil {
-		return cardData{}, errCardData
+	for key, target := range map[string]*bool{keyAside: &d.aside, keyView: &d.view} {
+		if v, ok := all[key]; ok && json.Unmarshal(v, target) != nil {
+			return cardData{}, errCardData
+		}
 	}
 	if d.action == "" {
 		return cardData{}, errCardData
@@ -244,21 +248,18 @@ type executed struct {
 	Trigger string `json:"trigger"`
 }
 
-// decodeExecute reads an adaptiveCard/action. Automatic refreshes are told apart
-// because they must not change anything.
+// decodeExecute reads an adaptiveCard/action. What a client sends by itself is told
+// apart, because nothing may be changed by it.
 func decodeExecute(raw json.RawMessage) (d cardData, automatic bool, err error) {
 	var e executed
 	if json.Unmarshal(raw, &e) != nil || e.Action.Type != "Action.Execute" {
 		return cardData{}, false, errCardData
 	}
-	if e.Trigger == "automatic" {
-		return cardData{}, true, nil
-	}
 	d, err = decodeCardData(e.Action.Data)
 	if err == nil && e.Action.Verb != d.action {
 		err = errCardData
 	}
-	return d, false, err
+	return d, e.Trigger == "automatic", err
 }
 
 // decodeTask reads a task/fetch or task/submit.

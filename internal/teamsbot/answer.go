@@ -140,9 +140,9 @@ func (r *replies) Progress(ctx context.Context, m chat.Message) {
 	r.edited = now
 	var err error
 	if r.ref.IsZero() {
-		r.ref, err = r.post(ctx, summary(m), drawnFor(m))
+		r.ref, err = r.post(ctx, summary(m), r.drawnFor(ctx, m))
 	} else {
-		err = r.edit(ctx, summary(m), drawnFor(m))
+		err = r.edit(ctx, summary(m), r.drawnFor(ctx, m))
 	}
 	if err != nil {
 		r.bot.log.DebugContext(ctx, "progress not shown", "error", err)
@@ -162,12 +162,12 @@ func (r *replies) Answer(ctx context.Context, m chat.Message) error {
 }
 
 // drawnFor draws m for all or, with aside, for the one person who sees it.
-func drawnFor(m chat.Message, extra ...object) func(aside bool) object {
+func (r *replies) drawnFor(ctx context.Context, m chat.Message, extra ...object) func(aside bool) object {
 	return func(aside bool) object {
 		if aside {
 			return cardAside(m, extra...)
 		}
-		return card(m, extra...)
+		return r.bot.drawnIn(ctx, r.inv.In, m, extra...)
 	}
 }
 
@@ -177,10 +177,10 @@ func (r *replies) say(ctx context.Context, m chat.Message) error {
 		m = *r.otherwise
 	}
 	if len(m.Files) == 0 {
-		return r.show(ctx, summary(m), drawnFor(m))
+		return r.show(ctx, summary(m), r.drawnFor(ctx, m))
 	}
 	if r.inv.In.Direct || r.private(ctx) && !r.bot.targeting.may(r.inv) {
-		if err := r.show(ctx, summary(m), drawnFor(m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
+		if err := r.show(ctx, summary(m), r.drawnFor(ctx, m, fileNotes(m.Files, "You can save %s from the message below.")...)); err != nil {
 			return err
 		}
 		r.bot.offerFiles(ctx, r.inv.By, m.Files)
@@ -192,7 +192,7 @@ func (r *replies) say(ctx context.Context, m chat.Message) error {
 	if !r.bot.offerFiles(ctx, r.inv.By, m.Files) {
 		where = "%s could not be sent: open a personal chat with me and ask there."
 	}
-	return r.show(ctx, summary(m), drawnFor(m, fileNotes(m.Files, where)...))
+	return r.show(ctx, summary(m), r.drawnFor(ctx, m, fileNotes(m.Files, where)...))
 }
 
 // show replaces the first answer, or posts it when there is none or it is gone.

@@ -61,6 +61,8 @@ type Bot struct {
 	known      *learned
 	standings  *standings
 	readers    *readers
+	addresses  *addressBook
+	viewing    chan struct{} // a place for each client that is told how a card looks
 	targeting  *targeting
 	guests     func(chat.Destination) bool
 	tasks      *tasks
@@ -112,6 +114,8 @@ func New(cfg Config, o Options) (*Bot, error) {
 		known:      &learned{},
 		standings:  newStandings(o.Now),
 		readers:    newReaders(o.Now),
+		addresses:  newAddressBook(o.Now),
+		viewing:    make(chan struct{}, maxViewing),
 		targeting:  newTargeting(cloud.targeted, o.Now),
 		guests:     o.Guests,
 		tasks:      newTasks(maxTasks, o.Logger),

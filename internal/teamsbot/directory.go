@@ -127,19 +127,22 @@ func (b *Bot) memberOf(ctx context.Context, p identity.Principal, conversation s
 	return m, err
 }
 
+func (m member) object() string {
+	if m.AADObjectID != "" {
+		return m.AADObjectID
+	}
+	return m.ObjectID
+}
+
 func (m member) guest() bool {
 	return m.UserRole == "guest" || strings.Contains(strings.ToUpper(m.PrincipalName), "#EXT#")
 }
 
 func (m member) standing(p identity.Principal) (identity.Standing, error) {
-	object := m.AADObjectID
-	if object == "" {
-		object = m.ObjectID
-	}
 	switch {
 	case m.UserRole == "anonymous":
 		return identity.Outsider, nil
-	case !strings.EqualFold(object, p.Account):
+	case !strings.EqualFold(m.object(), p.Account):
 		return identity.Unknown, errors.New("look up member: Teams answered about another account")
 	case m.TenantID == "":
 		return identity.Unknown, errors.New("look up member: Teams named no tenant")

@@ -28,6 +28,9 @@ func (b *Bot) Endpoint(h chat.Handler) http.Handler {
 			return
 		}
 		b.learn(a.references()...)
+		if by, ok := a.by(); ok {
+			b.addresses.put(by)
+		}
 		switch {
 		case strings.HasPrefix(a.From.ID, "28:"): // another bot, or this one
 			w.WriteHeader(http.StatusOK)

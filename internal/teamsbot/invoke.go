@@ -62,7 +62,10 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 		return
 	}
 	switch {
-	case automatic: // a client redraws by itself; nothing may come of that
+	case err == nil && d.view && a.Name == "adaptiveCard/action":
+		b.onView(w, r, h, a, d, by)
+		return
+	case automatic: // a client sends it by itself; nothing may come of that
 		respond(w, say(""))
 		return
 	case err != nil:

@@ -28,7 +28,7 @@ func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
 		if err != nil {
 			return chat.Ref{}, err
 		}
-		ref, err := b.send(ctx, to, summary(p.Message), card(p.Message, fileNotes(p.Message.Files, "You can save %s from the message below.")...))
+		ref, err := b.send(ctx, to, summary(p.Message), b.drawnIn(ctx, to, p.Message, fileNotes(p.Message.Files, "You can save %s from the message below.")...))
 		if err != nil {
 			return chat.Ref{}, err
 		}
@@ -45,7 +45,7 @@ func (b *Bot) Post(ctx context.Context, p chat.Post) (chat.Ref, error) {
 	if isChannel(to.ID) {
 		to.Thread = p.Thread
 	}
-	return b.send(ctx, to, summary(p.Message), card(p.Message, fileNotes(p.Message.Files, "%s cannot be attached in a Teams channel.")...))
+	return b.send(ctx, to, summary(p.Message), b.drawnIn(ctx, to, p.Message, fileNotes(p.Message.Files, "%s cannot be attached in a Teams channel.")...))
 }
 
 // Edit implements [chat.Poster].
@@ -53,7 +53,7 @@ func (b *Bot) Edit(ctx context.Context, ref chat.Ref, m chat.Message) error {
 	if ref.IsZero() {
 		return chat.ErrGone
 	}
-	return b.edit(ctx, ref, false, summary(m), card(m))
+	return b.edit(ctx, ref, false, summary(m), b.drawnIn(ctx, ref.Conversation, m))
 }
 
 // Find implements [chat.Poster]. Bot Connector has no call to read messages.
@@ -68,7 +68,7 @@ func isChannel(id string) bool {
 
 // locate finds the tenant of a conversation that is known by ID alone.
 func (b *Bot) locate(ctx context.Context, id string) (chat.Conversation, error) {
-	c := chat.Conversation{Platform: identity.Teams, Workspace: b.tenants[0], ID: id, Direct: strings.HasPrefix(id, "a:")}
+	c := chat.Conversation{Platform: identity.Teams, Workspace: b.tenants[0], ID: id, Direct: strings.HasPrefix(id, personalPrefix)}
 	if len(b.tenants) == 1 {
 		return c, nil
 	}

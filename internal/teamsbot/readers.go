@@ -99,17 +99,7 @@ func (b *Bot) outsidersIn(ctx context.Context, in chat.Conversation, admits chat
 	}
 	token := ""
 	for page := range readerPages {
-		query := url.Values{"pageSize": {strconv.Itoa(readerPage)}}
-		if token != "" {
-			query.Set("continuationToken", token)
-		}
-		var list struct {
-			Members []member `json:"members"`
-			Next    string   `json:"continuationToken"`
-		}
-		err := b.connector.do(ctx, request{
-			op: op, method: http.MethodGet, serviceURL: serviceURL, path: []string{"conversations", in.ID, "pagedmembers"}, query: query,
-		}, &list)
+		list, err := b.members(ctx, in, serviceURL, token)
 		if err == nil && page == 0 && len(list.Members) == 0 {
 			err = fmt.Errorf("%s: the list is empty; is a proxy answering?", op)
 		}
@@ -132,6 +122,39 @@ func (b *Bot) outsidersIn(ctx context.Context, in chat.Conversation, admits chat
 		token = list.Next
 	}
 	return found, false, unknownReaders(fmt.Errorf("%s: it has more than %d members, too many to look at", op, readerPage*readerPages))
+}
+
+// memberPage is a part of a conversation's members.
+type memberPage struct {
+	Members []member `json:"members"`
+	Next    string   `json:"continuationToken"`
+}
+
+// members reads a page of the members of a conversation. What Teams tells there of
+// somebody is what a look-up of theirs would tell, so that it is kept: all of them may
+// ask at once how a card looks.
+func (b *Bot) members(ctx context.Context, in chat.Conversation, serviceURL, token string) (memberPage, error) {
+	query := url.Values{"pageSize": {strconv.Itoa(readerPage)}}
+	if token != "" {
+		query.Set("continuationToken", token)
+	}
+	var page memberPage
+	err := b.connector.do(ctx, request{
+		op: "list the members of a conversation", method: http.MethodGet, serviceURL: serviceURL,
+		path: []string{"conversations", in.ID, "pagedmembers"}, query: query,
+	}, &page)
+	for _, m := range page.Members {
+		p := identity.Principal{Platform: identity.Teams, Workspace: in.Workspace, Account: strings.ToLower(m.object()), Address: m.ID}
+		if !isGUID(p.Account) {
+			continue
+		}
+		b.addresses.put(p)
+		few := token == "" && page.Next == "" // or they would push out all others
+		if st, err := m.standing(p); err == nil && few {
+			b.standings.put(p, st)
+		}
+	}
+	return page, err
 }
 
 // reads is what a member of a conversation is to it.

@@ -17,6 +17,9 @@ type Reference struct {
 	ServiceURL string
 }
 
+// personalPrefix begins the ID of a person's chat with the bot.
+const personalPrefix = "a:"
+
 // personalKey is the key of a person's chat with the bot.
 func personalKey(object string) string { return "@" + object }
 

@@ -91,21 +91,24 @@ func TestRender_golden(t *testing.T) {
 	for i := range 70 {
 		many.Menu.Options = append(many.Menu.Options, chat.Option{Label: fmt.Sprintf("web-%02d", i), Detail: "active", Value: fmt.Sprint(i)})
 	}
+	views := card(approval())
+	withViews(views, differing().Views, []string{"29:1" + avery, "29:1" + riley})
 	for name, got := range map[string]object{
-		"minimum":       card(*titled("pong")),
-		"approval":      card(approval()),
-		"alert":         card(full("web-01")),
-		"hostile":       card(full(strings.Join(hostile[:12], " "))),
-		"menu_of_many":  card(many),
-		"chart_lines":   card(lines),
-		"chart_bars":    card(barred("web-01")),
-		"chart_hostile": card(barred(strings.Join(hostile[:12], " "))),
-		"file_note":     card(*titled("2 rows"), fileNotes([]chat.File{{Name: "hunt.csv", Content: make([]byte, 4096)}}, "You can save %s from the message below.")...),
-		"form":          form.card(),
-		"dialog":        taskCard(reasonForm.Title, dialog.card()),
-		"answer_note":   cardNote("You asked for this yourself."),
-		"answer_error":  cardError("Reason is needed"),
-		"activity_post": message(summary(approval()), object{"contentType": cardContentType, "content": card(approval())}),
+		"approval_views": views,
+		"minimum":        card(*titled("pong")),
+		"approval":       card(approval()),
+		"alert":          card(full("web-01")),
+		"hostile":        card(full(strings.Join(hostile[:12], " "))),
+		"menu_of_many":   card(many),
+		"chart_lines":    card(lines),
+		"chart_bars":     card(barred("web-01")),
+		"chart_hostile":  card(barred(strings.Join(hostile[:12], " "))),
+		"file_note":      card(*titled("2 rows"), fileNotes([]chat.File{{Name: "hunt.csv", Content: make([]byte, 4096)}}, "You can save %s from the message below.")...),
+		"form":           form.card(),
+		"dialog":         taskCard(reasonForm.Title, dialog.card()),
+		"answer_note":    cardNote("You asked for this yourself."),
+		"answer_error":   cardError("Reason is needed"),
+		"activity_post":  message(summary(approval()), object{"contentType": cardContentType, "content": card(approval())}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -161,6 +164,8 @@ func TestRender_cardsAreValid(t *testing.T) {
 	for name, m := range messages {
 		cards[name] = card(m)
 	}
+	cards["views"] = card(approval())
+	withViews(cards["views"], differing().Views, []string{"29:1" + avery})
 	cards["form"] = formCard{form: reasonForm, key: "k", errors: map[string]string{"reason": "x", "": "y"}}.card()
 	cards["dialog"] = formCard{form: reasonForm, key: "k", dialog: true}.card()
 	for name, c := range cards {
