@@ -19,7 +19,11 @@ const (
 	ActionAskAgain    = "request.again" // opens a form
 	ActionAgainSubmit = "request.again.submit"
 	ActionShowReq     = "request.show"
+	ActionViewReq     = "request.view" // how the card looks to one person
 	ActionDownload    = "request.download"
+
+	// ActionViewQueue is how the queue of requests looks to one person. It has no value.
+	ActionViewQueue = "requests.view"
 
 	// Values of these are alert IDs.
 	ActionAlertShow          = "alert.show"

@@ -54,10 +54,14 @@ func (r *Router) requests(ctx context.Context, c *call) (chat.Message, error) {
 	if err != nil {
 		return chat.Message{}, err
 	}
-	return cards.RequestList(cards.RequestQueue{
+	m := cards.RequestList(cards.RequestQueue{
 		Requests: live, Now: r.Now(),
 		Mine: func(q approvals.Request) bool { return r.Approvals.NeedsVote(ctx, q, c.who.Person.ID) },
-	}), nil
+	})
+	if c.inv.In.Direct {
+		m.Views = &chat.Views{Action: cards.ActionViewQueue, For: []identity.Principal{c.inv.By}}
+	}
+	return m, nil
 }
 
 // requestOf returns the request that c is about: by the number typed first, or

@@ -81,6 +81,8 @@ type Router struct {
 	drafts  *drafts
 	offers  *offers
 	shown   *shown
+	// redraws limits how often somebody's clients draw messages anew.
+	redraws *limiter
 	// running are the hunts under way in this process.
 	running *runningHunts
 	// looks limits how often somebody's own page is drawn, lists shares what several
@@ -108,6 +110,7 @@ func New(c Config) *Router {
 		looks:     newLimiter(60, time.Minute, c.Now),
 		lists:     newHomeLists(c.Now),
 		previewed: newLimiter(10, time.Minute, c.Now),
+		redraws:   newLimiter(120, time.Minute, c.Now),
 	}
 	if len(r.Tenants) > 0 {
 		first := r.Tenants[0]
@@ -143,6 +146,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	}
 	if inv.Kind == chat.Links {
 		return chat.Response{Previews: func(ctx context.Context) map[string]chat.Message { return r.previews(ctx, inv) }}
+	}
+	if inv.Kind == chat.View {
+		return chat.Response{Replace: r.view(ctx, inv)}
 	}
 	if inv.Kind == chat.Shortcut {
 		inv.Text = chat.WithoutSecrets(inv.Text) // it is somebody's message, and the rest of it can be looked up

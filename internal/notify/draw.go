@@ -107,6 +107,7 @@ func (n *Notifier) drawRequest(ctx context.Context, c card) (drawing, error) {
 	if r.State == approvals.Pending {
 		m.Mentions = n.approverMentions(c.destination)
 	}
+	m.Views = cards.RequestViews(r, n.concerned(ctx, r))
 	return drawing{message: m, editOnly: r.State.Resolved()}, nil
 }
 

@@ -231,7 +231,34 @@ func (n *Notifier) directChats(p identity.Person) []chat.Destination {
 		}
 	}
 	if n.posters[identity.Teams] != nil {
-		out = append(out, chat.DirectTo(identity.Principal{Platform: identity.Teams, Workspace: p.ID.Tenant, Account: p.ID.Object}))
+		out = append(out, chat.DirectTo(onTeams(p.ID)))
+	}
+	return out
+}
+
+// onTeams is a person's account on Teams, which is the person.
+func onTeams(p identity.PersonID) identity.Principal {
+	return identity.Principal{Platform: identity.Teams, Workspace: p.Tenant, Account: p.Object}
+}
+
+// concerned are the accounts of those to whom r's card looks different: who asked, who
+// voted, and whose approval would count by the file alone. Members of directory groups
+// see it as everybody does.
+func (n *Notifier) concerned(ctx context.Context, r approvals.Request) []identity.Principal {
+	if !cards.RequestDiffers(r) {
+		return nil
+	}
+	people := []identity.Person{{ID: r.Requester, Accounts: []identity.Principal{r.RequesterAs}}}
+	for _, v := range r.Votes {
+		people = append(people, identity.Person{ID: v.By, Accounts: []identity.Principal{v.As}})
+	}
+	var out []identity.Principal
+	for _, p := range append(people, n.mayApprove(ctx, r, r.Asked())...) {
+		for _, account := range append(slices.Clone(p.Accounts), onTeams(p.ID)) {
+			if !slices.ContainsFunc(out, func(o identity.Principal) bool { return o.Platform == account.Platform && o.Key() == account.Key() }) {
+				out = append(out, account)
+			}
+		}
 	}
 	return out
 }
