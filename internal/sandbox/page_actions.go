@@ -45,6 +45,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/teams/send", w.teamsSend)
 	handle(mux, "/api/teams/click", w.teamsClick)
 	handle(mux, "/api/teams/submit", w.teamsSubmit)
+	handle(mux, "/api/teams/show", w.teamsShow)
 	handle(mux, "/api/teams/search", w.teamsSearch)
 	handle(mux, "/api/teams/file", w.teamsFile)
 	handle(mux, "/api/defender/attack", w.startAttack)
@@ -259,6 +260,17 @@ type teamsSubmitIn struct {
 func (w *World) teamsSubmit(ctx context.Context, me Person, in teamsSubmitIn) (any, error) {
 	out, err := w.Teams.SubmitDialog(ctx, me.Object, in.Dialog, in.Inputs)
 	return outcome(out), err
+}
+
+type teamsShowIn struct {
+	Conversation string `json:"conversation"`
+}
+
+// teamsShow is what a client does when it shows a conversation: it asks how cards look
+// to its user.
+func (w *World) teamsShow(ctx context.Context, me Person, in teamsShowIn) (any, error) {
+	_, err := w.Teams.Show(ctx, me.Object, in.Conversation)
+	return nil, err
 }
 
 type teamsSearchIn struct {

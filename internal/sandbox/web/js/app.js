@@ -33,6 +33,8 @@ const teams = new Column(byID('teams'), {
   headings: ['Contoso SOC', 'Chat'],
   draw: drawTeamsMessage,
   preview: (m) => (m.summary || m.text || '').slice(0, 200),
+  // Clients ask for their view of a card by themselves, and nobody is told when there is none.
+  opened: (person, c) => act('teams/show', person, { conversation: c.id }).catch(() => {}),
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : 'Start a post, such as: @mdebot help'),
 });
 const modal = new SlackModal();

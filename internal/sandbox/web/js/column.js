@@ -16,6 +16,8 @@ import { el, nextID, patch, time, toast } from './dom.js';
 //   page           what the app shows beside its direct chat, if anything:
 //                  {draw: (page, ctx) → nodes, open: (person) → promise}
 //   more           (message, ctx) → what else can be done with it, if anything
+//   opened         (person, conversation) when it is shown, or something in it is new,
+//                  if anybody wants to know
 //   hint           (conversation) → placeholder of the composer
 export class Column {
   #look;
@@ -25,6 +27,7 @@ export class Column {
   #page = null; // what the app shows
   #tab = 'messages'; // or 'home', of the direct chat
   #open; // conversation ID, or 'direct'
+  #told = ''; // what the last call of opened was about
   #thread = null; // the message whose thread is being written in
   #drafts = new Map();
   #seen; // newest message seen, by person and conversation
@@ -238,6 +241,16 @@ export class Column {
     d.about.textContent = current.direct ? 'Direct chat with the bot' : current.shared ? 'Shared with another company' : '';
     d.text.placeholder = this.#thread ? 'Reply in the thread' : this.#look.hint(current);
     this.#draw(current);
+    this.#tellOpened(current);
+  }
+
+  #tellOpened(conversation) {
+    const { opened } = this.#look;
+    if (!opened || !conversation.id || !this.#dom.root.checkVisibility() || document.hidden) return;
+    const about = [this.#person, conversation.id, ...(conversation.messages ?? []).map((m) => `${m.id}.${m.edits}`)].join(' ');
+    if (about === this.#told) return;
+    this.#told = about;
+    opened(this.#person, conversation);
   }
 
   #list(list, conversations, current) {
