@@ -181,7 +181,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 		Domains: []string{"security.microsoft.com"},
 	})
 	w.Teams = teamssim.New(teamssim.Config{
-		AppID: teamsAppID, BotName: "mdebot", Throttle: o.Pace,
+		AppID: teamsAppID, BotName: "mdebot", Throttle: o.Pace, Domains: []string{"security.microsoft.com"},
 		Verify: func(token string) error {
 			_, err := w.Entra.Verify(token, entrasim.BotFramework)
 			return err

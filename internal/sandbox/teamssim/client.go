@@ -34,14 +34,20 @@ var (
 // it to the bot where Teams would: in a personal chat always, elsewhere when the
 // text mentions the bot with @ and its name. Mentions of other people work the
 // same way. It returns the message's ID, also when the bot refuses.
+//
+// The first address in it that the app previews goes out with its preview.
 func (s *Server) Message(ctx context.Context, user, conversation, text, thread string) (id string, err error) {
+	preview, err := s.Paste(ctx, user, conversation, text)
+	if err != nil {
+		return "", err
+	}
 	s.mu.Lock()
 	c, u, err := s.place(user, conversation)
 	if err != nil {
 		s.mu.Unlock()
 		return "", err
 	}
-	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text}}
+	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text, Card: preview}}
 	c.messages = append(c.messages, m)
 	marked, entities, toBot := s.mark(text)
 	root := thread

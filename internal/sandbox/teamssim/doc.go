@@ -20,7 +20,7 @@
 // # People
 //
 // Everything a person does in Teams is a method that returns once the bot has
-// answered the delivery: [Server.Message], [Server.Slash], [Server.Click], [Server.OpenDialog],
+// answered the delivery: [Server.Message], [Server.Paste], [Server.Slash], [Server.Click], [Server.OpenDialog],
 // [Server.Search], [Server.SubmitDialog], [Server.AnswerFile], [Server.Show], [Server.Refresh]. Users are named by object ID,
 // conversations by ID; [Server.PersonalChat] is a person's chat with the bot.
 // [Server.Messages] shows a conversation as one user sees it, with the exact

@@ -72,6 +72,13 @@ type Fault struct {
 	used int
 }
 
+// SetDomains says of which domains the app previews addresses.
+func (s *Server) SetDomains(domains ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Domains = domains
+}
+
 // SetTargeted switches targeted messages on or off for everybody.
 func (s *Server) SetTargeted(on bool) {
 	s.mu.Lock()

@@ -24,6 +24,8 @@ type Config struct {
 	Verify func(token string) error
 	// NoTargeted refuses targeted messages, as a tenant that does not have them.
 	NoTargeted bool
+	// Domains are those of the app's manifest whose addresses it previews.
+	Domains []string
 	// Throttle enforces the documented rates per conversation.
 	Throttle bool
 	// Client delivers activities to the bot. Nil means a client with a timeout
@@ -131,6 +133,7 @@ type Server struct {
 	order         []string // conversation IDs as added
 	dialogs       map[string]*dialog
 	offered       map[search][]Option
+	previews      map[pasted]keptPreview
 	uploads       map[string]*upload
 	files         []File
 	lastID        int64
@@ -156,6 +159,7 @@ func New(cfg Config) *Server {
 		conversations: map[string]*conversation{},
 		dialogs:       map[string]*dialog{},
 		offered:       map[search][]Option{},
+		previews:      map[pasted]keptPreview{},
 		uploads:       map[string]*upload{},
 		paces:         map[string][]time.Time{},
 		subscribers:   map[chan struct{}]bool{},
