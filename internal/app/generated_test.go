@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/mdebot/mdebot/internal/commands"
+	"github.com/mdebot/mdebot/internal/defender"
 	"github.com/mdebot/mdebot/internal/policy"
 )
 
@@ -250,6 +251,19 @@ func TestTeamsManifest(t *testing.T) {
 		}
 		if bot["supportsTargetedMessages"] != map[string]any{"today's": true}[name] {
 			t.Errorf("%s: targeted messages %v", name, bot["supportsTargetedMessages"])
+		}
+	}
+	for name, m := range map[string]object{"today's": m, "the older one": older} {
+		extension := m["composeExtensions"].([]object)[0]
+		handler := extension["messageHandlers"].([]object)[0]
+		if domains := handler["value"].(object)["domains"]; extension["botId"] != exampleAppID || handler["type"] != "link" ||
+			!slices.Equal(domains.([]string), defender.PortalHosts()) || !slices.Equal(m["validDomains"].([]string), defender.PortalHosts()) {
+			t.Errorf("%s previews %v", name, extension)
+		}
+		for _, host := range defender.PortalHosts() {
+			if strings.ContainsAny(host, "*/:") {
+				t.Errorf("%q is no exact host", host)
+			}
 		}
 	}
 	if older["manifestVersion"] != "1.25" || !strings.Contains(older["$schema"].(string), "/v1.25/") {

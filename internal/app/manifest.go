@@ -169,7 +169,7 @@ func teamsManifest(appID string) object {
 	return object{
 		"$schema":         teamsSchema(teamsManifestVersion),
 		"manifestVersion": teamsManifestVersion,
-		"version":         "1.1.0",
+		"version":         "1.2.0",
 		"id":              appID,
 		"developer": object{
 			"name": "mdebot", "websiteUrl": "https://github.com/mdebot/mdebot",
@@ -191,8 +191,13 @@ func teamsManifest(appID string) object {
 				{"scopes": []string{"team", "groupChat"}, "commands": list, "triggers": []string{"mention", "slash"}},
 			},
 		}},
-		"permissions":  []string{"identity", "messageTeamMembers"},
-		"validDomains": []string{},
+		"composeExtensions": []object{{
+			"botId":           appID,
+			"messageHandlers": []object{{"type": "link", "value": object{"domains": defender.PortalHosts()}}},
+		}},
+		"permissions": []string{"identity", "messageTeamMembers"},
+		// Teams wants the domains of previews here too. mdebot opens no page inside Teams.
+		"validDomains": defender.PortalHosts(),
 	}
 }
 

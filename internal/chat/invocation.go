@@ -98,7 +98,8 @@ type Response struct {
 	// Without it the asker gets the answer itself.
 	Otherwise *Message
 	// Previews are what is shown below the addresses of Links that mdebot knows
-	// something about. It runs after an acknowledgement, like Later, and nobody waits.
+	// something about. It runs after an acknowledgement, like Later, or while somebody
+	// writes a message and waits some seconds, as long as ctx lasts.
 	Previews func(ctx context.Context) map[string]Message
 	// Later runs after the first answer, on a context that outlives the request.
 	// What it sends through out replaces the first answer.

@@ -64,6 +64,7 @@ type Bot struct {
 	addresses  *addressBook
 	viewing    chan struct{} // a place for each client that is told how a card looks
 	targeting  *targeting
+	linking    chan struct{} // a place for each address that is looked at
 	guests     func(chat.Destination) bool
 	tasks      *tasks
 	seen       *seen
@@ -116,6 +117,7 @@ func New(cfg Config, o Options) (*Bot, error) {
 		readers:    newReaders(o.Now),
 		addresses:  newAddressBook(o.Now),
 		viewing:    make(chan struct{}, maxViewing),
+		linking:    make(chan struct{}, maxLinking),
 		targeting:  newTargeting(cloud.targeted, o.Now),
 		guests:     o.Guests,
 		tasks:      newTasks(maxTasks, o.Logger),

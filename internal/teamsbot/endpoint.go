@@ -27,7 +27,9 @@ func (b *Bot) Endpoint(h chat.Handler) http.Handler {
 			b.refuse(w, r, err)
 			return
 		}
-		b.learn(a.references()...)
+		if !a.composing() {
+			b.learn(a.references()...)
+		}
 		if by, ok := a.by(); ok {
 			b.addresses.put(by)
 		}

@@ -94,6 +94,7 @@ func TestRender_golden(t *testing.T) {
 	views := card(approval())
 	withViews(views, differing().Views, []string{"29:1" + avery, "29:1" + riley})
 	for name, got := range map[string]object{
+		"answer_preview": linkAnswer(new(withoutTable(full(strings.Join(hostile[:12], " "))))),
 		"approval_views": views,
 		"minimum":        card(*titled("pong")),
 		"approval":       card(approval()),
@@ -134,6 +135,12 @@ func TestRender_golden(t *testing.T) {
 	}
 }
 
+// withoutTable is m as far as a preview goes.
+func withoutTable(m chat.Message) chat.Message {
+	m.Table, m.Picture = nil, nil
+	return m
+}
+
 // cardSchema is Microsoft's own schema of Adaptive Cards 1.5, when it is at hand.
 func cardSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
@@ -164,6 +171,7 @@ func TestRender_cardsAreValid(t *testing.T) {
 	for name, m := range messages {
 		cards[name] = card(m)
 	}
+	cards["preview"] = previewCard(withoutTable(full("web-01")))["content"].(object)
 	cards["views"] = card(approval())
 	withViews(cards["views"], differing().Views, []string{"29:1" + avery})
 	cards["form"] = formCard{form: reasonForm, key: "k", errors: map[string]string{"reason": "x", "": "y"}}.card()

@@ -1,0 +1,82 @@
+package app
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
+)
+
+// pastes puts text into somebody's compose box in Teams, and returns what people read of
+// the preview, or "".
+func (s *story) pastes(who sandbox.Person, place, text string) string {
+	s.Helper()
+	card, err := s.world.Teams.Paste(s.Context(), who.Object, place, text)
+	if err != nil {
+		s.Fatalf("%s pastes %s: %v", who.Name, text, err)
+	}
+	if card == nil {
+		return ""
+	}
+	return readable(card)
+}
+
+func TestStory_addressesOfThePortalArePreviewedInTeams(t *testing.T) {
+	t.Parallel()
+	yaml := strings.Replace(sandbox.PolicyYAML(), "readers: [slack:C0SOC]", `readers: [slack:C0SOC, "teams:19:soc@thread.tacv2", "teams:19:guests@thread.v2"]`, 1)
+	s := newStoryUnder(t, yaml, sandbox.Options{})
+	const place = sandbox.TeamsSOC
+	machine := s.machine("ws-011.corp.contoso.com")
+	alert, err := s.world.Tenant.RaiseAlert(machine.ID, "High", "Credential <at>all</at> [dumping](https://evil.example)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	portal := s.bot.defender.Portal()
+	link := portal.Machine(machine.ID)
+	s.world.Teams.AddGroupChat(teamssim.GroupChat{
+		Tenant: sandbox.TenantID, ID: "19:guests@thread.v2", Name: "With a guest", Members: []string{sandbox.Riley.Object, sandbox.Gale.Object}, Installed: true,
+	})
+
+	if got := s.pastes(sandbox.Riley, place, "look at "+link); !containsAll(got, []string{"Machine ws-011", "Windows11", "shows the rest"}) {
+		t.Errorf("the preview of a machine is %q", got)
+	}
+	if got := s.pastes(sandbox.Avery, place, portal.Alert(alert.ID)); !containsAll(got, []string{"High alert", "Credential <at>all</at>", "[dumping](https[:]//evil.example)"}) {
+		t.Errorf("the preview of an alert is %q", got)
+	}
+	for name, c := range map[string]struct {
+		who   sandbox.Person
+		place string
+		text  string
+	}{
+		"in a channel that is not for readers": {sandbox.Riley, sandbox.TeamsApprovals, link},
+		"where a guest reads":                  {sandbox.Riley, "19:guests@thread.v2", link},
+		"in the chat with the bot":             {sandbox.Riley, s.teams().direct(sandbox.Riley), link},
+		"by somebody who is not linked":        {sandbox.Noor, place, link},
+		"of another tenant":                    {sandbox.Riley, place, strings.Replace(link, sandbox.TenantID, sandbox.CustomerID, 1)},
+		"of a machine that does not exist":     {sandbox.Riley, place, portal.Machine(strings.Repeat("0", 40))},
+		"of a page that says nothing":          {sandbox.Riley, place, "https://security.microsoft.com/advanced-hunting?query=1"},
+		"with somebody's name in it":           {sandbox.Riley, place, strings.Replace(link, "https://", "https://riley@", 1)},
+		"without TLS":                          {sandbox.Riley, place, strings.Replace(link, "https://", "http://", 1)},
+		"with a port":                          {sandbox.Riley, place, strings.Replace(link, ".com/", ".com:444/", 1)},
+	} {
+		if got := s.pastes(c.who, c.place, c.text); got != "" {
+			t.Errorf("%s there is a preview: %s", name, got)
+		}
+	}
+
+	// The card goes out with the message of whoever wrote it, for all to see.
+	s.teams().write(sandbox.Riley, place, "help, and look at "+link)
+	s.sees(s.teams(), sandbox.Noor, place, "look at", "Machine ws-011")
+	if n := len(s.audited("command.refused")); n != 0 {
+		t.Errorf("%d refusals are recorded of people who asked for nothing", n)
+	}
+
+	// A channel is shown only so much.
+	for range 12 {
+		s.pastes(sandbox.Riley, place, link)
+	}
+	if got := s.pastes(sandbox.Riley, place, link); got != "" {
+		t.Errorf("after a dozen there is still a preview: %s", got)
+	}
+}
