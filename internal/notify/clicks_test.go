@@ -467,3 +467,52 @@ func TestThrottled_editKeepsBackAllEditsAndNoPost(t *testing.T) {
 		}
 	}
 }
+
+// A post that failed comes again when it is due, however long edits wait: an alert or
+// a request is not kept back by what nobody waits for.
+func TestDeliver_whileEditsWaitAFailedPostComesAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := pending("r1")
+	r.Rule.Alone = true
+	f.changed(r, approvals.ChangeOpened)
+	f.deliver()
+	f.inTx(func(tx durable.Tx) error {
+		l := limits(soc, true, false)[0]
+		if _, err := reserve(t.Context(), tx, []limit{l}, f.clock.now()); err != nil {
+			return err
+		}
+		return throttle(t.Context(), tx, l, f.clock.now().Add(longestThrottle))
+	})
+	r.State = approvals.Executing
+	f.changed(r, approvals.ChangeTarget)
+	f.chat.fail = func(_ chat.Destination, edit bool) error {
+		if edit {
+			t.Error("an edit was tried while Slack takes none")
+		}
+		return errors.New("no connection")
+	}
+	next := pending("r2")
+	next.Rule.Alone = true
+	f.changed(next, approvals.ChangeOpened)
+	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
+		t.Fatal(err)
+	}
+	wantPosts(t, f.chat.at(soc), 1)
+	f.chat.fail = nil
+	f.clock.add(5 * time.Second)
+	f.inTx(func(tx durable.Tx) error {
+		_, err := tx.Exec(t.Context(), `DELETE FROM river_job`)
+		return err
+	})
+	if err := f.n.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.count(`SELECT COUNT(*) FROM river_job WHERE json(args) LIKE '%"slack:C0SOC"%'`); n != 1 {
+		t.Fatalf("the sweep plans %d runs for a post that is due again, want 1", n)
+	}
+	if err := f.n.Deliver(t.Context(), durable.Job{ID: string(soc)}); err != nil {
+		t.Fatal(err)
+	}
+	wantPosts(t, f.chat.at(soc), 2)
+}

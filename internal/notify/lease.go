@@ -131,11 +131,20 @@ func (n *Notifier) extend(ctx context.Context, tx durable.Tx, d chat.Destination
 }
 
 // release gives the right back. The sweep leaves the destination alone for as long as
-// its pace lets nothing out; what is new wakes it.
+// its pace lets nothing out, or until something is tried again; what is new wakes it.
 func (n *Notifier) release(ctx context.Context, d chat.Destination, l *lease, wait time.Duration) error {
 	return n.db.InTx(ctx, func(tx durable.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0, asleep_until = $1 WHERE key = $2 AND lease_owner = $3`,
-			n.now().Add(wait).UnixMicro(), string(d), l.owner)
+		now := n.now().UnixMicro()
+		asleep := n.now().Add(wait).UnixMicro()
+		if wait > 0 {
+			// A post has a pace of its own: it is not kept back by that of the edits.
+			if err := tx.QueryRow(ctx, `SELECT COALESCE(MIN(next_at), $1) FROM cards
+				WHERE destination = $2 AND wanted > shown AND held = '' AND next_at > $3 AND next_at < $1`,
+				asleep, string(d), now).Scan(&asleep); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `UPDATE pace SET lease_until = 0, asleep_until = $1 WHERE key = $2 AND lease_owner = $3`, asleep, string(d), l.owner)
 		return err
 	})
 }
