@@ -23,7 +23,7 @@ func (n *Notifier) admits(c card) chat.Readers {
 	case SubjectRequest, subjectReply:
 		return chat.Readers{Guests: p.RequestReaders(place)}
 	case subjectHunt:
-		return chat.Readers{Guests: p.HuntReaders(place)}
+		return chat.Readers{Guests: p.HuntReaders(scheduleAbout(c.subjectID), place)}
 	case subjectNotice, subjectPaging:
 	}
 	return chat.Readers{Guests: p.NoticeReaders(place)}

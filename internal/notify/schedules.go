@@ -298,6 +298,12 @@ func huntNotice(name string, at time.Time) string {
 	return aboutHunt + name + " " + at.UTC().Format(time.RFC3339Nano)
 }
 
+// scheduleAbout is the name of the schedule that a notice is about.
+func scheduleAbout(id string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(id, aboutHunt), " ")
+	return name
+}
+
 func destinations(places []string) []chat.Destination {
 	out := make([]chat.Destination, 0, len(places))
 	for _, p := range places {

@@ -504,6 +504,28 @@ func TestScheduledHunt_whoReadsAlong(t *testing.T) {
 	}
 }
 
+// What one schedule says about guests says nothing about what another one finds.
+func TestScheduledHunt_guestsOfAnotherSchedule(t *testing.T) {
+	t.Parallel()
+	s := newScheduling(t, nil, huntsYAML+`
+  - name: for-guests
+    hunt: rare-parents
+    every: 1h
+    owner: 8a1f0000-0000-4000-8000-000000000001
+    to: ['slack:C0SOC']
+    allow_guests: true
+`)
+	s.chat.readers = map[chat.Destination]chat.Readers{soc: {Guests: true}}
+	s.hunts.sees("ws-1")
+	s.goOn()
+	s.wants(0, "a schedule that says nothing of guests")
+	if err := s.n.RunHunt(t.Context(), durable.Job{Tenant: contoso, Kind: JobHunt, ID: "for-guests"}); err != nil {
+		t.Fatal(err)
+	}
+	s.deliver()
+	s.wants(1, "the one for guests", "for-guests")
+}
+
 func TestRowHash_tellsRowsApart(t *testing.T) {
 	t.Parallel()
 	columns := []string{"A", "B"}

@@ -50,10 +50,12 @@ const (
 // of the policy of one tenant, those about it.
 func (p *Policy) ScheduledHunts() []ScheduledHunt { return slices.Clone(p.scheduled) }
 
-// HuntReaders says whether guests may read what scheduled hunts find at a place.
+// HuntReaders says whether guests may read at a place what a scheduled hunt finds.
 // Nobody of another organisation ever does.
-func (p *Policy) HuntReaders(place string) (guests bool) {
-	return slices.ContainsFunc(p.scheduled, func(s ScheduledHunt) bool { return s.AllowGuests && slices.Contains(s.To, place) })
+func (p *Policy) HuntReaders(schedule, place string) (guests bool) {
+	return slices.ContainsFunc(p.scheduled, func(s ScheduledHunt) bool {
+		return s.Name == schedule && s.AllowGuests && slices.Contains(s.To, place)
+	})
 }
 
 func (f *fileReader) schedule(n ast.Node) {

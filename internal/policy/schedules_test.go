@@ -149,7 +149,7 @@ func TestSchedules_whoReadsAlong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !p.HuntReaders("slack:C0SOC") || p.HuntReaders("slack:C0OTHER") || p.NoticeReaders("slack:C0SOC") {
+	if !p.HuntReaders("new-roots", "slack:C0SOC") || p.HuntReaders("new-roots", "slack:C0OTHER") || p.HuntReaders("another", "slack:C0SOC") || p.NoticeReaders("slack:C0SOC") {
 		t.Error("allow_guests of a schedule opens its places for what it finds, and for nothing else")
 	}
 }
