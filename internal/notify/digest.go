@@ -91,11 +91,14 @@ func (n *Notifier) readDigest(ctx context.Context, t tenantID, to chat.Destinati
 	return err
 }
 
-// alertsAt are those posted in a place ($2) that a condition picks.
+// alertsAt are those posted in a place ($2), by themselves or in a storm, that a
+// condition picks. What its readers kept out of the place has a card there all the same.
 func (n *Notifier) alertsAt(ctx context.Context, t tenantID, condition string, args ...any) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT a.id, a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
-		WHERE c.tenant = $1 AND c.destination = $2 AND c.subject = 'alert' AND `+condition, append([]any{string(t)}, args...)...)
+		WHERE c.tenant = $1 AND c.destination = $2 AND c.subject = 'alert' AND (c.message <> '' OR EXISTS (
+			SELECT 1 FROM cards s WHERE s.tenant = c.tenant AND s.subject = 'storm' AND s.subject_id = c.held AND s.destination = c.destination AND s.message <> ''))
+			AND `+condition, append([]any{string(t)}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func (n *Notifier) alertsAt(ctx context.Context, t tenantID, condition string, a
 // since from, the oldest first.
 func (n *Notifier) requestsAt(ctx context.Context, t tenantID, to chat.Destination, from time.Time) ([]approvals.Request, error) {
 	ids, err := n.texts(ctx, `
-		SELECT subject_id FROM cards WHERE tenant = $1 AND destination = $2 AND subject = 'request' AND created_at >= $3
+		SELECT subject_id FROM cards WHERE tenant = $1 AND destination = $2 AND subject = 'request' AND message <> '' AND created_at >= $3
 		ORDER BY created_at, id LIMIT $4`, string(t), string(to), durable.Micros(from.Add(-digestOpen)), digestRequests)
 	if err != nil {
 		return nil, err

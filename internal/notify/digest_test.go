@@ -114,6 +114,47 @@ func TestDigest_sumsUpWhatStoodThere(t *testing.T) {
 	})
 }
 
+// A digest goes where its place lets guests read anything, so it holds nothing that
+// the place was not shown because of them.
+func TestDigest_holdsNothingThatGuestsKeptOut(t *testing.T) {
+	t.Parallel()
+	guests := map[chat.Destination]chat.Readers{soc: {Guests: true}}
+	for name, c := range map[string]struct {
+		open   [2]string
+		hidden string
+	}{
+		"requests where alerts are for guests": {[2]string{"to: [slack:C0SOC]\n", "to: [slack:C0SOC]\n      allow_guests: true\n"}, "ws-secret"},
+		"alerts where requests are for guests": {[2]string{"approvals:\n  post_to: [slack:C0APPROVE]", "approvals:\n  allow_guests: true\n  post_to: [slack:C0SOC]"}, "Suspicious thing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScheduling(t, nil, strings.Replace(routesYAML, c.open[0], c.open[1], 1)+digestYAML+"      when_quiet: true\n")
+			s.chat.readers = guests
+			s.settle()
+			s.until(s.clock.now().Add(time.Minute))
+			s.alert("a1", nil)
+			r := pending("r1")
+			r.Rule.Alone = true
+			r.Targets = []approvals.Target{{Kind: approvals.TargetMachine, ID: "m9", Name: "ws-secret"}}
+			s.changed(r, approvals.ChangeOpened)
+			s.until(s.clock.now().Add(time.Minute))
+			s.until(sunday.Add(time.Second))
+			all := s.digests()
+			if len(all) != 1 {
+				t.Fatalf("%d digests, want one", len(all))
+			}
+			for _, p := range s.chat.at(soc) {
+				if text := fmt.Sprint(p.message); strings.Contains(text, c.hidden) {
+					t.Errorf("guests read %q: %s", c.hidden, text)
+				}
+			}
+			if text := fmt.Sprint(all[0].message); strings.Contains(text, "ws-secret") == strings.Contains(text, "Suspicious thing") {
+				t.Errorf("the digest holds both or neither: %s", text)
+			}
+		})
+	}
+}
+
 // Each time of day has one digest, whatever restarts, replicas and clocks do.
 func TestDigest_oncePerDay(t *testing.T) {
 	t.Parallel()
