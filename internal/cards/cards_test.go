@@ -319,6 +319,7 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"hunt_scheduled_began":   ScheduledHunt(HuntFound{ScheduleView: everyHour, HuntRun: ran, First: true, New: ran.Rows, CSV: &chat.File{Name: "hunt.csv", Type: "text/csv", Content: []byte("A\r\n")}}),
 		"hunt_scheduled_empty":   ScheduledHunt(HuntFound{ScheduleView: everyHour, HuntRun: HuntRun{Query: "DeviceInfo", Took: time.Second}, First: true}),
 		"hunt_scheduled_new":     ScheduledHunt(HuntFound{ScheduleView: everyHour, HuntRun: ran, New: ran.Rows[1:]}),
+		"hunt_scheduled_cut":     ScheduledHunt(HuntFound{ScheduleView: everyHour, HuntRun: HuntRun{Query: "DeviceInfo", Rows: ran.Rows, Took: time.Second, Cut: "at 10 MiB; there is more, which is not compared. Ask for fewer columns or rows."}}),
 		"hunt_scheduled_fails":   ScheduledHuntFails(everyHour, HuntTrouble{Sentence: chat.Plain("Defender refused the query."), Lines: []chat.Text{chat.Code("--^")}, Next: chat.Plain("Correct it.")}),
 		"hunt_scheduled_well":    ScheduledHuntWell(everyHour, noon),
 		"hunt_list": HuntList([]SavedHunt{{Name: "logons", Description: "Who logged on.", Params: "machine=<machine>", May: true}}, []ScheduleView{

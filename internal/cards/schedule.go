@@ -83,6 +83,9 @@ func ScheduledHunt(v HuntFound) chat.Message {
 		m.Tone = chat.Neutral
 		m.Title = chat.Join(chat.Plain("Scheduled hunt "), name, chat.Plain(" has begun: "+plural(len(v.New), "row is", "rows are")+" there already"))
 		caption = "There already"
+	case len(v.New) == 0:
+		m.Tone = chat.Warning
+		m.Title = chat.Join(chat.Plain("Scheduled hunt "), name, chat.Plain(": nothing new, and its result is cut"))
 	default:
 		m.Title = chat.Join(chat.Plain("Scheduled hunt "), name, chat.Plain(": "+plural(len(v.New), "new row", "new rows")))
 	}

@@ -274,14 +274,20 @@ func (n *Notifier) huntRan(ctx context.Context, tx durable.Tx, t tenantID, s pol
 	case news > 0:
 		old.freshAt = began
 	}
+	problem := ""
+	if run.Cut != "" {
+		problem = "its result is cut " + run.Cut
+	}
 	if _, err := tx.Exec(ctx, `
-		UPDATE scheduled_hunts SET next_at = $1, began_at = $2, last_at = $3, found = $4, fresh = $5, fresh_at = $6, failing_since = 0, failing_told = 0, problem = ''
-		WHERE tenant = $7 AND name = $8`,
+		UPDATE scheduled_hunts SET next_at = $1, began_at = $2, last_at = $3, found = $4, fresh = $5, fresh_at = $6, failing_since = 0, failing_told = 0, problem = $7
+		WHERE tenant = $8 AND name = $9`,
 		durable.Micros(s.When.Next(began)), durable.Micros(old.beganAt), durable.Micros(began), len(run.Rows), news, durable.Micros(old.freshAt),
-		string(t), s.Name); err != nil {
+		problem, string(t), s.Name); err != nil {
 		return err
 	}
-	if !first && len(fresh) == 0 {
+	// Whoever fills a result hides what comes after the cut, so that it is told also
+	// when nothing is new; once, because it may stay so.
+	if !first && len(fresh) == 0 && (problem == "" || problem == old.problem) {
 		return nil
 	}
 	v := cards.HuntFound{ScheduleView: n.viewOf(t, s, old), HuntRun: run, First: first, New: fresh}

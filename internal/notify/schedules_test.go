@@ -26,6 +26,7 @@ type fakeHunts struct {
 	trouble *cards.HuntTrouble
 	err     error
 	took    time.Duration
+	cut     string
 	runs    int
 	during  func() // while a hunt runs
 }
@@ -33,7 +34,7 @@ type fakeHunts struct {
 func (f *fakeHunts) RunScheduled(context.Context, tenant.ID, policy.ScheduledHunt) (cards.HuntRun, error) {
 	f.mu.Lock()
 	f.runs++
-	run := cards.HuntRun{Query: "DeviceInfo", Columns: f.columns, Rows: slices.Clone(f.rows), Took: f.took, Trouble: f.trouble}
+	run := cards.HuntRun{Query: "DeviceInfo", Columns: f.columns, Rows: slices.Clone(f.rows), Took: f.took, Cut: f.cut, Trouble: f.trouble}
 	err, during := f.err, f.during
 	f.mu.Unlock()
 	if during != nil {
@@ -524,6 +525,32 @@ func TestScheduledHunt_guestsOfAnotherSchedule(t *testing.T) {
 	}
 	s.deliver()
 	s.wants(1, "the one for guests", "for-guests")
+}
+
+// Rows beyond the cut are not compared, so that whoever fills a result hides what
+// comes after: that is told although nothing is new.
+func TestScheduledHunt_cutResultIsTold(t *testing.T) {
+	t.Parallel()
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		s := newScheduling(t, open, huntsYAML)
+		s.hunts.sees("ws-1", "ws-2")
+		s.goOn()
+		s.wants(1, "the first run")
+		s.hunts.set(func(f *fakeHunts) { f.cut = "at the 10000 rows that mdebot reads" })
+		for range 3 {
+			s.clock.add(time.Hour)
+			s.goOn()
+		}
+		s.wants(2, "a cut result with nothing new", "at the 10000 rows", "its result is cut")
+		s.hunts.set(func(f *fakeHunts) { f.cut = "" })
+		s.clock.add(time.Hour)
+		s.goOn()
+		s.wants(2, "whole again")
+		s.hunts.set(func(f *fakeHunts) { f.cut = "at 10 MiB" })
+		s.clock.add(time.Hour)
+		s.goOn()
+		s.wants(3, "cut once more", "at 10 MiB")
+	})
 }
 
 func TestRowHash_tellsRowsApart(t *testing.T) {
