@@ -44,7 +44,8 @@ type homes struct {
 	db  durable.DB
 	now func() time.Time
 	log *slog.Logger
-	// draw makes somebody's page; allowed is false when it holds a refusal alone.
+	// draw makes somebody's page; allowed is false when it holds a refusal alone, or
+	// nothing, which leaves what stands there.
 	draw func(ctx context.Context, who identity.Principal, asked bool, mark string) (page chat.Page, allowed bool)
 	show chat.Publisher
 	// mark changes with whatever the pages are drawn from.
@@ -60,7 +61,9 @@ func (h *homes) opened(ctx context.Context, who identity.Principal) {
 	}
 	page, allowed := h.draw(ctx, who, true, mark)
 	if !allowed {
-		_ = h.publish(ctx, who, page) // it has logged why not
+		if len(page) > 0 { // otherwise they look very often, and Slack takes so many from all
+			_ = h.publish(ctx, who, page) // it has logged why not
+		}
 		return
 	}
 	one, mine, err := h.claim(ctx, who, true)

@@ -24,6 +24,7 @@ type tabs struct {
 	shown   map[string][]string // what each account's tab has shown, in order
 	during  func()              // runs while a page is being shown
 	refused map[string]bool
+	often   bool // pages are opened too often to be drawn
 }
 
 func (t *tabs) Publish(_ context.Context, to identity.Principal, p chat.Page) error {
@@ -72,6 +73,9 @@ func newHomes(t *testing.T, open storetest.Opener) (*tabs, func() *homes) {
 			draw: func(_ context.Context, who identity.Principal, _ bool, mark string) (chat.Page, bool) {
 				out.mu.Lock()
 				defer out.mu.Unlock()
+				if out.often {
+					return nil, false
+				}
 				return chat.Page{{Title: chat.Plain(mark)}}, !out.refused[who.Account]
 			},
 		}
@@ -124,6 +128,19 @@ func TestHomes(t *testing.T) {
 		looks(t, h, out, 2)
 		if got := out.of("U1"); len(got) != 1 {
 			t.Errorf("shown %q, want one answer", got)
+		}
+	})
+	onEngines(t, "what is opened too often stays as it is", func(t *testing.T, open storetest.Opener) {
+		out, replica := newHomes(t, open)
+		h := replica()
+		h.opened(t.Context(), slackAccount("U1"))
+		out.often = true
+		for range 3 {
+			h.opened(t.Context(), slackAccount("U1"))
+			h.opened(t.Context(), slackAccount("U2"))
+		}
+		if got := len(out.of("U1")) + len(out.of("U2")); got != 1 {
+			t.Errorf("%d pages were shown, want the first alone", got)
 		}
 	})
 	onEngines(t, "an opening while it is being shown is not lost", func(t *testing.T, open storetest.Opener) {

@@ -35,8 +35,9 @@ const (
 //
 // Nobody asks for anything by looking, so that nothing of it is recorded.
 //
-// Asked is whether the person looks now, which is limited. Pages of the same mark
-// share what they show of Defender.
+// Asked is whether the person looks now, which is limited: the page is empty when they
+// look too often, and what stands there stays. Pages of the same mark share what they
+// show of Defender.
 func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool, mark string) (page chat.Page, allowed bool) {
 	ctx, cancel := context.WithTimeout(ctx, homeBudget)
 	defer cancel()
@@ -50,8 +51,10 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool, ma
 			page, allowed = refused(fmt.Errorf("panic: %v\n%s", p, debug.Stack())), false
 		}
 	}()
-	if wait, ok := r.looks.allow(by.Key()); asked && !ok {
-		return refused(say("You have opened this page very often in a minute.", again(wait))), false
+	if asked {
+		if _, ok := r.looks.allow(by.Key()); !ok {
+			return nil, false
+		}
 	}
 	var whose []homeOf
 	var no error

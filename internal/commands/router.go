@@ -107,7 +107,7 @@ func New(c Config) *Router {
 		offers:    newOffers(c.Now),
 		shown:     newShown(c.Now),
 		running:   newRunningHunts(),
-		looks:     newLimiter(60, time.Minute, c.Now),
+		looks:     newLimiter(30, time.Minute, c.Now),
 		lists:     newHomeLists(c.Now),
 		previewed: newLimiter(10, time.Minute, c.Now),
 		redraws:   newLimiter(120, time.Minute, c.Now),
