@@ -82,7 +82,7 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool, ma
 		head.Waiting += waiting
 		requests = append(requests, cardsOf...)
 		if i < homeTenants {
-			rest = append(rest, h.ofDefender(ctx, mark)...)
+			rest = append(rest, h.ofDefender(ctx, asked, mark)...)
 		}
 	}
 	return append(append(chat.Page{cards.HomeHead(head)}, requests...), rest...), true
@@ -139,7 +139,7 @@ func (h homeOf) requests(ctx context.Context, now time.Time) (page chat.Page, wa
 
 // ofDefender is what Defender says: who is cut off, and the High alerts. What fails
 // says so in its place and takes nothing else with it.
-func (h homeOf) ofDefender(ctx context.Context, mark string) chat.Page {
+func (h homeOf) ofDefender(ctx context.Context, asked bool, mark string) chat.Page {
 	page := make([]*chat.Message, 2)
 	var group errgroup.Group
 	for i, part := range []struct {
@@ -152,7 +152,7 @@ func (h homeOf) ofDefender(ctx context.Context, mark string) chat.Page {
 			if !one.who.Person.Has(one.spec.Role) {
 				return nil
 			}
-			m, err := h.shared(ctx, &one, mark, part.read)
+			m, err := h.shared(ctx, &one, asked, mark, part.read)
 			if err != nil {
 				m = h.explain(ctx, &one, err)
 			}
@@ -172,8 +172,9 @@ func (h homeOf) ofDefender(ctx context.Context, mark string) chat.Page {
 }
 
 // shared reads a list as c's asker may see it. People who may see all machines see
-// the same one.
-func (h homeOf) shared(ctx context.Context, c *call, mark string, read func(*Router, context.Context) (chat.Message, error)) (chat.Message, error) {
+// the same one. For the others each machine is a call of its own, which others then
+// lack, so that theirs is read when they look and not whenever a request changes.
+func (h homeOf) shared(ctx context.Context, c *call, asked bool, mark string, read func(*Router, context.Context) (chat.Message, error)) (chat.Message, error) {
 	if err := h.mayUse(ctx, c); err != nil {
 		return chat.Message{}, err
 	}
@@ -181,10 +182,14 @@ func (h homeOf) shared(ctx context.Context, c *call, mark string, read func(*Rou
 	if err != nil {
 		return chat.Message{}, err
 	}
+	key, age := string(h.Tenant)+" "+c.spec.Name, homeListAge
 	if kept.scoped() {
-		return read(kept, ctx)
+		key, mark = key+" "+c.who.key(), h.Policy.Current().Hash()
+		if !asked {
+			age = homeScopedAge
+		}
 	}
-	return h.lists.get(string(h.Tenant)+" "+c.spec.Name, mark, func() (chat.Message, error) { return read(kept, ctx) })
+	return h.lists.get(key, mark, age, func() (chat.Message, error) { return read(kept, ctx) })
 }
 
 func (r *Router) homeIsolations(ctx context.Context) (chat.Message, error) {
@@ -205,11 +210,17 @@ func (r *Router) homeAlerts(ctx context.Context) (chat.Message, error) {
 	return cards.HomeAlerts(all[:min(len(all), listed)], len(all) > listed), nil
 }
 
-// homeListAge is how long a list is shared: many pages are drawn anew at once, and
-// Defender counts every call.
-const homeListAge = 15 * time.Second
+const (
+	// homeListAge is how long a list is shared: many pages are drawn anew at once, and
+	// Defender counts every call.
+	homeListAge = 15 * time.Second
+	// homeScopedAge is how long somebody's own list stands while they do not look: not
+	// longer than what is known of their groups.
+	homeScopedAge = 5 * time.Minute
+)
 
-// homeLists are the lists that pages share, by tenant and kind.
+// homeLists are the lists that pages share, by tenant and kind, and of people with a
+// scope those that their own page shows again.
 type homeLists struct {
 	now func() time.Time
 	mu  sync.Mutex
@@ -227,8 +238,8 @@ func newHomeLists(now func() time.Time) *homeLists {
 	return &homeLists{now: now, of: map[string]*homeList{}}
 }
 
-// get is the list of key as read since mark began to count, and not too long ago.
-func (l *homeLists) get(key, mark string, read func() (chat.Message, error)) (chat.Message, error) {
+// get is the list of key as read since mark began to count, and less than age ago.
+func (l *homeLists) get(key, mark string, age time.Duration, read func() (chat.Message, error)) (chat.Message, error) {
 	l.mu.Lock()
 	one := l.of[key]
 	if one == nil {
@@ -238,7 +249,7 @@ func (l *homeLists) get(key, mark string, read func() (chat.Message, error)) (ch
 	l.mu.Unlock()
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	if one.mark == mark && mark != "" && l.now().Sub(one.at) < homeListAge && l.now().Sub(one.at) >= 0 {
+	if one.mark == mark && mark != "" && l.now().Sub(one.at) < age && l.now().Sub(one.at) >= 0 {
 		return one.m, nil
 	}
 	m, err := read()
