@@ -32,6 +32,9 @@ const (
 	// huntPatience how long that lasts before people are told.
 	huntRetry    = 5 * time.Minute
 	huntPatience = 15 * time.Minute
+	// shareWait is how long one waits for the share of all of them before people are
+	// told: each run has left it after an hour.
+	shareWait = time.Hour
 	// huntTime is what scheduled hunts may take of a tenant's run time in an hour, of
 	// the ten minutes that Defender gives (threat-model H-04).
 	huntTime = 2 * time.Minute
@@ -217,9 +220,7 @@ func (n *Notifier) claimHunt(ctx context.Context, t tenantID, s policy.Scheduled
 			return err
 		}
 		if time.Duration(spent)*time.Microsecond >= huntTime {
-			_, err := tx.Exec(ctx, `UPDATE scheduled_hunts SET next_at = $1, problem = $2 WHERE tenant = $3 AND name = $4 AND next_at <= $5`,
-				now.Add(huntRetry).UnixMicro(), "waits, because scheduled hunts have taken their share of this hour's run time", string(t), s.Name, now.UnixMicro())
-			return err
+			return n.huntWaits(ctx, tx, t, s, now)
 		}
 		rows, err := tx.Exec(ctx, `
 			UPDATE scheduled_hunts SET lease_owner = $1, lease_until = $2
@@ -237,6 +238,24 @@ func (n *Notifier) claimHunt(ctx context.Context, t tenantID, s policy.Scheduled
 		return err
 	})
 	return mine, err
+}
+
+// huntWaits puts off a hunt that is due until there is room in the share of all.
+func (n *Notifier) huntWaits(ctx context.Context, tx durable.Tx, t tenantID, s policy.ScheduledHunt, now time.Time) error {
+	rows, err := tx.Exec(ctx, `UPDATE scheduled_hunts SET next_at = $1 WHERE tenant = $2 AND name = $3 AND next_at <= $4 AND (lease_until < $4 OR lease_until > $5)`,
+		now.Add(huntRetry).UnixMicro(), string(t), s.Name, now.UnixMicro(), now.Add(huntLease).UnixMicro())
+	if err != nil || rows == 0 {
+		return err
+	}
+	old, ok, err := scheduleOf(ctx, tx, t, s.Name)
+	if err != nil || !ok {
+		return err
+	}
+	return n.huntFailed(ctx, tx, t, s, old, cards.HuntTrouble{
+		Sentence: chat.Plain("It waits, because scheduled hunts have taken their share of this hour's run time."),
+		Next:     chat.Plain("hunt list shows all of them. An admin lets some run less often or look at less, under schedules in mdebot.yaml."),
+		Passing:  true,
+	}, shareWait)
 }
 
 // huntRan records a run and plans what is to be said about it, all in one
@@ -257,7 +276,7 @@ func (n *Notifier) huntRan(ctx context.Context, tx durable.Tx, t tenantID, s pol
 		run.Trouble = missingColumn(s, run)
 	}
 	if run.Trouble != nil {
-		return n.huntFailed(ctx, tx, t, s, old, *run.Trouble)
+		return n.huntFailed(ctx, tx, t, s, old, *run.Trouble, huntPatience)
 	}
 	if err := n.huntIsWell(ctx, tx, t, s, old); err != nil {
 		return err
@@ -344,7 +363,7 @@ func missingColumn(s policy.ScheduledHunt, run cards.HuntRun) *cards.HuntTrouble
 
 // huntFailed tells once that a scheduled hunt does not run: at once when somebody
 // has to do something, and after a while when it may pass.
-func (n *Notifier) huntFailed(ctx context.Context, tx durable.Tx, t tenantID, s policy.ScheduledHunt, old schedule, trouble cards.HuntTrouble) error {
+func (n *Notifier) huntFailed(ctx context.Context, tx durable.Tx, t tenantID, s policy.ScheduledHunt, old schedule, trouble cards.HuntTrouble, patience time.Duration) error {
 	now := n.now()
 	next := s.When.Next(now)
 	if trouble.Passing {
@@ -356,7 +375,7 @@ func (n *Notifier) huntFailed(ctx context.Context, tx durable.Tx, t tenantID, s 
 		old.failingSince = now
 	}
 	told := int64(0)
-	tell := !old.failingTold && (!trouble.Passing || now.Sub(old.failingSince) >= huntPatience)
+	tell := !old.failingTold && (!trouble.Passing || now.Sub(old.failingSince) >= patience)
 	if tell || old.failingTold {
 		told = 1
 	}

@@ -408,6 +408,41 @@ func TestScheduledHunt_leavesRunTimeToPeople(t *testing.T) {
 	}
 }
 
+// One that never gets to run, because another takes all of the share, is not silent:
+// whoever makes that one slow would keep the other from telling anything.
+func TestScheduledHunt_thatNeverGetsItsShareSaysSo(t *testing.T) {
+	t.Parallel()
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		s := newScheduling(t, open, huntsYAML+`
+  - name: heavy
+    hunt: quiet-machines
+    every: 15m
+    owner: 8a1f0000-0000-4000-8000-000000000001
+    to: ['slack:C0FIN']
+`)
+		s.hunts.sees("ws-1")
+		s.goOn()
+		s.wants(1, "the first run")
+		s.hunts.set(func(f *fakeHunts) { f.took = 50 * time.Second })
+		s.clock.add(time.Second)
+		for range 36 { // three hours
+			if err := s.n.planHunts(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.n.RunHunt(t.Context(), durable.Job{Tenant: contoso, Kind: JobHunt, ID: "heavy"}); err != nil {
+				t.Fatal(err)
+			}
+			s.goOn()
+			s.clock.add(5 * time.Minute)
+		}
+		s.wants(2, "three hours without a run", "new-machines does not run", "their share")
+		s.hunts.set(func(f *fakeHunts) { f.took = time.Second })
+		s.clock.add(time.Hour)
+		s.goOn()
+		s.wants(3, "there is room again", "runs again")
+	})
+}
+
 func TestScheduledHunt_anotherQueryBeginsAnew(t *testing.T) {
 	t.Parallel()
 	s := newScheduling(t, nil, huntsYAML)
