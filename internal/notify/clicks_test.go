@@ -516,3 +516,36 @@ func TestDeliver_whileEditsWaitAFailedPostComesAgain(t *testing.T) {
 	}
 	wantPosts(t, f.chat.at(soc), 2)
 }
+
+// Somebody who changes things without end, as by a script on alerts in some channels,
+// does not keep the others' cards untrue for as long.
+func TestOrder_whatSomebodyDoesWithoutEndLeavesSomeEdits(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var hurried, others int
+	for range 10 * 60 * 10 { // ten minutes
+		f.inTx(func(tx durable.Tx) error {
+			for _, d := range []chat.Destination{soc, back} {
+				wait, err := reserve(t.Context(), tx, limits(d, true, true), f.clock.now())
+				if err != nil {
+					return err
+				}
+				if wait == 0 {
+					hurried++
+				}
+			}
+			wait, err := reserve(t.Context(), tx, limits(fin, true, false), f.clock.now())
+			if err == nil && wait == 0 {
+				others++
+			}
+			return err
+		})
+		f.clock.add(100 * time.Millisecond)
+	}
+	if others < 50 {
+		t.Errorf("%d edits that nobody waits for in ten minutes, beside %d of somebody who does not stop", others, hurried)
+	}
+	if hurried < 400 || hurried+others > 550 {
+		t.Errorf("%d and %d edits in ten minutes, of which Slack takes 500", hurried, others)
+	}
+}
