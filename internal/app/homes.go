@@ -22,6 +22,9 @@ const (
 	homeLife = 24 * time.Hour
 	// homesLive is how many pages are kept up to date, those opened last.
 	homesLive = 200
+	// homeRefresh is how long a page stands while no request changes: whether somebody
+	// may see it is not in the mark, as far as the platform and the directory know it.
+	homeRefresh = 10 * time.Minute
 	// homePace is between two pages that nobody waits for: Slack takes a hundred a
 	// minute, and whoever opens theirs comes first.
 	homePace = time.Second
@@ -114,9 +117,9 @@ func (h *homes) due(ctx context.Context, mark string) (who identity.Principal, f
 	var account string
 	err = h.db.Read().QueryRow(ctx, `
 		SELECT account FROM (SELECT * FROM homes WHERE opened_at > $1 ORDER BY opened_at DESC LIMIT $2) AS live
-		WHERE (wanted > shown OR mark <> $3) AND next_at <= $4 AND lease_until <= $4
+		WHERE (wanted > shown OR mark <> $3 OR published_at <= $5) AND next_at <= $4 AND lease_until <= $4
 		ORDER BY published_at, account LIMIT 1`,
-		durable.Micros(now.Add(-homeLife)), homesLive, mark, durable.Micros(now)).Scan(&account)
+		durable.Micros(now.Add(-homeLife)), homesLive, mark, durable.Micros(now), durable.Micros(now.Add(-homeRefresh))).Scan(&account)
 	if errors.Is(err, durable.ErrNoRows) {
 		return who, false, nil
 	}

@@ -130,6 +130,22 @@ func TestHomes(t *testing.T) {
 			t.Errorf("shown %q, want one answer", got)
 		}
 	})
+	onEngines(t, "what only the platform or the directory knows is asked for again", func(t *testing.T, open storetest.Opener) {
+		// Somebody becomes a guest or is unlinked, or could not be looked up for a moment:
+		// no request changes by that.
+		out, replica := newHomes(t, open)
+		h := replica()
+		h.opened(t.Context(), slackAccount("U1"))
+		looks(t, h, out, 5)
+		if got := out.of("U1"); len(got) != 1 {
+			t.Errorf("shown %q within seconds", got)
+		}
+		out.set(func() { out.now = out.now.Add(homeRefresh) })
+		looks(t, h, out, 5)
+		if got := out.of("U1"); len(got) != 2 {
+			t.Errorf("shown %q in %s, want it looked at once more", got, homeRefresh)
+		}
+	})
 	onEngines(t, "what is opened too often stays as it is", func(t *testing.T, open storetest.Opener) {
 		out, replica := newHomes(t, open)
 		h := replica()

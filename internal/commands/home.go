@@ -183,11 +183,11 @@ func (h homeOf) shared(ctx context.Context, c *call, asked bool, mark string, re
 		return chat.Message{}, err
 	}
 	key, age := string(h.Tenant)+" "+c.spec.Name, homeListAge
+	if !asked {
+		age = homeUnaskedAge
+	}
 	if kept.scoped() {
 		key, mark = key+" "+c.who.key(), h.Policy.Current().Hash()
-		if !asked {
-			age = homeScopedAge
-		}
 	}
 	return h.lists.get(key, mark, age, func() (chat.Message, error) { return read(kept, ctx) })
 }
@@ -214,9 +214,9 @@ const (
 	// homeListAge is how long a list is shared: many pages are drawn anew at once, and
 	// Defender counts every call.
 	homeListAge = 15 * time.Second
-	// homeScopedAge is how long somebody's own list stands while they do not look: not
-	// longer than what is known of their groups.
-	homeScopedAge = 5 * time.Minute
+	// homeUnaskedAge is how long it stands in pages that nobody looks at: not longer than
+	// what is known of people's groups.
+	homeUnaskedAge = 5 * time.Minute
 )
 
 // homeLists are the lists that pages share, by tenant and kind, and of people with a
