@@ -16,7 +16,7 @@ import (
 // previewBudget is how long the previews of one message may take.
 const previewBudget = 15 * time.Second
 
-// previews are short cards for addresses of the Defender portal that somebody posted.
+// links answers with short cards for addresses of the Defender portal that somebody posted.
 //
 // Nobody asked for them and everybody in the channel sees them, so they come in fewer
 // places than answers do: in a channel that mdebot.yaml names under readers, whose
@@ -25,7 +25,35 @@ const previewBudget = 15 * time.Second
 // has to be linked; what those do not cover stays an address. Whatever goes wrong is
 // silence: an answer to a question that nobody asked would be noise, and a refusal
 // would tell that there is something.
-func (r *Router) previews(ctx context.Context, inv chat.Invocation) (shown map[string]chat.Message) {
+//
+// Where there is none for sure there is nothing to run: whether a channel may have one
+// takes the platform a look at each of its members.
+func (r *Router) links(inv chat.Invocation) chat.Response {
+	own := r
+	if r.several() {
+		bound, ok := r.Policy.Current().TenantOf(inv.In.String())
+		t, served := r.tenantByID(bound.ID)
+		if !ok || !served {
+			return chat.Response{}
+		}
+		own = r.in(t)
+	}
+	if own.Pages == nil || !readsHere(own.Policy.Current(), inv.In) {
+		return chat.Response{}
+	}
+	pages := map[string]defender.PortalPage{}
+	for _, address := range strings.Split(inv.Text, "\n") {
+		if page, ok := own.Pages(address); ok {
+			pages[address] = page
+		}
+	}
+	if len(pages) == 0 {
+		return chat.Response{}
+	}
+	return chat.Response{Previews: func(ctx context.Context) map[string]chat.Message { return own.previews(ctx, inv, pages) }}
+}
+
+func (r *Router) previews(ctx context.Context, inv chat.Invocation, pages map[string]defender.PortalPage) (shown map[string]chat.Message) {
 	ctx, cancel := context.WithTimeout(ctx, previewBudget)
 	defer cancel()
 	defer func() {
@@ -34,25 +62,9 @@ func (r *Router) previews(ctx context.Context, inv chat.Invocation) (shown map[s
 			shown = nil
 		}
 	}()
-	own := r
-	if r.several() {
-		bound, ok := r.Policy.Current().TenantOf(inv.In.String())
-		t, served := r.tenantByID(bound.ID)
-		if !ok || !served {
-			return nil
-		}
-		own = r.in(t)
-	}
-	if own.Pages == nil || !readsHere(own.Policy.Current(), inv.In) {
-		return nil
-	}
 	shown = map[string]chat.Message{}
-	for _, address := range strings.Split(inv.Text, "\n") {
-		page, ok := own.Pages(address)
-		if !ok {
-			continue
-		}
-		m, err := own.preview(ctx, inv, page)
+	for address, page := range pages {
+		m, err := r.preview(ctx, inv, page)
 		if err != nil {
 			r.Logger.DebugContext(ctx, "no preview", "kind", string(page.Kind), "error", err)
 			continue

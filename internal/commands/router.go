@@ -145,7 +145,7 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 		return chat.Response{Options: r.suggest(ctx, inv)}
 	}
 	if inv.Kind == chat.Links {
-		return chat.Response{Previews: func(ctx context.Context) map[string]chat.Message { return r.previews(ctx, inv) }}
+		return r.links(inv)
 	}
 	if inv.Kind == chat.View {
 		return chat.Response{Replace: r.view(ctx, inv)}
