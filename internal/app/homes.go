@@ -49,7 +49,7 @@ type homes struct {
 	log *slog.Logger
 	// draw makes somebody's page; allowed is false when it holds a refusal alone, or
 	// nothing, which leaves what stands there.
-	draw func(ctx context.Context, who identity.Principal, asked bool, mark string) (page chat.Page, allowed bool)
+	draw func(ctx context.Context, who identity.Principal, asked bool) (page chat.Page, allowed bool)
 	show chat.Publisher
 	// mark changes with whatever the pages are drawn from.
 	mark func(ctx context.Context) (string, error)
@@ -62,7 +62,7 @@ func (h *homes) opened(ctx context.Context, who identity.Principal) {
 	if err != nil {
 		h.log.WarnContext(ctx, "requests not read for a home page", "error", err)
 	}
-	page, allowed := h.draw(ctx, who, true, mark)
+	page, allowed := h.draw(ctx, who, true)
 	if !allowed {
 		if len(page) > 0 { // otherwise they look very often, and Slack takes so many from all
 			_ = h.publish(ctx, who, page) // it has logged why not
@@ -105,7 +105,7 @@ func (h *homes) look(ctx context.Context) error {
 		if err != nil || !mine {
 			return err
 		}
-		page, _ := h.draw(ctx, who, false, mark)
+		page, _ := h.draw(ctx, who, false)
 		h.finish(ctx, one, mark, h.publish(ctx, who, page))
 	}
 	return nil

@@ -70,13 +70,13 @@ func newHomes(t *testing.T, open storetest.Opener) (*tabs, func() *homes) {
 			db: db, log: slog.New(slog.DiscardHandler), show: out,
 			now:  func() time.Time { out.mu.Lock(); defer out.mu.Unlock(); return out.now },
 			mark: func(context.Context) (string, error) { out.mu.Lock(); defer out.mu.Unlock(); return out.mark, nil },
-			draw: func(_ context.Context, who identity.Principal, _ bool, mark string) (chat.Page, bool) {
+			draw: func(_ context.Context, who identity.Principal, _ bool) (chat.Page, bool) {
 				out.mu.Lock()
 				defer out.mu.Unlock()
 				if out.often {
 					return nil, false
 				}
-				return chat.Page{{Title: chat.Plain(mark)}}, !out.refused[who.Account]
+				return chat.Page{{Title: chat.Plain(out.mark)}}, !out.refused[who.Account]
 			},
 		}
 	}

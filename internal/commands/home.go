@@ -36,9 +36,8 @@ const (
 // Nobody asks for anything by looking, so that nothing of it is recorded.
 //
 // Asked is whether the person looks now, which is limited: the page is empty when they
-// look too often, and what stands there stays. Pages of the same mark share what they
-// show of Defender.
-func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool, mark string) (page chat.Page, allowed bool) {
+// look too often, and what stands there stays.
+func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (page chat.Page, allowed bool) {
 	ctx, cancel := context.WithTimeout(ctx, homeBudget)
 	defer cancel()
 	c := &call{
@@ -82,7 +81,7 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool, ma
 		head.Waiting += waiting
 		requests = append(requests, cardsOf...)
 		if i < homeTenants {
-			rest = append(rest, h.ofDefender(ctx, asked, mark)...)
+			rest = append(rest, h.ofDefender(ctx, asked)...)
 		}
 	}
 	return append(append(chat.Page{cards.HomeHead(head)}, requests...), rest...), true
@@ -139,7 +138,7 @@ func (h homeOf) requests(ctx context.Context, now time.Time) (page chat.Page, wa
 
 // ofDefender is what Defender says: who is cut off, and the High alerts. What fails
 // says so in its place and takes nothing else with it.
-func (h homeOf) ofDefender(ctx context.Context, asked bool, mark string) chat.Page {
+func (h homeOf) ofDefender(ctx context.Context, asked bool) chat.Page {
 	page := make([]*chat.Message, 2)
 	var group errgroup.Group
 	for i, part := range []struct {
@@ -152,7 +151,7 @@ func (h homeOf) ofDefender(ctx context.Context, asked bool, mark string) chat.Pa
 			if !one.who.Person.Has(one.spec.Role) {
 				return nil
 			}
-			m, err := h.shared(ctx, &one, asked, mark, part.read)
+			m, err := h.shared(ctx, &one, asked, part.read)
 			if err != nil {
 				m = h.explain(ctx, &one, err)
 			}
@@ -172,9 +171,9 @@ func (h homeOf) ofDefender(ctx context.Context, asked bool, mark string) chat.Pa
 }
 
 // shared reads a list as c's asker may see it. People who may see all machines see
-// the same one. For the others each machine is a call of its own, which others then
+// the same one, as long as no request of the tenant has changed. For the others each machine is a call of its own, which others then
 // lack, so that theirs is read when they look and not whenever a request changes.
-func (h homeOf) shared(ctx context.Context, c *call, asked bool, mark string, read func(*Router, context.Context) (chat.Message, error)) (chat.Message, error) {
+func (h homeOf) shared(ctx context.Context, c *call, asked bool, read func(*Router, context.Context) (chat.Message, error)) (chat.Message, error) {
 	if err := h.mayUse(ctx, c); err != nil {
 		return chat.Message{}, err
 	}
@@ -186,8 +185,11 @@ func (h homeOf) shared(ctx context.Context, c *call, asked bool, mark string, re
 	if !asked {
 		age = homeUnaskedAge
 	}
+	var mark string
 	if kept.scoped() {
 		key, mark = key+" "+c.who.key(), h.Policy.Current().Hash()
+	} else if mark, err = h.Approvals.Mark(ctx, h.Tenant); err != nil {
+		return chat.Message{}, err
 	}
 	return h.lists.get(key, mark, age, func() (chat.Message, error) { return read(kept, ctx) })
 }
@@ -238,7 +240,7 @@ func newHomeLists(now func() time.Time) *homeLists {
 	return &homeLists{now: now, of: map[string]*homeList{}}
 }
 
-// get is the list of key as read since mark began to count, and less than age ago.
+// get is the list of key as read since mark has been so, and less than age ago.
 func (l *homeLists) get(key, mark string, age time.Duration, read func() (chat.Message, error)) (chat.Message, error) {
 	l.mu.Lock()
 	one := l.of[key]
@@ -249,7 +251,7 @@ func (l *homeLists) get(key, mark string, age time.Duration, read func() (chat.M
 	l.mu.Unlock()
 	one.mu.Lock()
 	defer one.mu.Unlock()
-	if one.mark == mark && mark != "" && l.now().Sub(one.at) < age && l.now().Sub(one.at) >= 0 {
+	if one.mark == mark && l.now().Sub(one.at) < age && l.now().Sub(one.at) >= 0 {
 		return one.m, nil
 	}
 	m, err := read()

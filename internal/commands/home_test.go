@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"sync/atomic"
 	"testing"
@@ -41,31 +40,57 @@ func TestHome_ofAScopeFollowsRequestsWithoutAskingDefender(t *testing.T) {
 	w.estate.alerts[1].Severity = defender.High // of the machine inside
 	all := &counted{Defender: w.Defender}
 	w.Defender = all
-	page, allowed := w.Home(t.Context(), riley, true, "0")
+	page, allowed := w.Home(t.Context(), riley, true)
 	if !allowed {
 		t.Fatal("Riley has no page")
 	}
 	mustSay(t, "the page", page[len(page)-1], "Low one")
-	first := all.calls.Load()
-	for i := range 20 {
-		w.clock = w.clock.Add(2 * time.Second)
-		page, _ = w.Home(t.Context(), riley, false, fmt.Sprint(i+1))
-	}
-	if n := all.calls.Load() - first; n != 0 {
-		t.Errorf("Defender was asked %d times for 20 changes of requests, want none", n)
+	for range 3 {
+		w.says(t, riley, "isolate ws-043 beaconing")
+		w.says(t, riley, "freeze something is wrong")
+		w.clock = w.clock.Add(20 * time.Second)
+		first := all.calls.Load()
+		page, _ = w.Home(t.Context(), riley, false)
+		if n := all.calls.Load() - first; n != 0 {
+			t.Errorf("Defender was asked %d times after a change of requests, want none", n)
+		}
 	}
 	mustSay(t, "the page later", page[len(page)-1], "Low one")
 
 	// Whoever opens it reads what is there now.
 	w.estate.alerts[1].Title = "Another one"
-	page, _ = w.Home(t.Context(), riley, true, "21")
+	page, _ = w.Home(t.Context(), riley, true)
 	mustSay(t, "opened again", page[len(page)-1], "Another one")
 
 	// Another scope shows nothing of the one before.
 	w.Policy.Set(newWorld(t).Policy.Current())
 	w.estate.alerts[1].Title = "All of them"
-	page, _ = w.Home(t.Context(), riley, false, "22")
+	page, _ = w.Home(t.Context(), riley, false)
 	mustSay(t, "without a scope", page[len(page)-1], "All of them", "PowerShell")
+}
+
+// What changes in one tenant costs no call of another one: pages are drawn anew for
+// the requests of all of them.
+func TestHome_readsATenantAnewForItsOwnRequestsAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	all := &counted{Defender: w.Defender}
+	w.Defender = all
+	w.Home(t.Context(), riley, true)
+	first := all.calls.Load()
+	for range 20 {
+		w.clock = w.clock.Add(2 * time.Second)
+		w.Home(t.Context(), riley, false)
+	}
+	if n := all.calls.Load() - first; n != 0 {
+		t.Errorf("Defender was asked %d times for 20 changes elsewhere, want none", n)
+	}
+	w.says(t, riley, "isolate ws-042 beaconing")
+	first = all.calls.Load()
+	w.Home(t.Context(), riley, false)
+	if n := all.calls.Load() - first; n == 0 {
+		t.Error("Defender was not asked after a request of the tenant")
+	}
 }
 
 // Everybody in the workspace may open it as often as they like, also those who are
@@ -75,7 +100,7 @@ func TestHome_openedVeryOftenIsNotShownEachTime(t *testing.T) {
 	w := newWorld(t)
 	var shown []chat.Page
 	for range 200 {
-		if page, allowed := w.Home(t.Context(), guest, true, "0"); len(page) > 0 {
+		if page, allowed := w.Home(t.Context(), guest, true); len(page) > 0 {
 			shown = append(shown, page)
 			if allowed {
 				t.Fatal("a guest has a page")
@@ -86,7 +111,7 @@ func TestHome_openedVeryOftenIsNotShownEachTime(t *testing.T) {
 		t.Errorf("the page of a guest is shown %d times in a minute", n)
 	}
 	w.clock = w.clock.Add(time.Minute)
-	if page, _ := w.Home(t.Context(), guest, true, "0"); len(page) == 0 {
+	if page, _ := w.Home(t.Context(), guest, true); len(page) == 0 {
 		t.Error("a minute later it is not shown again")
 	}
 }

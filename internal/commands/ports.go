@@ -91,6 +91,8 @@ type Approvals interface {
 	Request(ctx context.Context, t tenant.ID, id string) (approvals.Request, error)
 	ByNumber(ctx context.Context, t tenant.ID, number int64) (approvals.Request, error)
 	Live(ctx context.Context, t tenant.ID) ([]approvals.Request, error)
+	// Mark changes with what Live lists.
+	Mark(ctx context.Context, t tenant.ID) (string, error)
 	// NeedsVote reports whether a request waits for this person.
 	NeedsVote(ctx context.Context, r approvals.Request, person identity.PersonID) bool
 }
