@@ -27,8 +27,8 @@ type limit struct {
 // A request has many cards in Slack, and its decision and each step of the action edit
 // all of them, so edits are scarce. The burst is for those that are hurried, because
 // they show what somebody did. The others take what the steady rate leaves, with as
-// many at once as it leaves between two sweeps; that is a fifth of it, however much
-// somebody does.
+// many at once as it leaves between two sweeps; that is a fifth of it, when somebody
+// goes on for longer than a run of decisions.
 func limits(d chat.Destination, edit, hurried bool) []limit {
 	key := string(d)
 	if d.Platform() == platformPager {
@@ -39,7 +39,7 @@ func limits(d chat.Destination, edit, hurried bool) []limit {
 	}
 	switch {
 	case edit && hurried:
-		return []limit{{"slack edits", 1200 * time.Millisecond, 30}, {"slack hurried edits", 1500 * time.Millisecond, 30}, {key + " edits", 500 * time.Millisecond, 5}}
+		return []limit{{"slack edits", 1200 * time.Millisecond, 30}, {"slack hurried edits", 1500 * time.Millisecond, 40}, {key + " edits", 500 * time.Millisecond, 5}}
 	case edit:
 		return []limit{{"slack edits", 1200 * time.Millisecond, 3}, {key + " edits", 500 * time.Millisecond, 3}}
 	}
