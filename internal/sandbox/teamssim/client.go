@@ -41,13 +41,18 @@ func (s *Server) Message(ctx context.Context, user, conversation, text, thread s
 	if err != nil {
 		return "", err
 	}
+	return s.write(ctx, user, conversation, text, thread, preview)
+}
+
+// write posts text with a card that stands below it in the user's message, or nil.
+func (s *Server) write(ctx context.Context, user, conversation, text, thread string, card json.RawMessage) (id string, err error) {
 	s.mu.Lock()
 	c, u, err := s.place(user, conversation)
 	if err != nil {
 		s.mu.Unlock()
 		return "", err
 	}
-	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text, Card: preview}}
+	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text, Card: card}}
 	c.messages = append(c.messages, m)
 	marked, entities, toBot := s.mark(text)
 	root := thread

@@ -81,13 +81,36 @@ func (s *Server) previewed(text string) string {
 	return ""
 }
 
+// shown is an attachment of an answer to somebody who writes a message.
+type shown struct {
+	ContentType string          `json:"contentType"`
+	Content     json.RawMessage `json:"content"`
+}
+
+// checkComposed refuses what Teams does not draw in a message that is not the bot's.
+func (one shown) checkComposed() error {
+	if one.ContentType != cardType {
+		return fmt.Errorf("unknown type %q", one.ContentType)
+	}
+	if err := checkCard(one.Content); err != nil {
+		return err
+	}
+	var c struct{ Version string }
+	if json.Unmarshal(one.Content, &c) != nil || c.Version > "1.3" {
+		return fmt.Errorf("a card of version %s; 1.3 is the newest here", c.Version)
+	}
+	var wrong error
+	walkCard(one.Content, func(kind string, _ object) {
+		if kind == "Action.Execute" || kind == "Table" {
+			wrong = fmt.Errorf("%s is newer than version 1.3", kind)
+		}
+	})
+	return wrong
+}
+
 // parsePreview reads the answer to composeExtension/queryLink: the first card, and
 // whether Teams may keep it.
 func parsePreview(body []byte) (card json.RawMessage, keep bool, err error) {
-	type shown struct {
-		ContentType string          `json:"contentType"`
-		Content     json.RawMessage `json:"content"`
-	}
 	var answer struct {
 		Extension *struct {
 			Type        string `json:"type"`
@@ -126,24 +149,8 @@ func parsePreview(body []byte) (card json.RawMessage, keep bool, err error) {
 		return nil, false, errors.New("a card without a preview, which Teams does not show")
 	}
 	for _, one := range []shown{first.shown, *first.Preview} {
-		if one.ContentType != cardType {
-			return nil, false, fmt.Errorf("unknown type %q", one.ContentType)
-		}
-		if err := checkCard(one.Content); err != nil {
+		if err := one.checkComposed(); err != nil {
 			return nil, false, err
-		}
-		var c struct{ Version string }
-		if json.Unmarshal(one.Content, &c) != nil || c.Version > "1.3" {
-			return nil, false, fmt.Errorf("a card of version %s; 1.3 is the newest here", c.Version)
-		}
-		var wrong error
-		walkCard(one.Content, func(kind string, _ object) {
-			if kind == "Action.Execute" || kind == "Table" {
-				wrong = fmt.Errorf("%s is newer than version 1.3", kind)
-			}
-		})
-		if wrong != nil {
-			return nil, false, wrong
 		}
 	}
 	return first.Content, keep, nil
