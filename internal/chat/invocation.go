@@ -22,6 +22,10 @@ const (
 	// Links is somebody who posted addresses: Text is one a line. None of it was meant
 	// for mdebot.
 	Links Kind = "links"
+	// Find is somebody who writes a message and looks for what to put into it: Text is
+	// what was typed so far, Action what kind of thing it is. What they choose is read by
+	// everybody in the conversation.
+	Find Kind = "find"
 	// Home is somebody who looks at their [Page]. Nothing is asked for.
 	Home Kind = "home"
 	// View is somebody's client that draws a message anew for them, by the Action and
@@ -44,11 +48,11 @@ type Invocation struct {
 	// In is where, including the thread when there is one.
 	In Conversation
 	// Text is the command without "/mde" or the mention, with platform entities
-	// decoded, what was typed so far for Suggest, or what the message of a Shortcut
+	// decoded, what was typed so far for Suggest and Find, or what the message of a Shortcut
 	// says.
 	Text string
 	// Action and Value are those of the button, menu option or form, Action also that
-	// of the shortcut.
+	// of the shortcut and of Find.
 	Action string
 	Value  string
 	// Fields are the inputs of a submitted form by field ID.
@@ -79,7 +83,7 @@ const (
 
 // Response is the answer to an invocation. Now-fields are what a platform's
 // acknowledgement can carry and are ready within two seconds; Later is the work.
-// At most one of Message, Form, Errors, Options, Replace and Previews is set.
+// At most one of Message, Form, Errors, Options, Replace, Previews and Found is set.
 type Response struct {
 	Audience Audience
 	// Message is the first answer: the result itself, or what is being done.
@@ -101,6 +105,10 @@ type Response struct {
 	// something about. It runs after an acknowledgement, like Later, or while somebody
 	// writes a message and waits some seconds, as long as ctx lasts.
 	Previews func(ctx context.Context) map[string]Message
+	// Found is what Find brings, the best first, for whoever reads the message that is
+	// being written. It runs while its writer waits some seconds, as long as ctx lasts.
+	// With nothing, the second message tells the writer alone why.
+	Found func(ctx context.Context) ([]Message, Message)
 	// Later runs after the first answer, on a context that outlives the request.
 	// What it sends through out replaces the first answer.
 	Later func(ctx context.Context, out Replier)

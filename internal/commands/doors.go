@@ -187,9 +187,7 @@ const (
 // Defender that is slow, or for a machine that it does not know yet.
 func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option {
 	typed := strings.TrimSpace(inv.Text)
-	switch {
-	case inv.Action != cards.ActionMachineSearch, len(typed) < 2, utf8.RuneCountInString(typed) > maxTyped, !utf8.ValidString(typed),
-		strings.ContainsFunc(typed, unicode.IsControl), chat.HoldsSecret(typed):
+	if inv.Action != cards.ActionMachineSearch || !searchable(typed) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, searchBudget)
@@ -225,6 +223,12 @@ func (r *Router) suggest(ctx context.Context, inv chat.Invocation) []chat.Option
 		return options
 	}
 	return append(options, asTyped)
+}
+
+// searchable reports whether typed can be the beginning of what a machine is found by.
+func searchable(typed string) bool {
+	return len(typed) >= 2 && utf8.RuneCountInString(typed) <= maxTyped && utf8.ValidString(typed) &&
+		!strings.ContainsFunc(typed, unicode.IsControl) && !chat.HoldsSecret(typed)
 }
 
 func (r *Router) searchMachines(ctx context.Context, c *call, typed string) ([]defender.Machine, error) {

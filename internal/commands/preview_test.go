@@ -1,10 +1,13 @@
 package commands
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/identity"
 )
 
 // Whether people from outside read a channel is found out by looking up every member.
@@ -35,5 +38,75 @@ func TestPreviews_nothingIsLookedUpWhereThereAreNone(t *testing.T) {
 				t.Errorf("%s: %d previews, want one", name, len(shown))
 			}
 		}
+	}
+}
+
+// What is found while somebody writes is put where others read it, so it is found where
+// previews are, by whoever could have one, and whoever gets none is told why.
+func TestFind_whereAndForWhom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	find := func(by identity.Principal, channel, typed string, change ...func(*chat.Invocation)) ([]chat.Message, chat.Message) {
+		t.Helper()
+		inv := w.invocation(chat.Find, by)
+		inv.Action, inv.In.ID, inv.Text = FindMachine, channel, typed
+		for _, c := range change {
+			c(&inv)
+		}
+		resp := w.Handle(t.Context(), inv)
+		if (resp.Found == nil) == (resp.Message == nil) {
+			t.Fatalf("%q in %s: %+v, want either results or a reason", typed, channel, resp)
+		}
+		if resp.Found == nil {
+			return nil, *resp.Message
+		}
+		return resp.Found(t.Context())
+	}
+	if found, _ := find(riley, "C0READ", " ws-04 "); len(found) == 0 || !strings.HasPrefix(found[0].Title.String(), "Machine ws-04") || len(found[0].Buttons) > 0 {
+		t.Errorf("found %v", found)
+	}
+	for name, c := range map[string]struct {
+		by             identity.Principal
+		channel, typed string
+		change         func(*chat.Invocation)
+		want           string
+	}{
+		"a channel that is not for readers": {riley, "C0SOC", "ws-04", nil, "only in channels that mdebot.yaml names under readers"},
+		"a direct chat":                     {riley, "C0READ", "ws-04", func(i *chat.Invocation) { i.In.Direct = true }, "only in channels"},
+		"somebody who is not linked":        {stranger, "C0READ", "ws-04", nil, "read by others"},
+		"a guest":                           {guest, "C0READ", "ws-04", nil, "Only full members"},
+		"no such machine":                   {riley, "C0READ", "nothing-like-it", nil, "You see no machine"},
+		"nothing typed":                     {riley, "C0READ", "", nil, "Type the beginning"},
+		"far too much":                      {riley, "C0READ", strings.Repeat("x", maxTyped+1), nil, "Type the beginning"},
+		"a control character":               {riley, "C0READ", "ws\x00", nil, "Type the beginning"},
+		"another kind of thing":             {riley, "C0READ", "ws-04", func(i *chat.Invocation) { i.Action = "isolate" }, "another version"},
+	} {
+		args := []func(*chat.Invocation){}
+		if c.change != nil {
+			args = append(args, c.change)
+		}
+		if found, why := find(c.by, c.channel, c.typed, args...); len(found) > 0 || !strings.Contains(textOf(why), c.want) || why.Note.String() == "" {
+			t.Errorf("%s: %d results, told %q, want %q and a next step", name, len(found), textOf(why), c.want)
+		}
+	}
+	if n := len(w.recorded); n != 0 {
+		t.Errorf("%d records; every letter would be one", n)
+	}
+
+	// By far more than one can choose from, the first by name.
+	for i := range 30 {
+		w.estate.machines = append(w.estate.machines, defender.Machine{ID: strings.Repeat("e", 38) + fmt.Sprintf("%02d", i), Name: fmt.Sprintf("many-%02d.corp", 29-i)})
+	}
+	if found, _ := find(riley, "C0READ", "many"); len(found) != mostFound || !strings.HasPrefix(found[0].Title.String(), "Machine many-00") {
+		t.Errorf("%d results, want the first %d", len(found), mostFound)
+	}
+	for range 60 {
+		find(riley, "C0READ", "many")
+	}
+	if found, why := find(riley, "C0READ", "many"); len(found) != 0 || !strings.Contains(textOf(why), "a lot of questions in a minute") {
+		t.Errorf("after a minute of typing: %d results, told %q", len(found), textOf(why))
+	}
+	if found, _ := find(avery, "C0READ", "many"); len(found) == 0 {
+		t.Error("Avery finds nothing because Riley asked a lot")
 	}
 }

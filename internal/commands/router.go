@@ -147,6 +147,9 @@ func (r *Router) Handle(ctx context.Context, inv chat.Invocation) chat.Response 
 	if inv.Kind == chat.Links {
 		return r.links(inv)
 	}
+	if inv.Kind == chat.Find {
+		return r.find(inv)
+	}
 	if inv.Kind == chat.View {
 		return chat.Response{Replace: r.view(ctx, inv)}
 	}
