@@ -57,6 +57,9 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 	case "composeExtension/queryLink":
 		b.onLink(w, r, h, a, by)
 		return
+	case "composeExtension/query":
+		b.onFind(w, r, h, a, by)
+		return
 	case "fileConsent/invoke":
 		b.onFileConsent(w, r, a, by)
 		return

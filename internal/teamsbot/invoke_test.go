@@ -211,7 +211,7 @@ func TestInvoke_unknownName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a["name"] = "composeExtension/query"
+	a["name"] = "composeExtension/submitAction"
 	if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 501 || len(reply.Body) != 0 {
 		t.Errorf("Deliver() = %+v, %v, want 501 and no body", reply, err)
 	}

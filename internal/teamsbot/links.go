@@ -19,7 +19,7 @@ import (
 const (
 	// linkTime is how long whoever writes waits; Teams gives up after five seconds.
 	linkTime = 4 * time.Second
-	// maxLinking is how many of them are answered at once.
+	// maxLinking is how many of them, and of searches, are answered at once.
 	maxLinking = 16
 	// maxLinkLength is the longest address that is looked at.
 	maxLinkLength = 2_000
@@ -91,16 +91,20 @@ func (b *Bot) preview(ctx context.Context, h chat.Handler, inv chat.Invocation) 
 // linkAnswer shows m, or nothing. Teams would keep an answer for half an hour and for
 // others, so it is told not to: rights and alerts change.
 func linkAnswer(m *chat.Message) object {
-	result := object{
-		"type": "result", "attachmentLayout": "list", "attachments": []object{},
-		"suggestedActions": object{"actions": []object{{"type": "setCachePolicy", "value": `{"type":"no-cache"}`}}},
-	}
+	list := []object{}
 	if m != nil {
 		full := previewCard(*m)
 		full["preview"] = previewCard(chat.Message{Title: m.Title, Tone: m.Tone, Note: m.Note})
-		result["attachments"] = []object{full}
+		list = append(list, full)
 	}
+	result := resultList(list)
+	result["suggestedActions"] = object{"actions": []object{{"type": "setCachePolicy", "value": `{"type":"no-cache"}`}}}
 	return object{"composeExtension": result}
+}
+
+// resultList is a list of cards that somebody can put into the message they write.
+func resultList(cards []object) object {
+	return object{"type": "result", "attachmentLayout": "list", "attachments": cards}
 }
 
 // previewCard draws m in a message that is not the bot's, so nothing in it can be

@@ -95,6 +95,7 @@ func TestRender_golden(t *testing.T) {
 	withViews(views, differing().Views, []string{"29:1" + avery, "29:1" + riley})
 	for name, got := range map[string]object{
 		"answer_preview": linkAnswer(new(withoutTable(full(strings.Join(hostile[:12], " "))))),
+		"answer_find":    findAnswer([]chat.Message{withoutTable(full(strings.Join(hostile[:12], " ")))}),
 		"approval_views": views,
 		"minimum":        card(*titled("pong")),
 		"approval":       card(approval()),
