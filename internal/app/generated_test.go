@@ -260,6 +260,11 @@ func TestTeamsManifest(t *testing.T) {
 			!slices.Equal(domains.([]string), defender.PortalHosts()) || !slices.Equal(m["validDomains"].([]string), defender.PortalHosts()) {
 			t.Errorf("%s previews %v", name, extension)
 		}
+		search := extension["commands"].([]object)
+		if len(search) != 1 || search[0]["type"] != "query" || search[0]["id"] != commands.FindMachine || len(search[0]["parameters"].([]object)) != 1 ||
+			!slices.Equal(search[0]["context"].([]string), []string{"compose"}) {
+			t.Errorf("%s looks for %v", name, search)
+		}
 		for _, host := range defender.PortalHosts() {
 			if strings.ContainsAny(host, "*/:") {
 				t.Errorf("%q is no exact host", host)

@@ -169,7 +169,7 @@ func teamsManifest(appID string) object {
 	return object{
 		"$schema":         teamsSchema(teamsManifestVersion),
 		"manifestVersion": teamsManifestVersion,
-		"version":         "1.2.0",
+		"version":         "1.3.0",
 		"id":              appID,
 		"developer": object{
 			"name": "mdebot", "websiteUrl": "https://github.com/mdebot/mdebot",
@@ -194,6 +194,13 @@ func teamsManifest(appID string) object {
 		"composeExtensions": []object{{
 			"botId":           appID,
 			"messageHandlers": []object{{"type": "link", "value": object{"domains": defender.PortalHosts()}}},
+			"commands": []object{{
+				"id": commands.FindMachine, "type": "query", "context": []string{"compose"}, "initialRun": true,
+				"title": "Look up a machine", "description": "Put a machine as Defender knows it into the message you write.",
+				"parameters": []object{{
+					"name": "machine", "title": "Machine", "inputType": "text", "description": "Name, ID or IP address",
+				}},
+			}},
 		}},
 		"permissions": []string{"identity", "messageTeamMembers"},
 		// Teams wants the domains of previews here too. mdebot opens no page inside Teams.
