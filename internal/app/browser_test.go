@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,10 @@ func openPage(t *testing.T, world *sandbox.World, dark bool) *browser {
 	return b
 }
 
+// browsers bounds how many run at a time: each takes a core while it draws, and a
+// page that gets none draws no frames.
+var browsers = make(chan struct{}, 2)
+
 // openBrowser starts a Chromium, or skips the test where there is none.
 func openBrowser(t *testing.T, dark bool) *browser {
 	t.Helper()
@@ -49,6 +54,8 @@ func openBrowser(t *testing.T, dark bool) *browser {
 	if program == "" {
 		t.Skip("Chromium is not installed (apt-get install chromium)")
 	}
+	browsers <- struct{}{}
+	t.Cleanup(func() { <-browsers })
 	ctx, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -83,18 +90,25 @@ func (b *browser) become(p sandbox.Person) {
 // until waits for an expression of the page to become true.
 func (b *browser) until(what, expression string) {
 	b.Helper()
-	ctx, stop := context.WithTimeout(b.ctx, patience)
+	if err := b.comes(expression, patience); err != nil {
+		b.keep("failed")
+		focused, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.activeElement?.outerHTML.slice(0, 300)"))
+		b.Fatalf("%s: %v; the focus is on %s", what, err, focused)
+	}
+}
+
+// comes waits until an expression of the page is true, for as long as wait.
+func (b *browser) comes(expression string, wait time.Duration) error {
+	ctx, stop := context.WithTimeout(b.ctx, wait)
 	defer stop()
 	for {
 		got, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
 		if got {
-			return
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			b.keep("failed")
-			focused, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.activeElement?.outerHTML.slice(0, 300)"))
-			b.Fatalf("%s: it did not come about: %v; the focus is on %s", what, err, focused)
+			return fmt.Errorf("it did not come about: %w", errors.Join(ctx.Err(), err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

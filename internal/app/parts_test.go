@@ -171,7 +171,7 @@ func (s *story) readyz(address string) readiness {
 	if err == nil {
 		err = json.Unmarshal(body, &r)
 	}
-	if err != nil || resp.StatusCode != http.StatusOK || !r.Ready {
+	if err != nil || r.Ready != (resp.StatusCode == http.StatusOK) {
 		s.Fatalf("GET /readyz = %s, %v: %s", resp.Status, err, body)
 	}
 	return r
@@ -186,7 +186,7 @@ func (s *story) names(on side, part string, degraded bool) {
 		word, gauge = "does not work", `mdebot_part_working{part="`+part+`"} 0`
 	}
 	s.eventually(fmt.Sprintf("%s is degraded: %t", part, degraded), func() string {
-		if r := s.readyz(s.bot.AdminAddr().String()); slices.Contains(r.Degraded, part) != degraded {
+		if r := s.readyz(s.bot.AdminAddr().String()); !r.Ready || slices.Contains(r.Degraded, part) != degraded {
 			return fmt.Sprint(r)
 		}
 		if text := s.scrape(); !strings.Contains(text, gauge) {

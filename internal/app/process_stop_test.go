@@ -117,7 +117,7 @@ func TestProcess_stopsInTimeWhileTheDatabaseHangs(t *testing.T) {
 	}
 	p.clickQuietly(p.teams(), sandbox.Avery, card, "Approve")
 	p.eventually("the database is named as degraded", func() string {
-		if r := p.readyz(p.admin); !slices.Contains(r.Degraded, "Database") {
+		if r := p.readyz(p.admin); !r.Ready || !slices.Contains(r.Degraded, "Database") {
 			return fmt.Sprint(r)
 		}
 		return ""
