@@ -422,3 +422,41 @@ func TestFirstDelivery(t *testing.T) {
 		}
 	})
 }
+
+// A job that waits for a time of a clock which has been set back since is not waited
+// for: what is enqueued meanwhile runs at once.
+func TestEnqueue_afterTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	storetest.Engines(t, func(t *testing.T, open storetest.Opener) {
+		var ahead atomic.Int64
+		ahead.Store(int64(time.Hour))
+		s := open(t, storetest.Clock(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }))
+		runs := make(chan durable.Job, 10)
+		s.Handle("snoozed", record(runs, func(run int) error {
+			if run == 1 {
+				return durable.Snooze(10 * time.Second)
+			}
+			return nil
+		}), 1)
+		s.Handle("waiting", record(runs, always(nil)), 1)
+		waiting := durable.Job{Kind: "waiting", ID: "waiting", Unique: true}
+		enqueue(t, s, waiting) // no worker is there yet
+		ahead.Store(0)
+		start(t, s)
+		enqueue(t, s, waiting)
+		if got := next(t, runs); got.ID != "waiting" {
+			t.Errorf("%s ran, want the one that waited", got.ID)
+		}
+
+		ahead.Store(int64(time.Hour))
+		snoozed := durable.Job{Kind: "snoozed", ID: "snoozed", Unique: true}
+		enqueue(t, s, snoozed)
+		next(t, runs)
+		waitFor(t, "the job to be put off", func() bool { return number(t, s, `SELECT count(*) FROM river_job WHERE state = 'scheduled'`) == 1 })
+		ahead.Store(0)
+		enqueue(t, s, snoozed)
+		if got := next(t, runs); got.ID != "snoozed" {
+			t.Errorf("%s ran, want the one that was put off", got.ID)
+		}
+	})
+}

@@ -104,6 +104,10 @@ func (e *postgresEngine) tryTx(ctx context.Context, fn func(*tx) error) (again b
 			_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, pt, rj)
 			return err
 		},
+		retry: func(ctx context.Context, job int64) error {
+			_, err := e.client.JobRetryTx(ctx, pt, job)
+			return err
+		},
 	}
 	if err = fn(t); err == nil {
 		err = t.flush(ctx)

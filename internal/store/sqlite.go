@@ -205,6 +205,10 @@ func (e *sqliteEngine) inTx(ctx context.Context, fn func(*tx) error) error {
 			_, err := river.JobCompleteTx[*riversqlite.Driver](ctx, st, rj)
 			return err
 		},
+		retry: func(ctx context.Context, job int64) error {
+			_, err := e.client.JobRetryTx(ctx, st, job)
+			return err
+		},
 	}
 	if err := fn(t); err != nil {
 		return err

@@ -17,13 +17,14 @@ const schedulerInterval = 5 * time.Second
 
 const longestWait = 15 * time.Minute
 
-// tx is the [durable.Tx] of both engines. The two functions are what needs the
+// tx is the [durable.Tx] of both engines. The functions but now are what needs the
 // engine's own transaction.
 type tx struct {
 	strict
 	now      func() time.Time
 	insert   func(context.Context, []river.InsertManyParams) ([]*rivertype.JobInsertResult, error)
 	complete func(context.Context, *river.Job[jobArgs]) error
+	retry    func(ctx context.Context, job int64) error
 
 	// jobs are inserted together before the commit: one statement and one
 	// notification per queue, however many there are.
@@ -73,9 +74,7 @@ func (t *tx) flush(ctx context.Context) error {
 		case res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateRunning:
 			err = t.wake(ctx, res.Job)
 		case res.UniqueSkippedAsDuplicate && overdue(res.Job, t.now()):
-			// The scheduler is one replica's; when that has died, its successor
-			// may be a while away.
-			_, err = t.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE id = $1 AND state IN ('scheduled', 'retryable')`, res.Job.ID)
+			err = t.retry(ctx, res.Job.ID)
 		case !res.UniqueSkippedAsDuplicate && res.Job.State == rivertype.JobStateScheduled && res.Job.ScheduledAt.Before(soon):
 			// Made available now, it is fetched when its time has come; the
 			// scheduler might pick it up only at its next turn.
@@ -88,12 +87,19 @@ func (t *tx) flush(ctx context.Context) error {
 	return nil
 }
 
-// overdue tells that a job waits although its time has come, or for a time that a
-// clock wrote which has been set back since: nothing waits for longer than longestWait
-// and is asked for again.
+// overdue tells that a job waits although its time has come, because the scheduler is
+// one replica's and its successor may be a while away; or for a time that a clock wrote
+// which has been set back since: nothing waits for longer than longestWait and is asked
+// for again, and what is available is due by then or within the scheduler's next turn.
 func overdue(job *rivertype.JobRow, now time.Time) bool {
-	waits := job.State == rivertype.JobStateScheduled || job.State == rivertype.JobStateRetryable
-	return waits && (!job.ScheduledAt.After(now) || job.ScheduledAt.After(now.Add(longestWait)))
+	switch job.State {
+	case rivertype.JobStateScheduled, rivertype.JobStateRetryable:
+		return !job.ScheduledAt.After(now) || job.ScheduledAt.After(now.Add(longestWait))
+	case rivertype.JobStateAvailable:
+		return job.ScheduledAt.After(now.Add(schedulerInterval))
+	default:
+		return false
+	}
 }
 
 // wake makes a unique job that runs look again before it completes: it may have
