@@ -112,6 +112,19 @@ func (s *story) writePolicy(yaml string) {
 	}
 }
 
+// changePolicy writes an mdebot.yaml and waits until it is in force.
+func (s *story) changePolicy(yaml string) {
+	s.Helper()
+	before := s.bot.policy.Current().Hash()
+	s.writePolicy(yaml)
+	s.eventually("the new mdebot.yaml", func() string {
+		if s.bot.policy.Current().Hash() == before {
+			return "the old one is still in force"
+		}
+		return ""
+	})
+}
+
 // start starts the bot and connects the platforms to it.
 func (s *story) start() {
 	s.Helper()

@@ -4,31 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/mdebot/mdebot/internal/chat"
 	"github.com/mdebot/mdebot/internal/sandbox/slacksim"
 )
-
-// movedClock is a time that tests move.
-type movedClock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *movedClock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *movedClock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
 
 // votable posts a card with a button.
 func (w *world) votable(t *testing.T, p chat.Post) chat.Ref {
@@ -105,11 +86,11 @@ func TestEditClicked_isForEveryoneAndNoEditOfSlacksCount(t *testing.T) {
 
 func TestEditClicked_isOverSoonAfterTheClick(t *testing.T) {
 	t.Parallel()
-	clock := &movedClock{t: time.Now()}
+	clock := &clock{at: time.Now()}
 	w := newWorld(t, worldOptions{now: clock.now})
 	ref := w.votable(t, chat.Post{})
 	w.press(t, ref)
-	clock.add(clickLife)
+	clock.advance(clickLife)
 	if w.bot.Clicked(ref) {
 		t.Error("Clicked() = true minutes after the click")
 	}
@@ -273,7 +254,7 @@ func TestEditClicked_afterAForm(t *testing.T) {
 
 func TestClicks_areBounded(t *testing.T) {
 	t.Parallel()
-	clock := &movedClock{t: time.Now()}
+	clock := &clock{at: time.Now()}
 	c := newClicks(clock.now)
 	at := func(i int) chat.Ref {
 		return chat.Ref{Conversation: chat.Conversation{ID: "C0SOC"}, MessageID: fmt.Sprint(i)}
@@ -293,7 +274,7 @@ func TestClicks_areBounded(t *testing.T) {
 	if _, ok := c.usable(at(7)); !ok {
 		t.Error("the failure of an older click forgets the newer one")
 	}
-	clock.add(clickLife)
+	clock.advance(clickLife)
 	c.remember(at(-1), newer)
 	if n := len(c.latest); n != 1 {
 		t.Errorf("%d clicks remembered when all but one are over, want 1", n)

@@ -169,23 +169,7 @@ func TestFind_whereNothingIsListed(t *testing.T) {
 // bot reaches them.
 func TestFind_leavesThePersonalChatWhereItIs(t *testing.T) {
 	t.Parallel()
-	w := findWorld(t)
-	direct := w.sim.PersonalChat(riley)
-	w.message(riley, direct, "help", "")
-	a, err := w.sim.Activity(riley, direct, "invoke")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a["name"] = "composeExtension/query"
-	a["value"] = map[string]any{"commandId": "machine", "parameters": []any{map[string]any{"name": "machine", "value": "web"}}}
-	a["conversation"] = map[string]any{"id": "19:riley_avery@unq.gbl.spaces", "conversationType": "personal", "tenantId": home}
-	if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 || strings.Contains(string(reply.Body), "contentType") {
-		t.Errorf("answered %d %s, %v, want nothing", reply.Status, reply.Body, err)
-	}
-	w.bot.tasks.wg.Wait()
-	if to, err := w.bot.personalChat(t.Context(), rileyAs()); err != nil || to.ID != direct {
-		t.Errorf("Riley is reached in %s, %v, want the chat with the bot", to.ID, err)
-	}
+	findWorld(t).toAColleague("composeExtension/query", map[string]any{"commandId": "machine", "parameters": []any{map[string]any{"name": "machine", "value": "web"}}})
 }
 
 // Whoever types gets an answer before Teams gives up, and only so many at once are

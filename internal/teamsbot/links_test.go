@@ -132,21 +132,27 @@ func TestLinks_whereNoneIsPreviewed(t *testing.T) {
 // What somebody writes to a colleague says nothing about where the bot reaches them.
 func TestLinks_leaveThePersonalChatWhereItIs(t *testing.T) {
 	t.Parallel()
-	w := linkWorld(t)
+	linkWorld(t).toAColleague("composeExtension/queryLink", map[string]any{"url": portalLink})
+}
+
+// toAColleague lets Riley ask in a message to somebody else: nothing comes of it, and
+// the bot reaches them where it did.
+func (w *world) toAColleague(name string, value map[string]any) {
+	w.t.Helper()
 	direct := w.sim.PersonalChat(riley)
 	w.message(riley, direct, "help", "")
 	a, err := w.sim.Activity(riley, direct, "invoke")
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	a["name"], a["value"] = "composeExtension/queryLink", map[string]any{"url": portalLink}
+	a["name"], a["value"] = name, value
 	a["conversation"] = map[string]any{"id": "19:riley_avery@unq.gbl.spaces", "conversationType": "personal", "tenantId": home}
-	if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 || strings.Contains(string(reply.Body), "contentType") {
-		t.Errorf("answered %d %s, %v, want nothing", reply.Status, reply.Body, err)
+	if reply, err := w.sim.Deliver(w.t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 || strings.Contains(string(reply.Body), "contentType") {
+		w.t.Errorf("answered %d %s, %v, want nothing", reply.Status, reply.Body, err)
 	}
 	w.bot.tasks.wg.Wait()
-	if to, err := w.bot.personalChat(t.Context(), rileyAs()); err != nil || to.ID != direct {
-		t.Errorf("Riley is reached in %s, %v, want the chat with the bot", to.ID, err)
+	if to, err := w.bot.personalChat(w.t.Context(), rileyAs()); err != nil || to.ID != direct {
+		w.t.Errorf("Riley is reached in %s, %v, want the chat with the bot", to.ID, err)
 	}
 }
 
