@@ -33,6 +33,9 @@ const (
 	homeLease    = 40 * time.Second
 	// homeRetry is how long a page waits that could not be shown.
 	homeRetry = 30 * time.Second
+	// homeAhead is how far ahead anything is planned. What lies further ahead was
+	// written by a clock that has been set back since.
+	homeAhead = 15 * time.Minute
 )
 
 // homes keeps the pages of people true who have opened theirs lately. What they show
@@ -117,9 +120,9 @@ func (h *homes) due(ctx context.Context, mark string) (who identity.Principal, f
 	var account string
 	err = h.db.Read().QueryRow(ctx, `
 		SELECT account FROM (SELECT * FROM homes WHERE opened_at > $1 ORDER BY opened_at DESC LIMIT $2) AS live
-		WHERE (wanted > shown OR mark <> $3 OR published_at <= $5) AND next_at <= $4 AND lease_until <= $4
+		WHERE (wanted > shown OR mark <> $3 OR published_at <= $5) AND (next_at <= $4 OR next_at > $6) AND (lease_until <= $4 OR lease_until > $6)
 		ORDER BY published_at, account LIMIT 1`,
-		durable.Micros(now.Add(-homeLife)), homesLive, mark, durable.Micros(now), durable.Micros(now.Add(-homeRefresh))).Scan(&account)
+		durable.Micros(now.Add(-homeLife)), homesLive, mark, durable.Micros(now), durable.Micros(now.Add(-homeRefresh)), durable.Micros(now.Add(homeAhead))).Scan(&account)
 	if errors.Is(err, durable.ErrNoRows) {
 		return who, false, nil
 	}
@@ -200,7 +203,7 @@ func (h *homes) finish(ctx context.Context, c homeClaim, mark string, shown erro
 			_, err = tx.Exec(ctx, `DELETE FROM homes WHERE account = $1 AND lease_owner = $2`, c.account, c.owner)
 		case errors.As(shown, &throttled): // and so would be all others
 			_, err = tx.Exec(ctx, `UPDATE homes SET next_at = $1, lease_until = CASE WHEN lease_owner = $2 THEN 0 ELSE lease_until END`,
-				durable.Micros(now.Add(throttled.RetryAfter)), c.owner)
+				durable.Micros(now.Add(min(throttled.RetryAfter, homeAhead))), c.owner)
 		default:
 			_, err = tx.Exec(ctx, `UPDATE homes SET next_at = $1, lease_owner = '', lease_until = 0 WHERE account = $2 AND lease_owner = $3`,
 				durable.Micros(again), c.account, c.owner)

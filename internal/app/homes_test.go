@@ -102,6 +102,18 @@ func onEngines(t *testing.T, name string, test func(*testing.T, storetest.Opener
 
 func TestHomes(t *testing.T) {
 	t.Parallel()
+	onEngines(t, "go on when the clock is set back", func(t *testing.T, open storetest.Opener) {
+		out, replica := newHomes(t, open)
+		h := replica()
+		h.opened(t.Context(), slackAccount("U1"))
+		out.set(func() { out.mark, out.err = "two", errors.New("it is away") })
+		looks(t, h, out, 1)
+		out.set(func() { out.err, out.now = nil, out.now.Add(-time.Hour) })
+		looks(t, h, out, 1)
+		if got := out.of("U1"); !slices.Equal(got, []string{"one", "two"}) {
+			t.Errorf("shown %q, want the page anew", got)
+		}
+	})
 	onEngines(t, "follows changes until a day after it was opened", func(t *testing.T, open storetest.Opener) {
 		out, replica := newHomes(t, open)
 		a, b := replica(), replica()
