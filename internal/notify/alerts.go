@@ -270,17 +270,19 @@ func critical(in arrival) bool {
 	return in.alert.Severity == defender.High && in.machine != nil && in.machine.Critical()
 }
 
-// crowded reports whether so many alerts came that some destination may have a
-// storm: then it matters which machines they are on.
+// crowded reports whether some destination has a storm, or so many alerts came that
+// it may get one: then it matters which machines they are on.
 func (n *Notifier) crowded(ctx context.Context, t tenantID, more int) (bool, error) {
 	s := n.policy.Current().Storm()
 	if s.MoreThan <= 0 || more == 0 {
 		return false, nil
 	}
-	var recent int
-	err := n.db.Read().QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'alert' AND created_at > $2`,
-		string(t), n.now().Add(-s.Within).UnixMicro()).Scan(&recent)
-	return recent+more > s.MoreThan, err
+	var recent, storms int
+	err := n.db.Read().QueryRow(ctx, `
+		SELECT (SELECT COUNT(*) FROM cards WHERE tenant = $1 AND subject = 'alert' AND created_at > $2),
+			(SELECT COUNT(*) FROM storms WHERE tenant = $1 AND ended_at = 0)`,
+		string(t), n.now().Add(-s.Within).UnixMicro()).Scan(&recent, &storms)
+	return storms > 0 || recent+more > s.MoreThan, err
 }
 
 // AlertChanged records an alert that was changed through mdebot, so that its

@@ -682,6 +682,38 @@ func TestStorm_isCountedInOneMessageAndNamedInPages(t *testing.T) {
 	}
 }
 
+// A storm that goes on with few alerts holds them all the same, and which machine one
+// of them is on matters as much as in its first minute.
+func TestStorm_criticalAlertsHaveAPostOfTheirOwnAlsoWhileFewCome(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.n.policy.Set(parsed(t, everythingYAML))
+	f.defender.machines["dc"] = defender.Machine{ID: "dc", Name: "dc-01", Tags: []string{"tier0"}}
+	f.settle()
+	for i := range 60 {
+		f.alert(fmt.Sprintf("s%03d", i), nil)
+	}
+	f.clock.add(16 * time.Second)
+	f.settle()
+	for i := range 4 {
+		f.clock.add(40 * time.Second)
+		f.alert(fmt.Sprintf("late%d", i), nil)
+		f.settle()
+	}
+	f.clock.add(40 * time.Second)
+	f.alert("critical", func(a *defender.Alert) {
+		a.MachineID, a.Severity, a.Title = "dc", defender.High, "Credentials of the domain are read"
+	})
+	f.settle()
+	got := titles(f.chat.at(soc))
+	if strings.Contains(got, "late3") || strings.Contains(got, "Alert storm is over") {
+		t.Fatalf("posted:\n%swant a storm that goes on", got)
+	}
+	if !strings.Contains(got, "Credentials of the domain are read") {
+		t.Errorf("posted:\n%swant the critical alert by itself", got)
+	}
+}
+
 func TestBlindness_isAnnouncedOnceAndSoIsRecovery(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
