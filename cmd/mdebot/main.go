@@ -22,17 +22,20 @@ func main() {
 
 // run exists so that deferred calls happen before the process exits.
 func run() int {
-	// The first signal drains; a second one is delivered with its default effect
-	// and ends the process at once, which every durable step survives.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() {
-		stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-first
+		// The first signal drains; a second one has its default effect from before the
+		// drain begins and ends the process at once, which every durable step survives.
+		signal.Stop(first)
+		cancel()
+		time.Sleep(drainWithin)
 		// A database that does not answer must not hold up a restart.
-		time.AfterFunc(drainWithin, func() {
-			fmt.Fprintln(os.Stderr, "mdebot: not stopped in time, leaving; what is unfinished goes on at the next start")
-			os.Exit(1)
-		})
-	})
+		fmt.Fprintln(os.Stderr, "mdebot: not stopped in time, leaving; what is unfinished goes on at the next start")
+		os.Exit(1)
+	}()
 	return app.Main(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
