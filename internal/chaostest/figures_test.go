@@ -217,6 +217,7 @@ type slowDefender struct {
 	containment.Actor // isolates alone
 	wait              time.Duration
 	started           atomic.Int64
+	actions           sync.Map // of defender.MachineAction, by ID
 }
 
 func (d *slowDefender) Machine(ctx context.Context, id string) (defender.Machine, error) {
@@ -227,18 +228,30 @@ func (d *slowDefender) Machine(ctx context.Context, id string) (defender.Machine
 
 func (d *slowDefender) MachineAction(ctx context.Context, id string) (defender.MachineAction, error) {
 	pause(ctx, d.wait)
-	return defender.MachineAction{ID: id, MachineID: strings.TrimPrefix(id, "on "), Type: defender.Isolate, Status: defender.ActionSucceeded}, nil
+	a, ok := d.actions.Load(id)
+	if !ok {
+		return defender.MachineAction{}, defender.ErrNotFound
+	}
+	return a.(defender.MachineAction), nil
 }
 
-func (d *slowDefender) MachineActions(ctx context.Context, _ defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
+func (d *slowDefender) MachineActions(ctx context.Context, f defender.ActionFilter) iter.Seq2[defender.MachineAction, error] {
 	pause(ctx, d.wait)
-	return func(func(defender.MachineAction, error) bool) {}
+	return func(yield func(defender.MachineAction, error) bool) {
+		if a, ok := d.actions.Load("on " + f.MachineID); ok {
+			yield(a.(defender.MachineAction), nil)
+		}
+	}
 }
 
 func (d *slowDefender) IsolateMachine(ctx context.Context, id string, in defender.IsolateInput) (defender.MachineAction, error) {
 	pause(ctx, d.wait)
 	d.started.Add(1)
-	return defender.MachineAction{ID: "on " + id, MachineID: id, Type: defender.Isolate, Comment: in.Comment, Status: defender.ActionPending, Created: time.Now()}, nil
+	a := defender.MachineAction{ID: "on " + id, MachineID: id, Type: defender.Isolate, Comment: in.Comment, Status: defender.ActionPending, Created: time.Now()}
+	done := a
+	done.Status = defender.ActionSucceeded
+	d.actions.Store(a.ID, done)
+	return a, nil
 }
 
 type everyone struct{}
