@@ -72,11 +72,7 @@ func MakeOld(ctx context.Context, url string, version int64, fill func(db *sql.D
 		defer func() { err = errors.Join(err, db.Close()) }()
 	}
 	defer func() { err = errors.Join(err, s.engine.close(ctx)) }()
-	ours, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(dialect, db, ours, goose.WithDisableGlobalRegistry(true))
+	provider, err := migrations(dialect, db)
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Processes that share this database and have shown themselves lately.
 CREATE TABLE replicas (
     replica_id TEXT   NOT NULL PRIMARY KEY,

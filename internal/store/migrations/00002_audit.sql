@@ -1,5 +1,3 @@
--- +goose Up
-
 -- One hash chain per tenant. Rows are only ever inserted; what forbids the rest
 -- is the chain itself, since triggers cannot be written once for both engines.
 CREATE TABLE audit (
@@ -30,7 +28,3 @@ CREATE TABLE audit_heads (
 	seq BIGINT NOT NULL,
 	hash TEXT NOT NULL
 );
-
--- +goose Down
-DROP TABLE audit_heads;
-DROP TABLE audit;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The last number given out per tenant; opening a request locks its row.
 CREATE TABLE request_numbers (
 	tenant TEXT NOT NULL PRIMARY KEY,
@@ -84,9 +82,3 @@ CREATE TABLE votes (
 	at BIGINT NOT NULL,
 	PRIMARY KEY (tenant, request, person)
 );
-
--- +goose Down
-DROP TABLE votes;
-DROP TABLE request_targets;
-DROP TABLE requests;
-DROP TABLE request_numbers;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Alerts that were read: the remembered set that makes polling order-insensitive.
 CREATE TABLE alerts (
 	tenant      TEXT   NOT NULL,

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Where Teams conversations are reached. The service address is checked against
 -- the configured hosts at every use, so an edited row leads nowhere.
 CREATE TABLE conversation_references (

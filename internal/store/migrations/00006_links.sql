@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Chat accounts that people linked to themselves. Rows stay when a link ends.
 CREATE TABLE links (
 	tenant TEXT NOT NULL,
@@ -43,7 +41,3 @@ CREATE TABLE link_attempts (
 CREATE INDEX link_attempts_token ON link_attempts (tenant, token);
 CREATE INDEX link_attempts_state ON link_attempts (tenant, state);
 CREATE INDEX link_attempts_teams ON link_attempts (tenant, teams_code);
-
--- +goose Down
-DROP TABLE link_attempts;
-DROP TABLE links;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Whether a tenant's actions are frozen, by whom and why. The row stays when the
 -- freeze ends; since = 0 is not frozen.
 CREATE TABLE freezes (
@@ -29,9 +27,3 @@ CREATE TABLE foreign_actions (
 );
 
 CREATE INDEX request_targets_action ON request_targets (tenant, machine_action) WHERE machine_action <> '';
-
--- +goose Down
-DROP INDEX request_targets_action;
-DROP TABLE foreign_actions;
-DROP TABLE action_watches;
-DROP TABLE freezes;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What somebody was to be woken for by notify.page. Its card in cards says how far
 -- the receiver has been told.
 CREATE TABLE pagings (
@@ -11,6 +9,3 @@ CREATE TABLE pagings (
 	PRIMARY KEY (tenant, id)
 );
 CREATE UNIQUE INDEX pagings_live ON pagings (tenant, about) WHERE ended_at = 0;
-
--- +goose Down
-DROP TABLE pagings;

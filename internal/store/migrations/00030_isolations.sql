@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Isolations and releases as Defender lists them: what a machine's isolation is
 -- worked out from, for the cards that name the machine.
 CREATE TABLE isolations (
@@ -15,7 +13,3 @@ CREATE TABLE isolations (
 );
 CREATE INDEX isolations_machine ON isolations (tenant, machine);
 CREATE INDEX alerts_machine ON alerts (tenant, machine) WHERE status <> 'Resolved';
-
--- +goose Down
-DROP INDEX alerts_machine;
-DROP TABLE isolations;

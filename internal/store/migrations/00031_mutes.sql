@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What is kept out of chat for a while, and by whom.
 CREATE TABLE mutes (
 	tenant   TEXT   NOT NULL,
@@ -23,7 +21,3 @@ CREATE TABLE muted_alerts (
 	at     BIGINT NOT NULL,
 	PRIMARY KEY (tenant, mute, alert)
 );
-
--- +goose Down
-DROP TABLE muted_alerts;
-DROP TABLE mutes;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The last hunts of each person, to be run again.
 CREATE TABLE hunts (
 	tenant TEXT   NOT NULL,
@@ -11,6 +9,3 @@ CREATE TABLE hunts (
 	PRIMARY KEY (tenant, id)
 );
 CREATE INDEX hunts_person ON hunts (tenant, person, at);
-
--- +goose Down
-DROP TABLE hunts;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Fresh sign-ins of approvers, each for one person and one request. Secrets are
 -- kept as SHA-256.
 CREATE TABLE step_ups (
@@ -21,6 +19,3 @@ CREATE TABLE step_ups (
 CREATE INDEX step_ups_token ON step_ups (tenant, token);
 CREATE INDEX step_ups_state ON step_ups (tenant, state);
 CREATE INDEX step_ups_person ON step_ups (tenant, person, digest);
-
--- +goose Down
-DROP TABLE step_ups;

@@ -1,7 +1,2 @@
--- +goose Up
-
 -- Which version a process runs: different ones do not act side by side.
 ALTER TABLE replicas ADD COLUMN version TEXT NOT NULL DEFAULT '';
-
--- +goose Down
-ALTER TABLE replicas DROP COLUMN version;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- When a machine was last seen with a tag that rules read: taking the tag off must
 -- not loosen the rule at once.
 CREATE TABLE machine_tags (
@@ -9,6 +7,3 @@ CREATE TABLE machine_tags (
 	seen_at BIGINT NOT NULL,
 	PRIMARY KEY (tenant, machine, tag)
 );
-
--- +goose Down
-DROP TABLE machine_tags;

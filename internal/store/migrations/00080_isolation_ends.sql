@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Machines whose planned time of isolation is over and was told, each once.
 CREATE TABLE isolation_ends (
 	tenant  TEXT   NOT NULL,
@@ -8,6 +6,3 @@ CREATE TABLE isolation_ends (
 	told_at BIGINT NOT NULL,
 	PRIMARY KEY (tenant, request, idx)
 );
-
--- +goose Down
-DROP TABLE isolation_ends;

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Hunts under way, so that whoever asked can cancel one through another replica than
 -- the one that runs it.
 CREATE TABLE running_hunts (
@@ -10,6 +8,3 @@ CREATE TABLE running_hunts (
 	cancelled BIGINT NOT NULL, -- 0 = goes on
 	PRIMARY KEY (tenant, id)
 );
-
--- +goose Down
-DROP TABLE running_hunts;

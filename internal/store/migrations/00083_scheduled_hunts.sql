@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Hunts that run by themselves, as mdebot.yaml plans them.
 CREATE TABLE scheduled_hunts (
 	tenant        TEXT   NOT NULL,
@@ -38,8 +36,3 @@ CREATE TABLE hunt_runs (
 	took   BIGINT NOT NULL, -- microseconds
 	PRIMARY KEY (tenant, name, at)
 );
-
--- +goose Down
-DROP TABLE hunt_runs;
-DROP TABLE hunt_rows;
-DROP TABLE scheduled_hunts;

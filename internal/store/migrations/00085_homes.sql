@@ -1,5 +1,3 @@
--- +goose Up
-
 -- Who has opened their own page on a chat platform lately, and what it shows: the page
 -- is drawn anew by whichever replica notices that it is old.
 CREATE TABLE homes (
@@ -13,6 +11,3 @@ CREATE TABLE homes (
 	lease_owner  TEXT   NOT NULL,
 	lease_until  BIGINT NOT NULL
 );
-
--- +goose Down
-DROP TABLE homes;
