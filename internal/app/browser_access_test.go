@@ -34,6 +34,9 @@ func (b *browser) control(expression string) control {
 		if err != nil {
 			return err
 		}
+		if found.Result.ObjectID == "" {
+			return nil // nothing is there
+		}
 		tree, err := cdp.Call(ctx, tab, accessibility.GetPartialAXTree, accessibility.GetPartialAXTreeParams{
 			ObjectID: found.Result.ObjectID, FetchRelatives: new(bool),
 		})
