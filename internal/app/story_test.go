@@ -82,6 +82,9 @@ func newStoryIn(t *testing.T, yaml string, o sandbox.Options, prepare func(*stor
 	if o.Timing == (defendersim.Timing{}) {
 		o.Timing = defendersim.Timing{Start: 300 * time.Millisecond, Run: 300 * time.Millisecond}
 	}
+	if o.AckWithin == 0 {
+		o.AckWithin = 15 * time.Second // how soon mdebot answers is measured elsewhere, on a quiet machine
+	}
 	world, err := sandbox.New(t.Context(), o)
 	if err != nil {
 		t.Fatalf("start the world: %v", err)

@@ -119,6 +119,8 @@ type Options struct {
 	Cloud string
 	// Pace keeps the rate limits of Slack and Teams.
 	Pace bool
+	// AckWithin is how long Slack waits for the bot; zero means Slack's three seconds.
+	AckWithin time.Duration
 	// Timing of machine actions; zero means a few seconds.
 	Timing defendersim.Timing
 	// Customer adds a second Defender tenant, of a customer that has consented to the
@@ -177,7 +179,7 @@ func New(ctx context.Context, o Options) (*World, error) {
 	}
 	w.Slack = slacksim.New(slacksim.Options{
 		Workspace: slackWorkspace, BotToken: slackBotToken, AppToken: slackAppToken, SigningSecret: slackSecret,
-		SocketMode: o.SocketMode, Pace: o.Pace, Shortcuts: map[string]string{SlackShortcut: "message.lookup"},
+		SocketMode: o.SocketMode, Pace: o.Pace, AckWithin: o.AckWithin, Shortcuts: map[string]string{SlackShortcut: "message.lookup"},
 		Domains: []string{"security.microsoft.com"},
 	})
 	w.Teams = teamssim.New(teamssim.Config{

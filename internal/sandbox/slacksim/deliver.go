@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// ackWithin is how long Slack waits for an acknowledgement.
+// ackWithin is how long Slack waits for an acknowledgement, and how long a trigger_id
+// lives.
 const ackWithin = 3 * time.Second
 
 // DeliveryError is what Slack shows when the bot has not acknowledged.
@@ -54,7 +55,7 @@ type delivery struct {
 
 // deliver brings d to the bot and returns the body of the acknowledgement.
 func (s *Server) deliver(ctx context.Context, d delivery) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackWithin)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.AckWithin)
 	defer cancel()
 	if s.opts.SocketMode {
 		return s.deliverSocket(ctx, d)

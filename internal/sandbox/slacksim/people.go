@@ -388,7 +388,7 @@ func (s *Server) inChannel(user, channelID string) (*User, *channel, error) {
 	return u, c, nil
 }
 
-// trigger is a trigger_id: three seconds, one use.
+// trigger is a trigger_id: a short life, one use.
 type trigger struct {
 	user    string
 	expires time.Time
@@ -398,6 +398,6 @@ type trigger struct {
 // newTrigger makes a trigger_id. The caller holds the lock.
 func (s *Server) newTrigger(user string) string {
 	id := s.newID("1000.2000.")
-	s.triggers[id] = &trigger{user: user, expires: s.opts.Now().Add(ackWithin)}
+	s.triggers[id] = &trigger{user: user, expires: s.opts.Now().Add(s.opts.AckWithin)}
 	return id
 }

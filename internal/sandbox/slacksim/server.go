@@ -36,6 +36,9 @@ type Options struct {
 	// SocketMode delivers over the websocket only, as Slack does when it is
 	// switched on for an app.
 	SocketMode bool
+	// AckWithin is how long the bot may take to acknowledge and to use a trigger_id;
+	// zero means Slack's three seconds.
+	AckWithin time.Duration
 	// Unknown are types of blocks that the workspace does not know yet, such as
 	// "table".
 	Unknown []string
@@ -111,6 +114,9 @@ func New(o Options) *Server {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.AckWithin == 0 {
+		o.AckWithin = ackWithin
 	}
 	s := &Server{
 		opts:        o,
