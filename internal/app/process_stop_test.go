@@ -128,8 +128,8 @@ func TestProcess_stopsInTimeWhileTheDatabaseHangs(t *testing.T) {
 	_ = p.cmd.Wait() // whether it could say goodbye is not the point
 	took := time.Since(asked)
 	p.cmd = nil
-	if took > 21*time.Second {
-		t.Errorf("after SIGTERM it took %s, want 20s and the time to notice", took)
+	if took > 25*time.Second {
+		t.Errorf("after SIGTERM it took %s, want 20s and the time to be scheduled", took)
 	}
 	t.Logf("stopped in %s", took.Round(time.Millisecond))
 	if err := conn.Close(context.Background()); err != nil {
