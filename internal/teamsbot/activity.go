@@ -48,7 +48,10 @@ type place struct {
 
 const (
 	kindPersonal = "personal"
-	kindChannel  = "channel"
+	// sharedPrefix begins the ID of a conversation of people. A chat of two of them is
+	// called personal as well, and a card of the bot's that one of them sends there
+	// brings activities from it.
+	sharedPrefix = "19:"
 )
 
 // decodeActivity reads an activity whose JSON is known to be strict.
@@ -103,7 +106,7 @@ func (a activity) in() chat.Conversation {
 	id, thread, _ := strings.Cut(a.Conversation.ID, ";messageid=")
 	return chat.Conversation{
 		Platform: identity.Teams, Workspace: a.tenant, ID: id, Thread: thread,
-		Direct: a.Conversation.Kind == kindPersonal,
+		Direct: a.Conversation.Kind == kindPersonal && !strings.HasPrefix(id, sharedPrefix),
 	}
 }
 

@@ -150,3 +150,55 @@ func TestAttack_savedFileLinksElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// Whoever sends a card of the bot's to a colleague sends it themselves, and can put
+// buttons into it. A chat of two people is called personal as well: what is pressed
+// there is not answered there, and nothing for the one who pressed goes there later.
+func TestAttack_buttonInAChatOfTwoPeople(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	direct := w.sim.PersonalChat(riley)
+	w.message(riley, direct, "help", "")
+	w.handlerAsked(1)
+	answer := chat.Message{Title: chat.Plain("canary"), Facts: []chat.Fact{{Label: "Users", Value: chat.Plain("Riley")}}}
+	w.handler.will(func(chat.Invocation) chat.Response { return chat.Response{Message: &answer} })
+	const ofTwo = "19:" + riley + "_" + guest + "@unq.gbl.spaces"
+	for name, change := range map[string]func(map[string]any){
+		"a button": func(a map[string]any) {
+			a["type"], a["name"] = "invoke", "adaptiveCard/action"
+			a["value"] = map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "machine.show", "data": map[string]any{"action": "machine.show", "value": "web-01"}}}
+		},
+		"a button of an old client": func(a map[string]any) {
+			a["type"], a["value"] = "message", map[string]any{"action": "machine.show", "value": "web-01"}
+		},
+		"a dialog": func(a map[string]any) {
+			a["type"], a["name"] = "invoke", "task/fetch"
+			a["value"] = map[string]any{"data": map[string]any{"action": "machine.show", "value": "web-01"}}
+		},
+	} {
+		a, err := w.sim.Activity(riley, direct, "invoke")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a["conversation"] = map[string]any{"id": ofTwo, "conversationType": "personal", "tenantId": home}
+		a["replyToId"] = "1700000000000"
+		change(a)
+		if reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || reply.Status != 200 {
+			t.Errorf("%s: Deliver() = %+v, %v", name, reply, err)
+		}
+		w.bot.tasks.wg.Wait()
+		if to, err := w.bot.personalChat(t.Context(), rileyAs()); err != nil || to.ID != direct {
+			t.Errorf("%s: what is for Riley goes to %s, %v, want their chat with the bot", name, to.ID, err)
+		}
+	}
+	for _, inv := range w.handler.invocations() {
+		if inv.In.ID == ofTwo && inv.In.Direct {
+			t.Errorf("%s %q in a chat of two counts as said to the bot alone", inv.Kind, inv.Action)
+		}
+	}
+	for _, c := range w.sim.Calls() {
+		if c.Method == "POST" && !c.Targeted && strings.Contains(c.Path, "unq.gbl.spaces") {
+			t.Errorf("%s %s: the bot writes where the other one reads", c.Method, c.Path)
+		}
+	}
+}
