@@ -220,7 +220,7 @@ func (a *App) assemble() error {
 	}
 	if a.cfg.Teams.Enabled() {
 		if a.teams, err = teamsbot.New(a.cfg.Teams, teamsbot.Options{
-			References: references{db: a.store, keys: a.keys, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()),
+			References: references{db: a.store, keys: a.keys, now: a.now}, Messages: ownMessages{db: a.store, now: a.now}, Transport: a.parts.watch(toChat, a.cfg.bot()),
 			Refused: a.refusals.take, Guests: a.guestsMayRead, Logger: a.log,
 		}); err != nil {
 			return err

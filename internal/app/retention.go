@@ -42,7 +42,8 @@ func (a *App) purge(ctx context.Context) error {
 		errs = append(errs, a.notify.Purge(ctx, t, keep))
 	}
 	old := a.now().Add(-keep.Hunts)
-	return errors.Join(append(errs, huntHistory{db: a.store}.Purge(ctx, old), a.files.purge(ctx, old))...)
+	return errors.Join(append(errs, huntHistory{db: a.store}.Purge(ctx, old), a.files.purge(ctx, old),
+		ownMessages{db: a.store}.purge(ctx, a.now().Add(-keep.Alerts)))...)
 }
 
 func (a *App) purgeAudit(ctx context.Context, t tenant.ID, keep time.Duration) error {

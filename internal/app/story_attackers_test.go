@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -155,4 +156,91 @@ func TestStory_replayingProxyGetsNothingIsolated(t *testing.T) {
 			t.Errorf("%d votes are recorded for one click", n)
 		}
 	})
+}
+
+// lures sends a card in the name of the app in a message of who's own, with one button
+// of who's choice, and has the victim press it.
+func (s *story) lures(who, victim sandbox.Person, place string, button map[string]any) (told string) {
+	s.Helper()
+	button["title"] = "Show"
+	card, err := json.Marshal(map[string]any{
+		"type": "AdaptiveCard", "version": "1.5", "actions": []any{button},
+		"body": []any{map[string]any{"type": "TextBlock", "text": "The menu of the canteen"}},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	id, err := s.world.Teams.Insert(s.Context(), who.Object, place, "hungry?", teamssim.Result{Card: card})
+	if err != nil {
+		s.Fatal(err)
+	}
+	out, err := s.world.Teams.Click(s.Context(), victim.Object, id, teamssim.Choice{Title: "Show"}, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return out.Note + readable(out.Card)
+}
+
+// Cards of the app stand in messages of people since they can put one there, and what
+// such a message holds is up to whoever sends it. A button in one votes for nothing and
+// asks for nothing in the name of whoever presses it: they have not seen what it is.
+func TestStory_buttonsInMessagesOfOthersDoNothing(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	on, place := s.teams(), sandbox.TeamsApprovals
+	card := s.request(on, on, sandbox.Riley, sandbox.Avery, "ws-014", "beaconing")
+	var value any
+	for _, m := range s.world.Teams.Messages(place, sandbox.Riley.Object) {
+		if m.ID == card.id {
+			value = refreshData(t, card, m.Card)["value"] // the requester's client has it as well
+		}
+	}
+	data := func(more map[string]any) map[string]any {
+		d := map[string]any{"action": "request.approve", "value": value}
+		for k, v := range more {
+			d[k] = v
+		}
+		return d
+	}
+	ask := map[string]any{"action": "isolate.submit", "value": "", "form": "x", "field.machine": "ws-023", "field.reason": "beaconing"}
+	for name, c := range map[string]struct {
+		who, victim sandbox.Person
+		button      map[string]any
+	}{
+		"an approval": {sandbox.Riley, sandbox.Avery, map[string]any{"type": "Action.Execute", "verb": "request.approve", "data": data(nil)}},
+		"an approval that says it is for one person": {sandbox.Riley, sandbox.Avery, map[string]any{
+			"type": "Action.Execute", "verb": "request.approve", "data": data(map[string]any{"aside": true}),
+		}},
+		"an approval as old clients send it": {sandbox.Riley, sandbox.Avery, map[string]any{"type": "Action.Submit", "data": data(nil)}},
+		"an approval in place of a dialog": {sandbox.Riley, sandbox.Avery, map[string]any{
+			"type": "Action.Submit", "data": data(map[string]any{"msteams": map[string]any{"type": "task/fetch"}}),
+		}},
+		"a request": {sandbox.Avery, sandbox.Riley, map[string]any{"type": "Action.Execute", "verb": "isolate.submit", "data": ask}},
+	} {
+		if said := s.lures(c.who, c.victim, place, c.button); !strings.Contains(said, "not mdebot's own card") {
+			s.told(on, c.victim, place, "not mdebot's own card")
+		}
+		if n := len(s.audited("vote.approve")); n != 0 {
+			t.Fatalf("%s: %d votes are recorded for what nobody saw", name, n)
+		}
+	}
+	s.sees(on, sandbox.Noor, place, "isolate ws-014", "waits for approval", "0 of 1")
+	if n := len(s.audited("request.opened")); n != 1 {
+		t.Errorf("%d requests were opened, want the one that was asked for", n)
+	}
+	s.wantIsolations(0)
+
+	// What the bot has sent itself still counts, also after a restart.
+	on.write(sandbox.Avery, place, "approve 1")
+	mine := s.told(on, sandbox.Avery, place, "Nothing is decided yet")
+	on.write(sandbox.Riley, place, "isolate ws-023")
+	open := teamsSide{s}.asks(sandbox.Riley, place, "The approver reads this")
+	s.recorded()
+	s.halt() // forgets what it had in memory
+	s.start()
+	s.pressed(on, sandbox.Avery, mine, "Approve", "Your approval counts")
+	s.sees(on, sandbox.Noor, place, "isolate ws-014.corp.contoso.com – isolated")
+	s.wantIsolations(1)
+	teamsSide{s}.fill(sandbox.Riley, open, map[string]string{"reason": "beaconing"})
+	s.sees(on, sandbox.Noor, place, "isolate ws-023", "waits for approval")
 }

@@ -226,7 +226,9 @@ func (r *replies) post(ctx context.Context, summary string, draw func(aside bool
 	if r.private(ctx) {
 		ref, done, err := r.aside(ctx, summary, draw(true))
 		if done {
-			r.isAside = err == nil
+			if r.isAside = err == nil; r.isAside {
+				r.bot.keepOwn(ctx, ref)
+			}
 			return ref, err
 		}
 		ref, err = r.personally(ctx, summary, draw(false))
@@ -239,6 +241,9 @@ func (r *replies) post(ctx context.Context, summary string, draw func(aside bool
 	ref, err := r.bot.send(ctx, r.inv.In, summary, drawn)
 	if errors.Is(err, chat.ErrNotThere) && !r.inv.In.Direct {
 		return r.personally(ctx, summary, drawn)
+	}
+	if err == nil {
+		r.bot.keepOwn(ctx, ref)
 	}
 	return ref, err
 }

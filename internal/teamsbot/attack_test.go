@@ -202,3 +202,50 @@ func TestAttack_buttonInAChatOfTwoPeople(t *testing.T) {
 		}
 	}
 }
+
+// What is pressed in a message that somebody else has sent asks the handler nothing,
+// and whoever pressed it is told. The words of such a card are not the bot's.
+func TestAttack_buttonInSomebodyElsesMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ref := w.posted()
+	for name, c := range map[string]struct {
+		kind, call, message string
+		value               map[string]any
+	}{
+		"a button":              {"invoke", "adaptiveCard/action", "1", map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "request.approve", "data": map[string]any{"action": "request.approve", "value": "r1.d1"}}}},
+		"no message":            {"invoke", "adaptiveCard/action", "", map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "request.approve", "data": map[string]any{"action": "request.approve", "value": "r1.d1"}}}},
+		"a button for a dialog": {"invoke", "task/fetch", "1", map[string]any{"data": map[string]any{"action": "request.approve", "value": "r1.d1"}}},
+		"an old client":         {"message", "", "1", map[string]any{"action": "request.approve", "value": "r1.d1"}},
+	} {
+		a, err := w.sim.Activity(avery, alerts, c.kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.call != "" {
+			a["name"] = c.call
+		}
+		a["value"], a["replyToId"] = c.value, c.message
+		reply, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a})
+		if err != nil || reply.Status != 200 || c.kind == "invoke" && !strings.Contains(string(reply.Body), "not mdebot's own card") {
+			t.Errorf("%s: Deliver() = %d %s, %v, want a refusal", name, reply.Status, reply.Body, err)
+		}
+	}
+	w.bot.tasks.wg.Wait()
+	if asked := w.handler.invocations(); len(asked) != 0 {
+		t.Errorf("the handler was asked %+v", asked)
+	}
+	if got := w.fromBot(avery, alerts, 2)[1]; !strings.Contains(string(got.Card), "not mdebot's own card") {
+		t.Errorf("the old client shows %s", got.Card)
+	}
+	// The same button in the message of another conversation is none of the bot's either.
+	a, err := w.sim.Activity(avery, soc, "invoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a["name"], a["replyToId"] = "adaptiveCard/action", ref.MessageID
+	a["value"] = map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "request.approve", "data": map[string]any{"action": "request.approve", "value": "r1.d1"}}}
+	if _, err := w.sim.Deliver(t.Context(), teamssim.Delivery{Activity: a}); err != nil || len(w.handler.invocations()) != 0 {
+		t.Errorf("a card of another conversation: %v, the handler was asked %d times", err, len(w.handler.invocations()))
+	}
+}

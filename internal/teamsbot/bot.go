@@ -36,6 +36,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// References keeps where conversations are reached. Nil keeps them in memory.
 	References References
+	// Messages keeps which messages are the bot's. Nil keeps them in memory.
+	Messages Messages
 	// Refused is told of authentic activities that are not taken.
 	Refused chat.RefusedListener
 	// Guests says whether guests of a conversation may read answers there. Nil means
@@ -59,6 +61,8 @@ type Bot struct {
 	uploads    *http.Client
 	references References
 	known      *learned
+	messages   Messages
+	own        own
 	standings  *standings
 	readers    *readers
 	addresses  *addressBook
@@ -91,6 +95,9 @@ func New(cfg Config, o Options) (*Bot, error) {
 	if o.References == nil {
 		o.References = &MemoryReferences{}
 	}
+	if o.Messages == nil {
+		o.Messages = unkept{}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -113,6 +120,7 @@ func New(cfg Config, o Options) (*Bot, error) {
 		uploads:    &http.Client{Transport: o.Transport, Timeout: uploadTimeout, CheckRedirect: noRedirect},
 		references: o.References,
 		known:      &learned{},
+		messages:   o.Messages,
 		standings:  newStandings(o.Now),
 		readers:    newReaders(o.Now),
 		addresses:  newAddressBook(o.Now),

@@ -171,6 +171,10 @@ func (b *Bot) onMessage(w http.ResponseWriter, r *http.Request, h chat.Handler, 
 		b.targeting.saw(a.tenant)
 	}
 	accepted := b.tasks.start(func(ctx context.Context) {
+		if inv.Kind != chat.Command && !b.onOurs(ctx, a) {
+			b.deliver(ctx, inv, chat.Response{Message: &chat.Message{Title: chat.Plain(wordNotOurs), Tone: chat.Warning}}, targeted)
+			return
+		}
 		b.deliver(ctx, inv, b.handle(ctx, h, inv), targeted)
 	})
 	if !accepted {

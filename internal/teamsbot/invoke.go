@@ -78,6 +78,11 @@ func (b *Bot) onInvoke(w http.ResponseWriter, r *http.Request, h chat.Handler, a
 		b.log.InfoContext(r.Context(), "card action not understood", "tenant_id", a.tenant, "conversation_id", a.Conversation.ID)
 		respond(w, say("This card is of an older version; ask again to get a new one."))
 		return
+	// What comes from a dialog, which the bot has drawn, need not name a message; what asks
+	// for one does.
+	case a.Name != "task/submit" && !b.onOurs(r.Context(), a):
+		respond(w, say(wordNotOurs))
+		return
 	}
 	inv := a.invocation(d, by)
 	inv.At = b.now()

@@ -179,7 +179,9 @@ func (b *Bot) make(c *call, to chat.Conversation) (chat.Ref, error) {
 	if c.id == "" {
 		return chat.Ref{}, fmt.Errorf("post message: the answer holds no ID: %w", chat.ErrUnclear)
 	}
-	return chat.Ref{Conversation: to, MessageID: c.id}, nil
+	ref := chat.Ref{Conversation: to, MessageID: c.id}
+	b.own.add(ref)
+	return ref, nil
 }
 
 // edit redraws a message. A targeted one is told by that alone: its recipient stays.
