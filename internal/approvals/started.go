@@ -23,7 +23,7 @@ func (s *Service) Started(ctx context.Context, id tenant.ID, machineActions []st
 	}
 	of := map[string]string{} // action ID: request ID
 	err := each(ctx, s.db.Read(), `SELECT machine_action, request FROM request_targets
-		WHERE tenant = $1 AND kind = 'machine' AND machine_action IN (`+strings.Join(places, ", ")+`)`, args, func(row durable.Row) error {
+		WHERE tenant = $1 AND kind = 'machine' AND machine_action <> '' AND machine_action IN (`+strings.Join(places, ", ")+`)`, args, func(row durable.Row) error {
 		var action, request string
 		err := row.Scan(&action, &request)
 		of[action] = request

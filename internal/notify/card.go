@@ -208,14 +208,17 @@ func cardByID(ctx context.Context, db durable.DBTX, id string) (c card, ok bool,
 }
 
 // SubjectOf tells what the thread of conv is about: the subject of the card it
-// hangs under. Commands use it for an omitted target.
+// hangs under. Commands use it for an omitted target, and clients ask by themselves.
+//
+// What looks like a condition too many, here and elsewhere, is that of a partial index:
+// it serves only queries that repeat it, because a parameter may be anything.
 func (n *Notifier) SubjectOf(ctx context.Context, conv chat.Conversation) (t tenant.ID, s Subject, id string, ok bool, err error) {
 	if conv.Thread == "" {
 		return "", "", "", false, nil
 	}
 	err = n.db.Read().QueryRow(ctx, `
 		SELECT tenant, subject, subject_id FROM cards
-		WHERE conversation = $1 AND message = $2 AND platform = $3 AND subject IN ('request', 'alert')`,
+		WHERE conversation = $1 AND message = $2 AND message <> '' AND platform = $3 AND subject IN ('request', 'alert')`,
 		conv.ID, conv.Thread, string(conv.Platform)).Scan((*string)(&t), (*string)(&s), &id)
 	if errors.Is(err, durable.ErrNoRows) {
 		return "", "", "", false, nil

@@ -489,7 +489,7 @@ func (n *Notifier) strikes(ctx context.Context, tx durable.Tx, c card, cause err
 		return c.strikes, nil
 	}
 	var others int64
-	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE destination = $1 AND id <> $2 AND posted_at > $3`,
+	err := tx.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE destination = $1 AND id <> $2 AND posted_at > 0 AND posted_at > $3`,
 		string(c.destination), c.id, c.nextAt.Add(-min(longestWait(c.attempts-1), mediumWait)).UnixMicro()).Scan(&others)
 	if err == nil && others > 0 {
 		return c.strikes + 1, nil

@@ -80,7 +80,7 @@ func criticalLimit(d chat.Destination) limit {
 // overBudget is how long a post of a storm has to wait, or zero.
 func overBudget(ctx context.Context, tx durable.Tx, d chat.Destination, now time.Time) (time.Duration, error) {
 	var oldest int64
-	err := tx.QueryRow(ctx, `SELECT posted_at FROM cards WHERE destination = $1 AND posted_at > $2 AND posted_at <= $3
+	err := tx.QueryRow(ctx, `SELECT posted_at FROM cards WHERE destination = $1 AND posted_at > 0 AND posted_at > $2 AND posted_at <= $3
 		ORDER BY posted_at DESC LIMIT 1 OFFSET $4`,
 		string(d), now.Add(-stormBudgetPer).UnixMicro(), now.UnixMicro(), stormBudget-1).Scan(&oldest)
 	if errors.Is(err, durable.ErrNoRows) {

@@ -100,7 +100,7 @@ func (n *Notifier) redrawStorms(ctx context.Context, tx *batch, t tenantID) erro
 
 // heldBy counts what a storm holds of a class.
 func heldBy(ctx context.Context, db durable.DBTX, storm string, class int64) (n int, err error) {
-	err = db.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1 AND class = $2`, storm, class).Scan(&n)
+	err = db.QueryRow(ctx, `SELECT COUNT(*) FROM cards WHERE held = $1 AND held <> '' AND class = $2`, storm, class).Scan(&n)
 	return n, err
 }
 
@@ -276,7 +276,7 @@ func stormRows(alerts []defender.Alert) [][]string {
 func (n *Notifier) heldAlerts(ctx context.Context, t tenantID, storm string, class int64, most, from int) ([]defender.Alert, error) {
 	rows, err := n.db.Read().Query(ctx, `
 		SELECT a.id, a.body FROM cards c JOIN alerts a ON a.tenant = c.tenant AND a.id = c.subject_id
-		WHERE c.held = $1 AND ($2 < 0 OR c.class = $2) ORDER BY c.created_at, c.id LIMIT $3 OFFSET $4`, storm, class, most, from)
+		WHERE c.held = $1 AND c.held <> '' AND ($2 < 0 OR c.class = $2) ORDER BY c.created_at, c.id LIMIT $3 OFFSET $4`, storm, class, most, from)
 	if err != nil {
 		return nil, err
 	}
