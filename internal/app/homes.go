@@ -120,7 +120,7 @@ func (h *homes) due(ctx context.Context, mark string) (who identity.Principal, f
 	var account string
 	err = h.db.Read().QueryRow(ctx, `
 		SELECT account FROM (SELECT * FROM homes WHERE opened_at > $1 ORDER BY opened_at DESC LIMIT $2) AS live
-		WHERE (wanted > shown OR mark <> $3 OR published_at <= $5) AND (next_at <= $4 OR next_at > $6) AND (lease_until <= $4 OR lease_until > $6)
+		WHERE (wanted > shown OR mark <> $3 OR published_at <= $5 OR published_at > $6) AND (next_at <= $4 OR next_at > $6) AND (lease_until <= $4 OR lease_until > $6)
 		ORDER BY published_at, account LIMIT 1`,
 		durable.Micros(now.Add(-homeLife)), homesLive, mark, durable.Micros(now), durable.Micros(now.Add(-homeRefresh)), durable.Micros(now.Add(homeAhead))).Scan(&account)
 	if errors.Is(err, durable.ErrNoRows) {

@@ -114,6 +114,18 @@ func TestHomes(t *testing.T) {
 			t.Errorf("shown %q, want the page anew", got)
 		}
 	})
+	onEngines(t, "rights are asked for again when the clock is set back", func(t *testing.T, open storetest.Opener) {
+		out, replica := newHomes(t, open)
+		h := replica()
+		h.opened(t.Context(), slackAccount("U1"))
+		out.set(func() { out.now = out.now.Add(-time.Hour) })
+		looks(t, h, out, 1)
+		out.set(func() { out.now = out.now.Add(homeRefresh) })
+		looks(t, h, out, 5)
+		if got := len(out.of("U1")); got < 2 {
+			t.Errorf("shown %d times, %s after it was of an hour ahead", got, homeRefresh)
+		}
+	})
 	onEngines(t, "follows changes until a day after it was opened", func(t *testing.T, open storetest.Opener) {
 		out, replica := newHomes(t, open)
 		a, b := replica(), replica()
