@@ -27,8 +27,9 @@ const previewBudget = 15 * time.Second
 // silence: an answer to a question that nobody asked would be noise, and a refusal
 // would tell that there is something.
 //
-// Where there is none for sure there is nothing to run: whether a channel may have one
-// takes the platform a look at each of its members.
+// Where there is none for sure there is nothing to run, and somebody who posts addresses
+// all the time gets none: whether a channel may have one takes the platform a look at
+// each of its members.
 func (r *Router) links(inv chat.Invocation) chat.Response {
 	own, ok := r.forReaders(inv.In)
 	if !ok || own.Pages == nil {
@@ -41,6 +42,9 @@ func (r *Router) links(inv chat.Invocation) chat.Response {
 		}
 	}
 	if len(pages) == 0 {
+		return chat.Response{}
+	}
+	if _, ok := r.previewed.allow(inv.By.Key()); !ok {
 		return chat.Response{}
 	}
 	return chat.Response{Previews: func(ctx context.Context) map[string]chat.Message { return own.previews(ctx, inv, pages) }}

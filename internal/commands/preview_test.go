@@ -39,6 +39,23 @@ func TestPreviews_nothingIsLookedUpWhereThereAreNone(t *testing.T) {
 			}
 		}
 	}
+	// Nor by posting one all the time where there is one, whoever they are.
+	looks := func(by identity.Principal, n int) (looked int) {
+		for range n {
+			inv := w.invocation(chat.Links, by)
+			inv.In.ID, inv.Text = "C0READ", "https://portal.example/ws-042"
+			if w.Handle(t.Context(), inv).Previews != nil {
+				looked++
+			}
+		}
+		return looked
+	}
+	if n := looks(guest, 100); n > 10 {
+		t.Errorf("the channel was looked at for %d of the addresses that a guest posted in a minute", n)
+	}
+	if n := looks(avery, 1); n != 1 {
+		t.Error("Avery gets no preview because a guest posted a lot")
+	}
 }
 
 // What is found while somebody writes is put where others read it, so it is found where

@@ -88,7 +88,8 @@ type Router struct {
 	// looks limits how often somebody's own page is drawn, lists shares what several
 	// of them show.
 	looks *limiter
-	// previewed limits how much is shown below addresses in one channel.
+	// previewed limits how much is shown below addresses in one channel, and for how many
+	// messages of one account.
 	previewed *limiter
 	lists     *homeLists
 }

@@ -168,6 +168,10 @@ func TestAttack_buttonInAChatOfTwoPeople(t *testing.T) {
 			a["type"], a["name"] = "invoke", "adaptiveCard/action"
 			a["value"] = map[string]any{"action": map[string]any{"type": "Action.Execute", "verb": "machine.show", "data": map[string]any{"action": "machine.show", "value": "web-01"}}}
 		},
+		"a client that asks by itself": func(a map[string]any) { // as soon as the card is seen
+			a["type"], a["name"] = "invoke", "adaptiveCard/action"
+			a["value"] = map[string]any{"trigger": "automatic", "action": map[string]any{"type": "Action.Execute", "verb": "x", "data": map[string]any{"action": "x", "view": true}}}
+		},
 		"a button of an old client": func(a map[string]any) {
 			a["type"], a["value"] = "message", map[string]any{"action": "machine.show", "value": "web-01"}
 		},

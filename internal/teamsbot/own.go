@@ -103,9 +103,11 @@ func (b *Bot) onOurs(ctx context.Context, a activity) bool {
 			return true
 		}
 	}
-	b.log.WarnContext(ctx, "pressed in a message that is not the bot's", "tenant_id", a.tenant, "conversation_id", message.Conversation.ID, "message_id", message.MessageID)
+	if b.refusals.AllowN(b.now(), 1) {
+		b.log.WarnContext(ctx, "pressed in a message that is not the bot's", "tenant_id", a.tenant, "conversation_id", message.Conversation.ID, "message_id", message.MessageID)
+	}
 	return false
 }
 
 // wordNotOurs answers what was pressed in such a message.
-const wordNotOurs = "This is not mdebot's own card, or it is too old, so nothing was done. Type the command instead: help lists them, requests shows what waits for you."
+const wordNotOurs = "This is not mdebot's own card, as far as it knows, so nothing was done. If it has just appeared, press again in a moment; otherwise type the command: help lists them, requests shows what waits for you."
