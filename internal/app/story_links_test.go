@@ -125,7 +125,7 @@ func TestStory_machineIsPutIntoAMessageInTeams(t *testing.T) {
 	}{
 		"in a channel that is not for readers": {sandbox.Riley, sandbox.TeamsApprovals, "ws-011", "names under readers"},
 		"where a guest reads":                  {sandbox.Riley, "19:guests@thread.v2", "ws-011", "people from outside"},
-		"in the chat with the bot":             {sandbox.Riley, s.teams().direct(sandbox.Riley), "ws-011", "Not in a chat of two"},
+		"in the chat with the bot":             {sandbox.Riley, s.teams().direct(sandbox.Riley), "ws-011", "Not in a chat with mdebot"},
 		"by somebody who is not linked":        {sandbox.Noor, place, "ws-011", "linked account"},
 		"of a machine that does not exist":     {sandbox.Riley, place, "ws-999", "You see no machine"},
 		"of far too much":                      {sandbox.Riley, place, strings.Repeat("ws", 100), "Type the beginning"},

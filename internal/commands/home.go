@@ -171,8 +171,9 @@ func (h homeOf) ofDefender(ctx context.Context, asked bool) chat.Page {
 }
 
 // shared reads a list as c's asker may see it. People who may see all machines see
-// the same one, as long as no request of the tenant has changed. For the others each machine is a call of its own, which others then
-// lack, so that theirs is read when they look and not whenever a request changes.
+// the same one, as long as no request of the tenant has changed. For the others each
+// machine is a call of its own, which others then lack, so that theirs is read when
+// they look and not whenever a request changes.
 func (h homeOf) shared(ctx context.Context, c *call, asked bool, read func(*Router, context.Context) (chat.Message, error)) (chat.Message, error) {
 	if err := h.mayUse(ctx, c); err != nil {
 		return chat.Message{}, err

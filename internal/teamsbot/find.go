@@ -86,7 +86,7 @@ var (
 	notUnderstood = sentence("This search is not understood.", "Type the beginning of a name, or ask with a command.")
 	tooMany       = sentence("Too many people are searching at once.", "Type on in a moment.")
 	notAmongUs    = sentence("Not here: people from outside may read this, or who reads it could not be found out.", "Ask mdebot in your chat with it.")
-	notInChats    = sentence("Not in a chat of two.", "Ask mdebot with a command in your chat with it.")
+	notWithBot    = sentence("Not in a chat with mdebot.", "Ask it with a command.")
 )
 
 func sentence(title, next string) *chat.Message {
@@ -102,7 +102,7 @@ func (b *Bot) find(ctx context.Context, h chat.Handler, inv chat.Invocation) (an
 		}
 	}()
 	if inv.In.Direct {
-		return findNote(*notInChats)
+		return findNote(*notWithBot)
 	}
 	resp := b.handle(ctx, h, inv)
 	switch {

@@ -60,8 +60,8 @@ func (b *Bot) onLink(w http.ResponseWriter, r *http.Request, h chat.Handler, a a
 }
 
 // preview is what is known of the address in inv, where everybody who reads the
-// conversation may read answers; nil where not. A chat of two people is none of the
-// bot's, and in its own nobody needs a preview.
+// conversation may read answers; nil where not. In the chat with the bot nobody needs a
+// preview.
 func (b *Bot) preview(ctx context.Context, h chat.Handler, inv chat.Invocation) (found *chat.Message) {
 	defer func() {
 		if p := recover(); p != nil {
