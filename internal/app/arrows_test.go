@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"slackbot":                {"chat", "identity", "wire"},
 	"teamsbot":                {"chat", "entra", "identity", "wire"},
 	"store":                   {"durable", "failpoint", "tenant"},
-	"store/storetest":         {"store"},
+	"store/storetest":         {"store", "durable"},
 	"sandbox/fault":           {},
 	"sandbox/estate":          {},
 	"sandbox/entrasim":        {"sandbox/fault"},

@@ -21,8 +21,12 @@ const requestColumns = `id, number, tenant, action, params, requester, requester
 const targetColumns = `request, idx, kind, target, name, facts, state, generation, lease_owner, lease_until,
 	intent_at, unclear_at, due, attempts, settled, machine_action, action_status, why, updated`
 
-// unfinished is the condition of the partial indexes.
-const unfinished = `state IN ('pending', 'approved', 'executing', 'submitted', 'unknown')`
+// The conditions of the partial indexes. SQLite uses one only for a query that says the
+// same in the same words, also where that follows from what else the query says.
+const (
+	unfinished = `state IN ('pending', 'approved', 'executing', 'submitted', 'unknown')`
+	driven     = `state IN ('approved', 'executing')` // of targets that a holder has or is to get
+)
 
 // find reads the requests of one tenant that where selects, in the order of
 // their numbers. where uses $2 and up.

@@ -39,21 +39,21 @@ func (s *Service) Sweep(ctx context.Context) error {
 	ahead := now + longestAhead.Microseconds()
 	return errors.Join(
 		s.sweep(ctx, "expire requests", s.expire,
-			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2`, now, sweepBatch),
+			`SELECT tenant, id, 0, 0 FROM requests WHERE `+unfinished+` AND state = 'pending' AND expires <= $1 ORDER BY expires LIMIT $2`, now, sweepBatch),
 		s.sweep(ctx, "send reminders", s.remind,
-			`SELECT tenant, id, 0, 0 FROM requests WHERE state = 'pending' AND (reminded < 1 AND opened <= $1 OR reminded < 2 AND opened <= $2
+			`SELECT tenant, id, 0, 0 FROM requests WHERE `+unfinished+` AND state = 'pending' AND (reminded < 1 AND opened <= $1 OR reminded < 2 AND opened <= $2
 				OR reminded >= 2 AND reminded < $3 AND opened <= $4 - (reminded - 2) * $5)
 			ORDER BY opened LIMIT $6`, old(firstReminder), old(secondReminder),
 			secondReminderSent+policy.MaxThen, old(policy.NextAfter), policy.NextEvery.Microseconds(), sweepBatch),
 		s.sweep(ctx, "take over", s.takeOver,
-			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'executing' AND (lease_until <= $1 OR lease_until > $2)
+			`SELECT tenant, request, idx, generation FROM request_targets WHERE `+driven+` AND state = 'executing' AND (lease_until <= $1 OR lease_until > $2)
 			ORDER BY lease_until LIMIT $3`, now, ahead, sweepBatch),
 		s.sweep(ctx, "void late targets", s.late,
 			`SELECT t.tenant, t.request, t.idx, t.generation FROM request_targets t
 			JOIN requests r ON r.tenant = t.tenant AND r.id = t.request
-			WHERE t.state = 'approved' AND r.execute_by <= $1 ORDER BY r.execute_by LIMIT $2`, now, sweepBatch),
+			WHERE t.`+driven+` AND t.state = 'approved' AND r.execute_by <= $1 ORDER BY r.execute_by LIMIT $2`, now, sweepBatch),
 		s.sweep(ctx, "drive again", s.driveAgain,
-			`SELECT tenant, request, idx, generation FROM request_targets WHERE state = 'approved' AND (due <= $1 OR due > $2)
+			`SELECT tenant, request, idx, generation FROM request_targets WHERE `+driven+` AND state = 'approved' AND (due <= $1 OR due > $2)
 			ORDER BY due LIMIT $3`, old(redriveAfter), ahead, sweepBatch),
 		// An unclear target is left alone once people were asked to settle it.
 		s.sweep(ctx, "recall", s.recall,

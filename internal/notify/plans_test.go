@@ -1,68 +1,19 @@
 package notify
 
 import (
-	"context"
-	"strings"
 	"testing"
 
 	"github.com/mdebot/mdebot/internal/chat"
-	"github.com/mdebot/mdebot/internal/durable"
 	"github.com/mdebot/mdebot/internal/identity"
+	"github.com/mdebot/mdebot/internal/store/storetest"
 )
-
-// planned is a database that tells how SQLite is going to answer each query.
-type planned struct {
-	durable.Tx
-	*testing.T
-}
-
-// InTx implements durable.DB.
-func (p planned) InTx(_ context.Context, fn func(durable.Tx) error) error { return fn(p) }
-
-// Read implements durable.DB.
-func (p planned) Read() durable.DBTX { return p }
-
-func (p planned) Query(ctx context.Context, query string, args ...any) (durable.Rows, error) {
-	p.explain(query, args)
-	return p.Tx.Query(ctx, query, args...)
-}
-
-func (p planned) QueryRow(ctx context.Context, query string, args ...any) durable.Row {
-	p.explain(query, args)
-	return p.Tx.QueryRow(ctx, query, args...)
-}
-
-// explain fails for a query that reads a whole table. PostgreSQL chooses anew as tables
-// grow, by the same indexes and under the same conditions.
-func (p planned) explain(query string, args []any) {
-	p.Helper()
-	rows, err := p.Tx.Query(p.Context(), "EXPLAIN QUERY PLAN "+query, args...)
-	if err != nil {
-		p.Fatalf("explain %s: %v", query, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, parent, unused int
-		var step string
-		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
-			p.Fatal(err)
-		}
-		if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "USING") && !strings.Contains(step, "CONSTANT ROW") {
-			p.Errorf("%s of\n%s", step, query)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		p.Fatal(err)
-	}
-}
 
 // What clients ask by themselves, and what every post asks, costs the same however many
 // cards there are.
 func TestQueries_readNoWholeTable(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	if err := f.db.InTx(t.Context(), func(tx durable.Tx) error {
-		db := planned{tx, t}
+	storetest.Plans(t, func(db storetest.Planned) {
 		f.n.db = db
 		for name, ask := range map[string]func() error{
 			"what a message shows": func() error {
@@ -90,8 +41,5 @@ func TestQueries_readNoWholeTable(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 }
