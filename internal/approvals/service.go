@@ -105,7 +105,7 @@ func (s *Service) Mark(ctx context.Context, id tenant.ID) (string, error) {
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%d", frozen.Since.UnixMicro())
-	err = each(ctx, s.db.Read(), `SELECT id, version, reminded FROM requests WHERE tenant = $1 AND `+unfinished+` ORDER BY id`, []any{string(id)}, func(row durable.Row) error {
+	err = each(ctx, s.db.Read(), `SELECT id, version, reminded FROM requests WHERE tenant = $1 AND `+unfinished+` ORDER BY number`, []any{string(id)}, func(row durable.Row) error {
 		var request string
 		var version, reminded int64
 		err := row.Scan(&request, &version, &reminded)

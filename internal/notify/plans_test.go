@@ -16,6 +16,7 @@ func TestQueries_readNoWholeTable(t *testing.T) {
 	storetest.Plans(t, func(db storetest.Planned) {
 		f.n.db = db
 		for name, ask := range map[string]func() error{
+			"the sweep": func() error { return f.n.Sweep(t.Context()) },
 			"what a message shows": func() error {
 				_, _, _, _, err := f.n.SubjectOf(t.Context(), chat.Conversation{Platform: identity.Slack, ID: "C0SOC", Thread: "1.1"})
 				return err
