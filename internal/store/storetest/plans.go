@@ -11,8 +11,8 @@ import (
 )
 
 // Planned is a database that looks at how SQLite is going to answer each query, and
-// fails the test for one that reads a whole table, or all of a tenant's rows. PostgreSQL chooses anew as tables
-// grow, by the same indexes and under the same conditions.
+// fails the test for one that reads a whole table, or all of a tenant's rows. PostgreSQL
+// chooses anew as tables grow, by the same indexes and under the same conditions.
 type Planned struct {
 	durable.Tx
 	t testing.TB
