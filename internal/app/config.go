@@ -101,6 +101,9 @@ func (c Config) Validate() error {
 	if !c.Slack.Enabled() && !c.Teams.Enabled() {
 		faults = append(faults, errors.New("neither Slack nor Teams is configured: set SLACK_BOT_TOKEN or TEAMS_APP_ID, or both"))
 	}
+	if c.SignIn.PublicURL != "" && !c.SignIn.Enabled() && !c.Teams.Enabled() {
+		faults = append(faults, errors.New("MDEBOT_PUBLIC_URL: nothing uses it; set MDEBOT_OIDC_CLIENT_ID and MDEBOT_OIDC_CLIENT_SECRET, with which people link their Slack account, or connect Teams, which has a tab there"))
+	}
 	if c.Slack.Enabled() {
 		faults = appendFault(faults, c.Slack.Validate())
 	}

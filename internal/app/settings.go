@@ -68,7 +68,7 @@ func Settings() []Setting {
 		{Name: "MDEBOT_CONFIG", Default: "mdebot.yaml", Meaning: "People, approval rules and routes."},
 		{Name: "MDEBOT_DATABASE_URL", Default: "sqlite:mdebot.db", Meaning: "`sqlite:FILE` or `postgres://…`."},
 		{Name: "MDEBOT_LISTEN", Default: ":8080", Meaning: "Where Slack and Teams reach the bot."},
-		{Name: "MDEBOT_PUBLIC_URL", Meaning: "Address under which people reach mdebot with a browser, to link their Slack account by signing in; it may be internal."},
+		{Name: "MDEBOT_PUBLIC_URL", Meaning: "Address under which people reach mdebot with a browser, to link their Slack account by signing in, and for the tab in Teams; it may be internal."},
 		{Name: "MDEBOT_OIDC_CLIENT_ID", Meaning: "Application that people sign in to; its redirect address is `MDEBOT_PUBLIC_URL` + `/link/callback`."},
 		{Name: "MDEBOT_OIDC_CLIENT_SECRET", Meaning: "Its client secret.", Secret: true},
 		{Name: "MDEBOT_TLS_CERT_FILE", Meaning: "Certificate chain for that listener; empty when a proxy in front ends TLS."},

@@ -225,6 +225,8 @@ func TestSignInConfig_Validate(t *testing.T) {
 	}{
 		"nothing":               {SignInConfig{}, ""},
 		"all":                   {SignInConfig{"https://mdebot.example.com", "id", "secret"}, ""},
+		"the address alone":     {SignInConfig{"https://mdebot.example.com", "", ""}, ""},
+		"a bad address alone":   {SignInConfig{"https://mdebot.example.com/app", "", ""}, "bare https address"},
 		"loopback":              {SignInConfig{"http://127.0.0.1:8080", "id", "secret"}, ""},
 		"no secret":             {SignInConfig{"https://mdebot.example.com", "id", ""}, "MDEBOT_OIDC_CLIENT_SECRET is missing"},
 		"no address":            {SignInConfig{"", "id", "secret"}, "MDEBOT_PUBLIC_URL is missing"},

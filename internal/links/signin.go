@@ -21,28 +21,32 @@ import (
 )
 
 // SignInConfig says where people reach mdebot with a browser and as which
-// application they sign in. All three or none are set.
+// application they sign in. The address has another use too, the tab in Teams, so it
+// may be there alone.
 type SignInConfig struct {
 	PublicURL    string `env:"MDEBOT_PUBLIC_URL"`
 	ClientID     string `env:"MDEBOT_OIDC_CLIENT_ID"`
 	ClientSecret string `env:"MDEBOT_OIDC_CLIENT_SECRET"`
 }
 
-// Enabled reports whether anything is set.
-func (c SignInConfig) Enabled() bool { return c != SignInConfig{} }
+// Enabled reports whether people can sign in.
+func (c SignInConfig) Enabled() bool { return c.ClientID != "" || c.ClientSecret != "" }
+
+// Local reports an address that only browsers of this machine reach.
+func (c SignInConfig) Local() bool {
+	u, err := url.Parse(c.PublicURL)
+	return err == nil && isLoopback(u.Hostname())
+}
 
 // Validate reports every fault.
 func (c SignInConfig) Validate() error {
-	if !c.Enabled() {
-		return nil
-	}
 	var faults []error
 	for _, s := range []struct{ name, value, what string }{
 		{"MDEBOT_PUBLIC_URL", c.PublicURL, "the address under which people reach mdebot with a browser"},
 		{"MDEBOT_OIDC_CLIENT_ID", c.ClientID, "the application that people sign in to"},
 		{"MDEBOT_OIDC_CLIENT_SECRET", c.ClientSecret, "its secret"},
 	} {
-		if s.value == "" {
+		if s.value == "" && c.Enabled() {
 			faults = append(faults, fmt.Errorf("%s is missing: linking Slack accounts by signing in needs %s", s.name, s.what))
 		}
 	}
