@@ -16,6 +16,9 @@ type HomeView struct {
 	// Name is theirs, when mdebot knows it.
 	Name string
 	Now  time.Time
+	// Live pages follow everything by themselves while they are open, and nothing is
+	// decided in them.
+	Live bool
 }
 
 // HomeHead is the beginning of somebody's own page. It says of when the page is: what
@@ -24,8 +27,11 @@ func HomeHead(v HomeView) chat.Message {
 	m := chat.Message{
 		Title: chat.Plain("Nothing waits for you to decide"),
 		Tone:  chat.Good,
-		Facts: asOf(v.Now),
+		Facts: v.asOf(),
 		Note:  chat.Plain("What you do here is answered in Messages."),
+	}
+	if v.Live {
+		m.Note = chat.Plain("Nothing is decided here. The chat with mdebot has the cards with their buttons.")
 	}
 	if v.Waiting > 0 {
 		m.Title, m.Tone = chat.Plain(plural(v.Waiting, "request waits", "requests wait")+" for you to decide"), chat.Notice
@@ -36,13 +42,17 @@ func HomeHead(v HomeView) chat.Message {
 	return m
 }
 
-func asOf(at time.Time) []chat.Fact {
-	return []chat.Fact{{Label: "As of", Value: chat.Join(chat.At(at), chat.Plain("; requests follow by themselves, the rest when you open this page"))}}
+func (v HomeView) asOf() []chat.Fact {
+	follows := "; requests follow by themselves, the rest when you open this page"
+	if v.Live {
+		follows = "; follows by itself while it is open"
+	}
+	return []chat.Fact{{Label: "As of", Value: chat.Join(chat.At(v.Now), chat.Plain(follows))}}
 }
 
 // HomeRefused is the page of somebody who is told no and nothing else.
-func HomeRefused(no chat.Message, now time.Time) chat.Message {
-	no.Facts = append(asOf(now), no.Facts...)
+func HomeRefused(no chat.Message, v HomeView) chat.Message {
+	no.Facts = append(v.asOf(), no.Facts...)
 	return no
 }
 

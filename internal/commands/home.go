@@ -44,7 +44,9 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (p
 		spec: r.byName["requests"], flags: map[string]string{}, who: caller{Account: by},
 		inv: chat.Invocation{Kind: chat.Home, By: by, At: r.Now(), In: chat.Conversation{Platform: by.Platform, Workspace: by.Workspace, Direct: true}},
 	}
-	refused := func(err error) chat.Page { return chat.Page{cards.HomeRefused(r.explain(ctx, c, err), r.Now())} }
+	// Slack is shown pages, and Teams asks for them as long as they are open.
+	head := cards.HomeView{Now: r.Now(), Live: by.Platform == identity.Teams}
+	refused := func(err error) chat.Page { return chat.Page{cards.HomeRefused(r.explain(ctx, c, err), head)} }
 	defer func() {
 		if p := recover(); p != nil {
 			page, allowed = refused(fmt.Errorf("panic: %v\n%s", p, debug.Stack())), false
@@ -70,11 +72,10 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (p
 	if len(whose) == 0 {
 		return refused(no), false
 	}
-	now := r.Now()
-	head := cards.HomeView{Name: whose[0].who.Person.Name, Now: now}
+	head.Name = whose[0].who.Person.Name
 	var requests, rest chat.Page
 	for i, h := range whose {
-		cardsOf, waiting, err := h.requests(ctx, now)
+		cardsOf, waiting, err := h.requests(ctx, head.Now)
 		if err != nil {
 			return refused(err), true
 		}
