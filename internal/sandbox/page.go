@@ -11,7 +11,8 @@ import (
 var web embed.FS
 
 // contentPolicy lets the page load its own files alone: no inline script or
-// style, nothing from elsewhere. Pictures of Adaptive Cards are data addresses.
+// style, nothing from elsewhere. Pictures of Adaptive Cards are data addresses. The
+// app's tab is the one other page that it may show.
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -38,14 +39,18 @@ func (w *World) Page() http.Handler {
 	mux.Handle("GET /", http.FileServerFS(files))
 	w.pageReads(mux)
 	w.pageActions(mux)
-	return guard(mux)
+	return w.guard(mux)
 }
 
 // guard keeps everybody out but the browser of this machine, on this page.
-func guard(next http.Handler) http.Handler {
+func (world *World) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", contentPolicy)
+		policy := contentPolicy
+		if tab := world.tab.Load(); tab != nil {
+			policy += "; frame-src " + tab.origin
+		}
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")

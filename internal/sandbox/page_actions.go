@@ -48,6 +48,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/teams/show", w.teamsShow)
 	handle(mux, "/api/teams/search", w.teamsSearch)
 	handle(mux, "/api/teams/file", w.teamsFile)
+	handle(mux, "/api/teams/token", w.teamsToken)
 	handle(mux, "/api/defender/attack", w.startAttack)
 	handle(mux, "/api/defender/stop", w.stopAttack)
 	handle(mux, "/api/defender/alert", w.raiseAlert)

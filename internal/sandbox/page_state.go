@@ -3,6 +3,7 @@ package sandbox
 import (
 	"cmp"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,16 @@ type pageSlack struct {
 
 type pageTeams struct {
 	Conversations []pageConversation `json:"conversations"`
+	Tab           *pageTab           `json:"tab"` // null when the app has none
+}
+
+// pageTab is the web tab of the app, and BotChat is part of every address that leads
+// into the chat with its bot.
+type pageTab struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	Origin  string `json:"origin"`
+	BotChat string `json:"botChat"`
 }
 
 // pageConversation is a channel or the person's direct chat with the bot.
@@ -235,6 +246,9 @@ func (w *World) pageTeams(me Person) pageTeams {
 		out.Conversations = append(out.Conversations, shown)
 	}
 	out.Conversations = append(out.Conversations, direct)
+	if t := w.tab.Load(); t != nil {
+		out.Tab = &pageTab{Name: t.name, Address: t.address, Origin: t.origin, BotChat: "/l/chat/0/0?users=" + url.QueryEscape("28:"+teamsAppID)}
+	}
 	return out
 }
 

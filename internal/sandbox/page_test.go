@@ -339,6 +339,41 @@ func TestPage_refusesOtherSites(t *testing.T) {
 	}
 }
 
+// The page may show the app's tab and nothing else, and gives only it a token.
+func TestPage_tab(t *testing.T) {
+	t.Parallel()
+	p := newPage(t)
+	ask := func(origin string) (int, string) {
+		resp, content := p.request(http.MethodPost, "/api/teams/token?person=avery", `{"origin":"`+origin+`"}`, nil)
+		return resp.StatusCode, content
+	}
+	if status, content := ask("http://127.0.0.1:9"); status != http.StatusConflict {
+		t.Errorf("without an app with a tab a token is asked for and answered %d %s", status, content)
+	}
+	manifest := func(domain string) []byte {
+		return []byte(`{"staticTabs":[{"entityId":"conversations"},{"entityId":"requests","name":"Requests","contentUrl":"http://127.0.0.1:9/teams/tab"}],
+			"validDomains":["` + domain + `"],"webApplicationInfo":{"id":"` + teamsAppID + `","resource":"api://127.0.0.1:9/botid-` + teamsAppID + `"}}`)
+	}
+	for name, bad := range map[string][]byte{"no JSON": []byte("zip"), "no tab": []byte("{}"), "another domain": manifest("evil.example")} {
+		if err := p.world.InstallTab(bad); err == nil {
+			t.Errorf("a manifest with %s is installed", name)
+		}
+	}
+	if err := p.world.InstallTab(manifest("127.0.0.1:9")); err != nil {
+		t.Fatal(err)
+	}
+	resp, _ := p.request(http.MethodGet, "/", "", nil)
+	if policy := resp.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "; frame-src http://127.0.0.1:9") {
+		t.Errorf("the page may show frames by %q", policy)
+	}
+	if status, content := ask("http://127.0.0.1:8"); status != http.StatusConflict || !strings.Contains(content, "do not match") {
+		t.Errorf("another page's token is answered %d %s", status, content)
+	}
+	if status, content := ask("http://127.0.0.1:9"); status != http.StatusOK || !strings.Contains(content, `"token":"ey`) {
+		t.Errorf("the tab's token is answered %d %s", status, content)
+	}
+}
+
 func TestPage_state(t *testing.T) {
 	t.Parallel()
 	p := newPage(t)

@@ -150,8 +150,9 @@ type World struct {
 	CAFile []byte
 
 	certificate *tls.Certificate
-	raised      atomic.Int64 // alerts, by the page
-	playground  *playground  // of Options.Playground, or nil
+	raised      atomic.Int64             // alerts, by the page
+	tab         atomic.Pointer[teamsTab] // of InstallTab, or nil
+	playground  *playground              // of Options.Playground, or nil
 	socketMode  bool
 	// attackInterval is Options.AttackInterval.
 	attackInterval time.Duration
@@ -384,6 +385,13 @@ func SignInEnvironment(publicURL string) []string {
 		"MDEBOT_OIDC_CLIENT_SECRET=" + signInAppSecret,
 	}
 }
+
+// TeamsAppID is the bot's application, which its manifest names.
+func (w *World) TeamsAppID() string { return teamsAppID }
+
+// TabEnvironment are the settings that let a bot serve its tab in Teams to browsers
+// that reach it at publicURL, a loopback address.
+func TabEnvironment(publicURL string) []string { return []string{"MDEBOT_PUBLIC_URL=" + publicURL} }
 
 // PageAddress is for notify.page.
 func (w *World) PageAddress() string { return w.addresses["pager"] + pagersim.Path }

@@ -1,6 +1,7 @@
 // Package entrasim is Microsoft Entra ID: the token endpoints v1 and v2 for the
-// client credentials grant, signing people in by authorisation code with PKCE, and
-// the people and groups that Microsoft Graph tells about.
+// client credentials grant, signing people in by authorisation code with PKCE, the
+// tokens that programs of Microsoft get for people who are signed in there, and the
+// people and groups that Microsoft Graph tells about.
 //
 //	entra := entrasim.New(entrasim.Options{})
 //	entra.Register(tenantID, entrasim.App{

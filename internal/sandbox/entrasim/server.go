@@ -80,6 +80,8 @@ type App struct {
 	// Redirects are the addresses that people may be sent back to after signing
 	// in. On loopback addresses any port is accepted, as in Entra.
 	Redirects []string
+	// API is what it exposes to programs in which people are signed in, or nil.
+	API *API
 }
 
 // Federated is one federated credential: whose tokens are taken.

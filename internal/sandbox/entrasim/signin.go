@@ -224,11 +224,9 @@ func (s *Server) idToken(r *http.Request) (string, *refusal) {
 		claims["auth_time"] = in.proved.Unix()
 	}
 	if in.user.Guest {
-		claims["idp"] = "https://sts.windows.net/9188040d-6c67-4c5b-b112-36a304b66dad/"
+		claims["idp"] = otherDirectory
 	}
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	token.Header["kid"] = keyID
-	raw, err := token.SignedString(signingKey())
+	raw, err := s.Sign(claims)
 	if err != nil {
 		return "", &refusal{http.StatusInternalServerError, "server_error", 90033, err.Error()}
 	}

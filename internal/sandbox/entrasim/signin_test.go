@@ -134,3 +134,54 @@ func TestTransitiveMembers(t *testing.T) {
 		t.Error("a group that does not exist has members")
 	}
 }
+
+// A program of Microsoft gets a token for a person who is signed in there, if the
+// application has exposed what it asks for and knows the program.
+func TestPersonToken(t *testing.T) {
+	t.Parallel()
+	const uri, teams = "api://mdebot.example.com/botid-" + client, "5e3ce6c0-2b1f-4285-8d4b-75ee78787346"
+	ask := entrasim.PersonAsk{Authority: "https://entra.example", Tenant: tenant, Client: teams, Resource: uri, Scope: "access_as_user", User: person}
+	server := func(version int) *entrasim.Server {
+		s := signInServer()
+		s.Change(tenant, client, func(a *entrasim.App) {
+			a.API = &entrasim.API{URI: uri, Scopes: []string{"access_as_user"}, Clients: []string{teams}, TokenVersion: version}
+		})
+		return s
+	}
+	for version, want := range map[int]map[string]any{
+		2: {"ver": "2.0", "iss": "https://entra.example/" + tenant + "/v2.0", "aud": client, "azp": teams, "scp": "access_as_user", "oid": person, "tid": tenant},
+		0: {"ver": "1.0", "iss": "https://sts.windows.net/" + tenant + "/", "aud": uri, "appid": teams, "scp": "access_as_user", "oid": person, "tid": tenant},
+	} {
+		raw, err := server(version).PersonToken(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims jwt.MapClaims
+		if _, _, err := jwt.NewParser().ParseUnverified(raw, &claims); err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range want {
+			if claims[name] != value {
+				t.Errorf("version %d: %s is %v, want %v", version, name, claims[name], value)
+			}
+		}
+	}
+	for want, change := range map[string]func(*entrasim.Server, *entrasim.PersonAsk){
+		"AADSTS500011": func(_ *entrasim.Server, a *entrasim.PersonAsk) { a.Resource = "api://evil.example/" + client },
+		"AADSTS650053": func(_ *entrasim.Server, a *entrasim.PersonAsk) { a.Scope = "approve" },
+		"AADSTS65001":  func(_ *entrasim.Server, a *entrasim.PersonAsk) { a.Client = "another program" },
+		"AADSTS50034":  func(_ *entrasim.Server, a *entrasim.PersonAsk) { a.User = "nobody" },
+		"AADSTS50057": func(s *entrasim.Server, _ *entrasim.PersonAsk) {
+			s.AddUser(tenant, entrasim.User{Object: person, Disabled: true})
+		},
+		"AADSTS500014": func(s *entrasim.Server, _ *entrasim.PersonAsk) {
+			s.Change(tenant, client, func(a *entrasim.App) { a.Disabled = true })
+		},
+	} {
+		s, asked := server(2), ask
+		change(s, &asked)
+		if raw, err := s.PersonToken(asked); err == nil || !strings.HasPrefix(err.Error(), want+":") {
+			t.Errorf("PersonToken() = %q, %v, want %s", raw, err, want)
+		}
+	}
+}

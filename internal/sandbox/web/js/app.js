@@ -6,6 +6,7 @@ import { Defender } from './defender.js';
 import { el, toast } from './dom.js';
 import { drawSlackHome, drawSlackMessage, SlackModal, slackPreview, slackShortcut } from './slack.js';
 import { drawTeamsMessage } from './teams.js';
+import { teamsTab } from './teamstab.js';
 
 // Where the security team works.
 const soc = { slack: 'C0SOC', teams: '19:soc@thread.tacv2' };
@@ -22,7 +23,7 @@ const slack = new Column(byID('slack'), {
   draw: drawSlackMessage,
   preview: slackPreview,
   more: slackShortcut,
-  page: { draw: drawSlackHome, open: (person) => act('slack/home', person) },
+  page: { tabs: [['home', 'Home'], ['messages', 'Messages']], draw: drawSlackHome, open: (person) => act('slack/home', person) },
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : `Message #${c.name}, such as: /mde help`),
 });
 const teams = new Column(byID('teams'), {
@@ -33,6 +34,7 @@ const teams = new Column(byID('teams'), {
   headings: ['Contoso SOC', 'Chat'],
   draw: drawTeamsMessage,
   preview: (m) => (m.summary || m.text || '').slice(0, 200),
+  page: { tabs: [['messages', 'Chat'], ['home', 'Requests']], draw: (tab, ctx) => teamsTab(tab, ctx.person, () => teams.openChat()), fleeting: true },
   // Clients ask for their view of a card by themselves, and nobody is told when there is none.
   opened: (person, c) => act('teams/show', person, { conversation: c.id }).catch(() => {}),
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : 'Start a post, such as: @mdebot help'),
@@ -73,7 +75,7 @@ function show(s) {
   const names = s.people.map((p) => p.name).concat('mdebot');
   const lines = [
     ...slack.update(s.person, { conversations: s.slack.conversations, names: s.slack.names, page: s.slack.home }),
-    ...teams.update(s.person, { conversations: s.teams.conversations, names }),
+    ...teams.update(s.person, { conversations: s.teams.conversations, names, page: s.teams.tab && { ...s.teams.tab, hash: s.teams.tab.address } }),
   ];
   modal.update(s.slack.modal, { person: s.person, names: s.slack.names });
   defender.update(s.person, s.defender);

@@ -14,7 +14,9 @@ import { el, nextID, patch, time, toast } from './dom.js';
 //   draw           (message, ctx) → nodes inside a message
 //   preview        (message) → one line
 //   page           what the app shows beside its direct chat, if anything:
-//                  {draw: (page, ctx) → nodes, open: (person) → promise}
+//                  {tabs: [['home' or 'messages', label], …] in their order,
+//                  draw: (page, ctx) → nodes, open: (person) → promise, fleeting: true when
+//                  it is there only while it is shown}
 //   more           (message, ctx) → what else can be done with it, if anything
 //   opened         (person, conversation) when it is shown, or something in it is new,
 //                  if anybody wants to know
@@ -95,10 +97,12 @@ export class Column {
       panel.setAttribute('aria-labelledby', button.id);
       return button;
     };
-    d.tabOf = { home: tab('home', 'Home', d.home), messages: tab('messages', 'Messages', d.scroll) };
-    const list = el('div', { class: 'app-tabs', role: 'tablist', 'aria-label': 'mdebot' }, d.tabOf.home, d.tabOf.messages);
+    const panels = { home: d.home, messages: d.scroll };
+    d.tabOf = Object.fromEntries(this.#look.page.tabs.map(([name, label]) => [name, tab(name, label, panels[name])]));
+    const [first, last] = Object.keys(d.tabOf);
+    const list = el('div', { class: 'app-tabs', role: 'tablist', 'aria-label': 'mdebot' }, Object.values(d.tabOf));
     list.addEventListener('keydown', (e) => {
-      const to = { ArrowLeft: 'home', Home: 'home', ArrowRight: 'messages', End: 'messages' }[e.key];
+      const to = { ArrowLeft: first, Home: first, ArrowRight: last, End: last }[e.key];
       if (!to) return;
       e.preventDefault();
       this.#choose(to);
@@ -112,7 +116,13 @@ export class Column {
     const opened = tab === 'home' && this.#tab !== 'home';
     this.#tab = tab;
     this.#show();
-    if (opened) this.#look.page.open(this.#person).catch((err) => toast(err.message));
+    if (opened) this.#look.page.open?.(this.#person).catch((err) => toast(err.message));
+  }
+
+  // openChat shows the chat with the app.
+  openChat() {
+    this.#choose('messages');
+    this.#dom.tabOf.messages.focus();
   }
 
   // showTab shows the tab that is chosen, in the app's direct chat alone.
@@ -120,19 +130,22 @@ export class Column {
     const d = this.#dom;
     if (!d.tabs) return;
     const home = current.direct && this.#tab === 'home';
-    d.tabs.hidden = !current.direct;
+    d.tabs.hidden = !current.direct || (this.#look.page.fleeting && !this.#page);
     d.home.hidden = !home;
     d.scroll.hidden = home;
     d.form.hidden = home;
-    for (const [panel, on] of [[d.home, current.direct], [d.scroll, current.direct]]) {
-      if (on) panel.setAttribute('role', 'tabpanel');
+    for (const panel of [d.home, d.scroll]) {
+      if (!d.tabs.hidden) panel.setAttribute('role', 'tabpanel');
       else panel.removeAttribute('role');
     }
     for (const [name, button] of Object.entries(d.tabOf)) {
       button.setAttribute('aria-selected', String(name === this.#tab));
       button.tabIndex = name === this.#tab ? 0 : -1;
     }
-    if (!home) return;
+    if (!home) {
+      if (this.#look.page.fleeting) d.home.replaceChildren();
+      return;
+    }
     const ctx = { person: this.#person, names: this.#names };
     patch(d.home, [{ key: 'page', mark: `${this.#person} ${this.#page?.hash}` }],
       () => el('div', { class: 'home-page' }, this.#page ? this.#look.page.draw(this.#page, ctx) : el('p', { class: 'subtle' }, 'This is a work in progress.')));
