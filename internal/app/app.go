@@ -71,6 +71,7 @@ type App struct {
 	permissions *permissions
 	files       sentFiles
 	homes       *homes // nil without Slack
+	page        func(ctx context.Context, who identity.Principal, asked bool) (chat.Page, bool)
 	expiry      *expiry
 	refusals    *refusals
 	people      *directory.Directory
@@ -268,6 +269,7 @@ func (a *App) assemble() error {
 		Watcher: a.notify, Mutes: a.notify, History: huntHistory{db: a.store, keys: a.keys, now: a.now}, Schedules: a.notify, Subjects: subjects{a.notify}, Status: a, Now: a.now, Logger: a.log, Ran: a.ran,
 	})
 	hunts.Router = router
+	a.page = router.Home
 	handler.Handler = a.traces.commands(router)
 
 	a.store.Handle(notify.JobDeliver, a.traces.job(a.notify.Deliver), store.Workers(16))
@@ -290,7 +292,7 @@ func (a *App) assemble() error {
 	a.store.Tick("patterns", (&patterns{app: a}).look)
 	a.store.Tick("messages", a.notify.Sweep)
 	if a.homes != nil {
-		a.homes.draw = router.Home
+		a.homes.draw = a.page
 		a.store.Tick("homes", a.homes.look)
 	}
 
@@ -415,6 +417,11 @@ func (a *App) routes() http.Handler {
 	}
 	if a.teams != nil {
 		mux.Handle("/api/messages", a.traces.delivery("teams", a.metrics.acknowledged("teams", known.limit(a.teams.Endpoint(a.handler)))))
+		if a.cfg.SignIn.PublicURL != "" {
+			tab := known.limit(a.teams.Tab(teamsbot.Tab{Local: a.cfg.SignIn.Local(), Draw: a.page, Mark: a.homeMark, Now: a.now}))
+			mux.Handle(teamsbot.TabPath, tab)
+			mux.Handle(teamsbot.TabPath+"/", tab)
+		}
 	}
 	if a.cfg.SignIn.Enabled() {
 		mux.Handle("/link", known.limit(a.links.Routes()))

@@ -28,9 +28,15 @@ func (c control) String() string { return fmt.Sprintf("%s %q", c.Role, c.Name) }
 // expression names.
 func (b *browser) control(expression string) control {
 	b.Helper()
+	return b.controlIn(0, expression)
+}
+
+// controlIn is control in the world of a frame, or of the page itself, which is 0.
+func (b *browser) controlIn(world runtime.ExecutionContextID, expression string) control {
+	b.Helper()
 	var out control
 	err := chromedp.Do(b.ctx, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
-		found, err := cdp.Call(ctx, tab, runtime.Evaluate, runtime.EvaluateParams{Expression: expression})
+		found, err := cdp.Call(ctx, tab, runtime.Evaluate, runtime.EvaluateParams{Expression: expression, ContextID: world})
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox"
 )
 
-// homePicture is the Home tab in the tour; Teams has none.
+// homePicture is the Home tab in the tour; Teams has a tab of its own kind.
 const homePicture = "home-slack"
 
 // An approver works through their Home tab with the keyboard: everything in it has a

@@ -135,10 +135,14 @@ The request comes into the Playground's chat; approve it there. What you ask for
 
 // ownBot runs the bot in this process on ports of its own.
 func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir, file string) error {
-	environ := slices.Concat(world.Environment(), []string{
+	address, err := unusedAddress(ctx)
+	if err != nil {
+		return err
+	}
+	environ := slices.Concat(world.Environment(), sandbox.TabEnvironment("http://"+address), []string{
 		"MDEBOT_CONFIG=" + file,
 		"MDEBOT_DATABASE_URL=sqlite:" + filepath.Join(dir, "mdebot.db"),
-		"MDEBOT_LISTEN=127.0.0.1:0",
+		"MDEBOT_LISTEN=" + address,
 		"MDEBOT_ADMIN_LISTEN=127.0.0.1:0",
 		"MDEBOT_LOG_LEVEL=warn",
 	})
@@ -154,7 +158,7 @@ func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { running <- bot.Run(ctx) }()
-	if err := world.Connect(ctx, "http://"+bot.Addr().String()); err != nil {
+	if err := errors.Join(world.Connect(ctx, "http://"+address), installTab(world, "http://"+address)); err != nil {
 		cancel()
 		return errors.Join(fmt.Errorf("connect the simulators to the bot: %w", err), <-running)
 	}
@@ -166,6 +170,27 @@ func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir
 	}
 	err = <-running
 	return errors.Join(err, stop())
+}
+
+// unusedAddress is one of this machine where nothing listens: a bot has to know where
+// browsers reach it before it does.
+func unusedAddress(ctx context.Context) (string, error) {
+	l, err := listen(ctx, "127.0.0.1:0", "", "")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// installTab gives the simulated Teams the app with its tab.
+func installTab(world *sandbox.World, address string) error {
+	m := teamsManifest(world.TeamsAppID())
+	withTab(m, world.TeamsAppID(), address)
+	b, err := manifestJSON(m)
+	if err != nil {
+		return err
+	}
+	return world.InstallTab(b)
 }
 
 // printWorld prints what a separate bot needs.

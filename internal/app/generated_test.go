@@ -196,6 +196,7 @@ func TestContract_manifestsMatchTheVendorsSchemas(t *testing.T) {
 		{"Slack over HTTP", "slack-manifest.schema.json", http},
 		{"Slack over Socket Mode", "slack-manifest.schema.json", socket},
 		{"Teams", "teams-manifest.schema.json", teamsManifest(exampleAppID)},
+		{"Teams with the tab", "teams-manifest.schema.json", manifestWithTab("https://mdebot.example.com")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -220,6 +221,47 @@ func TestContract_manifestsMatchTheVendorsSchemas(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func manifestWithTab(address string) object {
+	m := teamsManifest(exampleAppID)
+	withTab(m, exampleAppID, address)
+	return m
+}
+
+// The tab comes beside the chat, which stays what opens first, and its token is for the
+// bot's own application, under the address that Microsoft wants for apps with a bot.
+func TestTeamsManifest_tab(t *testing.T) {
+	t.Parallel()
+	m := manifestWithTab("https://MDEBOT.example.com:8443/")
+	tabs := m["staticTabs"].([]object)
+	var names []string
+	for _, tab := range tabs {
+		names = append(names, tab["entityId"].(string))
+		if !slices.Equal(tab["scopes"].([]string), []string{"personal"}) {
+			t.Errorf("%s is in %v", tab["entityId"], tab["scopes"])
+		}
+	}
+	if !slices.Equal(names, []string{"conversations", "requests", "about"}) || tabs[1]["contentUrl"] != "https://mdebot.example.com:8443/teams/tab" {
+		t.Errorf("the tabs are %v", tabs)
+	}
+	if domains := m["validDomains"].([]string); !slices.Contains(domains, "mdebot.example.com:8443") || len(domains) != len(defender.PortalHosts())+1 {
+		t.Errorf("the valid domains are %v", domains)
+	}
+	if app := m["webApplicationInfo"].(object); app["id"] != exampleAppID || app["resource"] != "api://mdebot.example.com:8443/botid-"+exampleAppID {
+		t.Errorf("its token is for %v", app)
+	}
+	for _, key := range []string{"staticTabs", "webApplicationInfo"} {
+		if teamsManifest(exampleAppID)[key] != nil {
+			t.Errorf("without an address the manifest has %s", key)
+		}
+	}
+	for _, bad := range []string{"http://mdebot.example.com", "https://mdebot.example.com/app", "mdebot.example.com", "http://127.0.0.1:8080"} {
+		var out bytes.Buffer
+		if code := Main(t.Context(), []string{"manifest", "teams", "--app-id", exampleAppID, "--url", bad}, nil, &out, &out); code == exitOK {
+			t.Errorf("--url %s is taken", bad)
+		}
 	}
 }
 

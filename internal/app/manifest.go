@@ -18,6 +18,8 @@ import (
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/commands"
 	"github.com/mdebot/mdebot/internal/defender"
+	"github.com/mdebot/mdebot/internal/links"
+	"github.com/mdebot/mdebot/internal/teamsbot"
 )
 
 func manifestCommand(p *process) *cobra.Command {
@@ -31,11 +33,12 @@ func manifestCommand(p *process) *cobra.Command {
 	})
 	slack.Flags().StringVar(&base, "url", "", "Public `URL` of the bot, such as https://mdebot.example.com. Leave it out for Socket Mode.")
 
-	var appID, file string
+	var appID, address, file string
 	var older bool
 	teams := leaf("teams --app-id ID [flags]", "Print the Teams app manifest, or write the app package.", cobra.NoArgs,
-		func(context.Context, []string) error { return printTeamsManifest(p, appID, file, older) })
+		func(context.Context, []string) error { return printTeamsManifest(p, appID, address, file, older) })
 	teams.Flags().StringVar(&appID, "app-id", "", "Microsoft App `ID` of the bot.")
+	teams.Flags().StringVar(&address, "url", "", "MDEBOT_PUBLIC_URL, such as https://mdebot.example.com: the `URL` of the tab Requests. Leave it out to have no tab.")
 	teams.Flags().StringVar(&file, "zip", "", "Write the app package for upload to this `FILE` instead.")
 	teams.Flags().BoolVar(&older, "older", false, "For a Teams that refuses the package: an older version of the manifest, without slash commands.")
 	required(teams, "app-id")
@@ -43,13 +46,19 @@ func manifestCommand(p *process) *cobra.Command {
 	return group("manifest", "Print the app manifest to create the bot in Slack or Teams.", slack, teams)
 }
 
-func printTeamsManifest(p *process, appID, file string, older bool) error {
+func printTeamsManifest(p *process, appID, address, file string, older bool) error {
 	if _, err := uuid.Parse(appID); err != nil {
 		return fmt.Errorf("--app-id: %q is not a GUID", appID)
+	}
+	if err := (links.SignInConfig{PublicURL: address}).Validate(); err != nil || address != "" && !strings.HasPrefix(address, "https://") {
+		return errors.New("--url: give a bare https address such as https://mdebot.example.com")
 	}
 	m := teamsManifest(appID)
 	if older {
 		m = olderTeamsManifest(appID)
+	}
+	if address != "" {
+		withTab(m, appID, address)
 	}
 	if file == "" {
 		return writeJSON(p, m)
@@ -203,9 +212,26 @@ func teamsManifest(appID string) object {
 			}},
 		}},
 		"permissions": []string{"identity", "messageTeamMembers"},
-		// Teams wants the domains of previews here too. mdebot opens no page inside Teams.
+		// Teams wants the domains of previews here too.
 		"validDomains": defender.PortalHosts(),
 	}
+}
+
+// withTab puts the tab Requests into a manifest, beside the chat, which stays what opens
+// first. With it Teams asks Entra who looks at it, for the bot's own application
+// (learn.microsoft.com/microsoftteams/platform/tabs/how-to/authentication/tab-sso-manifest).
+func withTab(m object, appID, address string) {
+	at := strings.ToLower(strings.TrimRight(address, "/")) // Android takes no other
+	_, host, _ := strings.Cut(at, "://")
+	m["version"] = "1.4.0" // Teams takes a package only with a higher one than it has
+	m["staticTabs"] = []object{
+		{"entityId": "conversations", "scopes": []string{"personal"}},
+		{"entityId": "requests", "name": "Requests", "contentUrl": at + teamsbot.TabPath, "scopes": []string{"personal"}},
+		{"entityId": "about", "scopes": []string{"personal"}},
+	}
+	m["validDomains"] = append(slices.Clone(defender.PortalHosts()), host)
+	// The form for an app that has a bot too.
+	m["webApplicationInfo"] = object{"id": appID, "resource": "api://" + host + "/botid-" + appID}
 }
 
 // Targeted messages and slash commands are in the schema since version 1.29.

@@ -154,3 +154,38 @@ func copyTree(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 }
+
+// Scripts of others that browsers get are what the page about them says, and their
+// licence stands beside them.
+func TestScripts_areThoseThatWereChosen(t *testing.T) {
+	t.Parallel()
+	reasons := repositoryFile(t, "docs", "dependencies.md")
+	found := 0
+	for _, dir := range []string{"internal/teamsbot/web", "internal/sandbox/web"} {
+		err := filepath.WalkDir(filepath.Join(root, filepath.FromSlash(dir)), func(file string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(file, ".min.js") {
+				return err
+			}
+			found++
+			content, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			sum := sha256.Sum256(content)
+			if !strings.Contains(reasons, hex.EncodeToString(sum[:])) {
+				t.Errorf("docs/dependencies.md does not name the sum %x of %s", sum, file)
+			}
+			licence, err := os.ReadFile(strings.TrimSuffix(file, ".min.js") + ".LICENSE.txt")
+			if err != nil || !strings.Contains(string(licence), "MIT License") {
+				t.Errorf("%s has no licence beside it: %v", file, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found != 1 {
+		t.Errorf("%d scripts of others, want 1", found)
+	}
+}

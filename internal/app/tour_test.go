@@ -126,6 +126,7 @@ func TestTour_isWhatThePageShows(t *testing.T) {
 	}
 	for _, scheme := range []string{"light", "dark"} {
 		see(fmt.Sprintf("screenshots/%s-%s.png", homePicture, scheme))
+		see(fmt.Sprintf("screenshots/%s-%s.png", tabPicture, scheme))
 	}
 	for _, name := range append([]string{"isolated"}, names(tour)...) {
 		for _, platform := range []string{"slack", "teams"} {

@@ -72,6 +72,9 @@ type Bot struct {
 	guests     func(chat.Destination) bool
 	tasks      *tasks
 	seen       *seen
+	tabTokens  *tabVerifier
+	frames     string // hosts of Teams that may show a tab
+	chats      string // and the one that links into a chat name
 	forms      *shelf[*keptForm]
 	files      *shelf[keptFile]
 }
@@ -130,6 +133,9 @@ func New(cfg Config, o Options) (*Bot, error) {
 		guests:     o.Guests,
 		tasks:      newTasks(maxTasks, o.Logger),
 		seen:       newSeen(o.Now),
+		tabTokens:  newTabVerifier(cfg, hc, o.Now),
+		frames:     cloud.frames,
+		chats:      cloud.chats,
 		forms:      newShelf[*keptForm](maxForms, keepForms, o.Now),
 		files:      newShelf[keptFile](maxKeptCSV, keepFiles, o.Now),
 	}

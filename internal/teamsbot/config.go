@@ -51,13 +51,23 @@ type cloud struct {
 	scope  string
 	// targeted tells that Microsoft documents targeted messages there.
 	targeted bool
+	// frames are the hosts of Teams that may show a tab, and chats is the one that links
+	// into a chat name. Without them there are no tabs.
+	frames, chats string
 }
 
 // clouds by the host of the metadata address.
 var clouds = map[string]cloud{
-	"login.botframework.com":      {"https://api.botframework.com", "https://api.botframework.com/.default", true},
-	"login.botframework.azure.us": {"https://api.botframework.us", "https://api.botframework.us/.default", false},
-	"login.botframework.azure.cn": {"https://api.botframework.azure.cn", "https://api.botframework.azure.cn/.default", false},
+	"login.botframework.com": {
+		"https://api.botframework.com", "https://api.botframework.com/.default", true,
+		// learn.microsoft.com/microsoftteams/platform/tabs/how-to/tab-requirements
+		"https://teams.microsoft.com https://*.teams.microsoft.com https://*.cloud.microsoft", "https://teams.microsoft.com",
+	},
+	"login.botframework.azure.us": {
+		"https://api.botframework.us", "https://api.botframework.us/.default", false,
+		"https://teams.microsoft.us https://*.teams.microsoft.us", "https://gov.teams.microsoft.us",
+	},
+	"login.botframework.azure.cn": {"https://api.botframework.azure.cn", "https://api.botframework.azure.cn/.default", false, "", ""},
 }
 
 // cloud tells which cloud the metadata address belongs to. A loopback address

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -25,7 +26,8 @@ const (
 	keyFirstWait = 10 * time.Second
 )
 
-// signingKey is a key of Bot Connector and the channels it may speak for.
+// signingKey is a key of Bot Connector and the channels it may speak for, or one of
+// Entra, which has none.
 type signingKey struct {
 	id           string
 	public       *rsa.PublicKey
@@ -45,6 +47,25 @@ type keySet struct {
 	keys    map[string]*signingKey
 	fetched time.Time // last success
 	tried   time.Time // last attempt
+}
+
+// of returns the key that t says it is signed with.
+func (k *keySet) of(t *jwt.Token) (*signingKey, error) {
+	// Extensions that change the meaning of a token are not understood here.
+	for _, name := range []string{"crit", "b64", "zip", "enc", "cty"} {
+		if _, ok := t.Header[name]; ok {
+			return nil, errors.New("unknown kind of token")
+		}
+	}
+	id, ok := t.Header["kid"].(string)
+	if !ok || id == "" {
+		return nil, errors.New("no key ID")
+	}
+	key := k.lookup(id)
+	if key == nil {
+		return nil, errors.New("unknown key ID")
+	}
+	return key, nil
 }
 
 // lookup returns the key with id, or nil. It waits for at most one fetch.
