@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -284,7 +285,7 @@ func scopesCheck(scopes []string) check {
 	return out
 }
 
-func examineTeams(ctx context.Context, cfg Config, transport http.RoundTripper) []check {
+func examineTeams(ctx context.Context, cfg Config, transport *http.Transport) []check {
 	if !cfg.Teams.Enabled() {
 		return []check{{Name: "Teams", Outcome: missing, Detail: "not configured"}}
 	}
@@ -297,7 +298,51 @@ func examineTeams(ctx context.Context, cfg Config, transport http.RoundTripper) 
 		out.Next = "Check TEAMS_APP_ID, its secret or certificate, and TEAMS_TENANT_ID."
 		return []check{out}
 	}
-	return []check{{Name: "Teams token", Outcome: fine, Detail: string(cfg.Teams.Credential().Effective())}}
+	checks := []check{{Name: "Teams token", Outcome: fine, Detail: string(cfg.Teams.Credential().Effective())}}
+	if cfg.SignIn.PublicURL != "" {
+		checks = append(checks, examineTab(ctx, cfg, transport))
+	}
+	return checks
+}
+
+// examineTab holds the bot's app registration against what Teams needs to tell who
+// looks at the tab. An address without a tab is no fault: it is for linking accounts too.
+func examineTab(ctx context.Context, cfg Config, transport *http.Transport) check {
+	out := check{Name: "Teams tab", Outcome: missing}
+	client, err := defender.New(cfg.Defender, defender.WithTransport(transport), defender.WithCacheFor(0))
+	if err != nil {
+		return failed(out.Name, err)
+	}
+	defer client.Close()
+	exposed, err := client.ExposedAPI(ctx, cfg.Teams.AppID)
+	if err != nil {
+		out.Detail = "what the bot's app registration exposes is not known: " + defender.Reason(err)
+		return out
+	}
+	u, _ := url.Parse(cfg.SignIn.PublicURL) // it has been validated
+	want := teamsbot.TabResource(u.Host, cfg.Teams.AppID)
+	clients, scope := exposed.Clients[teamsbot.TabScope]
+	var lacks []string
+	if !slices.Contains(exposed.URIs, want) {
+		lacks = append(lacks, "the application ID URI "+want)
+	}
+	if !scope {
+		lacks = append(lacks, "the scope "+teamsbot.TabScope)
+	}
+	for _, id := range teamsbot.TabClients() {
+		if !slices.Contains(clients, id) {
+			lacks = append(lacks, "the client application "+id)
+		}
+	}
+	if exposed.TokenVersion != 2 {
+		lacks = append(lacks, "requestedAccessTokenVersion 2")
+	}
+	out.Outcome, out.Detail = fine, "the app registration exposes "+want
+	if len(lacks) > 0 {
+		out.Outcome, out.Detail = doubt, "the app registration lacks "+strings.Join(lacks, ", ")
+		out.Next = "Set them as the README says for the tab, or install an app package without one."
+	}
+	return out
 }
 
 func examineDatabase(ctx context.Context, cfg Config) []check {

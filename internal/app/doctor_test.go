@@ -295,3 +295,43 @@ func TestDoctor_scopes(t *testing.T) {
 		}
 	}
 }
+
+// What Entra needs for the tab is many settings in three places.
+func TestDoctor_tab(t *testing.T) {
+	t.Parallel()
+	const resource = "api://mdebot.example.com/botid-"
+	whole := func(id string) *entrasim.API {
+		return &entrasim.API{URI: resource + id, Scopes: []string{"access_as_user"}, Clients: []string{sandbox.TeamsDesktop, sandbox.TeamsWeb}, TokenVersion: 2}
+	}
+	for name, tt := range map[string]struct {
+		change func(*entrasim.API) *entrasim.API
+		roles  []string
+		want   string
+	}{
+		"all is there":      {func(a *entrasim.API) *entrasim.API { return a }, []string{"Application.Read.All"}, "ok Teams tab the app registration exposes " + resource},
+		"nothing is":        {func(*entrasim.API) *entrasim.API { return nil }, []string{"Application.Read.All"}, "look at this Teams tab the app registration lacks the application ID URI " + resource},
+		"another host":      {func(a *entrasim.API) *entrasim.API { a.URI = "api://example.com/x"; return a }, []string{"Application.Read.All"}, "lacks the application ID URI " + resource},
+		"no browser":        {func(a *entrasim.API) *entrasim.API { a.Clients = a.Clients[:1]; return a }, []string{"Application.Read.All"}, "lacks the client application " + sandbox.TeamsWeb + " "},
+		"the other scope":   {func(a *entrasim.API) *entrasim.API { a.Scopes = []string{"user_impersonation"}; return a }, []string{"Application.Read.All"}, "lacks the scope access_as_user, the client application " + sandbox.TeamsDesktop},
+		"no version":        {func(a *entrasim.API) *entrasim.API { a.TokenVersion = 0; return a }, []string{"Application.Read.All"}, "lacks requestedAccessTokenVersion 2 "},
+		"it cannot be read": {func(a *entrasim.API) *entrasim.API { return a }, nil, "not permitted Teams tab what the bot's app registration exposes is not known"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := connector
+			u.env = func(s *story) []string {
+				id := s.world.TeamsAppID()
+				s.world.Entra.Change(sandbox.TenantID, id, func(a *entrasim.App) { a.API = tt.change(whole(id)) })
+				return append(connector.env(s), "MDEBOT_PUBLIC_URL=https://MDEBOT.example.com")
+			}
+			u.app = func(t *testing.T, a *entrasim.App) {
+				connector.app(t, a)
+				a.Roles[entrasim.Graph] = tt.roles
+			}
+			_, out, progress := u.examined(t)
+			if plain := regexp.MustCompile(`\s+`).ReplaceAllString(out, " "); !strings.Contains(plain, tt.want) {
+				t.Errorf("doctor does not say %q:\n%s", tt.want, out+progress)
+			}
+		})
+	}
+}

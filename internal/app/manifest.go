@@ -230,8 +230,7 @@ func withTab(m object, appID, address string) {
 		{"entityId": "about", "scopes": []string{"personal"}},
 	}
 	m["validDomains"] = append(slices.Clone(defender.PortalHosts()), host)
-	// The form for an app that has a bot too.
-	m["webApplicationInfo"] = object{"id": appID, "resource": "api://" + host + "/botid-" + appID}
+	m["webApplicationInfo"] = object{"id": appID, "resource": teamsbot.TabResource(host, appID)}
 }
 
 // Targeted messages and slash commands are in the schema since version 1.29.

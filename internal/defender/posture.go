@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -298,5 +299,61 @@ func (c *Client) AppCredentials(ctx context.Context, clientID string) ([]AppCred
 			all = append(all, AppCredential{Certificate: true, Name: string(k.Name), Ends: time.Time(k.Ends)})
 		}
 		return string(w.ID), all
+	})
+}
+
+// ExposedAPI is what an app registration offers to programs in which people are signed
+// in.
+type ExposedAPI struct {
+	URIs         []string // application ID URIs
+	TokenVersion int      // requestedAccessTokenVersion; 0 stands for none, which means 1
+	// Clients are the programs that may have a scope without asking the person, by the
+	// name of each scope that is enabled.
+	Clients map[string][]string
+}
+
+type wireExposed struct {
+	ID   text  `json:"appId"`
+	URIs texts `json:"identifierUris"`
+	API  struct {
+		Version integer `json:"requestedAccessTokenVersion"`
+		Scopes  records[struct {
+			ID      text    `json:"id"`
+			Name    text    `json:"value"`
+			Enabled boolean `json:"isEnabled"`
+		}] `json:"oauth2PermissionScopes"`
+		Clients records[struct {
+			ID     text  `json:"appId"`
+			Scopes texts `json:"delegatedPermissionIds"`
+		}] `json:"preAuthorizedApplications"`
+	} `json:"api"`
+}
+
+// ExposedAPI reads what an app registration of this tenant exposes. It needs
+// Application.Read.All on Microsoft Graph; for an application that is registered
+// elsewhere the error is [ErrNotFound].
+func (c *Client) ExposedAPI(ctx context.Context, clientID string) (ExposedAPI, error) {
+	const op = "read what the app registration exposes"
+	if !isGUID(clientID) {
+		return ExposedAPI{}, fmt.Errorf("%s: %w: a client ID is a GUID", op, ErrInvalid)
+	}
+	return get(ctx, c, call{
+		op: op, api: apiGraph, family: familyDirectory, id: clientID,
+		path:  "/v1.0/applications(appId='" + clientID + "')",
+		query: url.Values{"$select": {"appId,identifierUris,api"}},
+	}, func(w wireExposed) (string, ExposedAPI) {
+		out := ExposedAPI{URIs: w.URIs, TokenVersion: int(w.API.Version), Clients: map[string][]string{}}
+		for _, s := range w.API.Scopes {
+			if !s.Enabled {
+				continue
+			}
+			out.Clients[string(s.Name)] = nil
+			for _, client := range w.API.Clients {
+				if slices.Contains(client.Scopes, string(s.ID)) {
+					out.Clients[string(s.Name)] = append(out.Clients[string(s.Name)], string(client.ID))
+				}
+			}
+		}
+		return string(w.ID), out
 	})
 }

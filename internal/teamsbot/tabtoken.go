@@ -13,14 +13,21 @@ import (
 	"github.com/mdebot/mdebot/internal/identity"
 )
 
-// tabScope is the permission that the bot's app registration exposes, and that Teams
+// TabScope is the permission that the bot's app registration exposes, and that Teams
 // asks for when a tab wants to know who looks at it.
-const tabScope = "access_as_user"
+const TabScope = "access_as_user"
 
-// tabClients are the applications that ask: Teams on the desktop and on phones, and
+// TabClients are the applications that ask: Teams on the desktop and on phones, and
 // Teams in a browser. The tab is offered in no other program
 // (learn.microsoft.com/microsoftteams/platform/tabs/how-to/authentication/tab-sso-register-aad).
-var tabClients = []string{"1fec8e78-bce4-4aaf-ab1b-5451cc387264", "5e3ce6c0-2b1f-4285-8d4b-75ee78787346"}
+func TabClients() []string {
+	return []string{"1fec8e78-bce4-4aaf-ab1b-5451cc387264", "5e3ce6c0-2b1f-4285-8d4b-75ee78787346"}
+}
+
+// TabResource is the application ID URI of an app with a bot, whose tab is on a host.
+func TabResource(host, appID string) string {
+	return "api://" + strings.ToLower(host) + "/botid-" + appID
+}
 
 // tabVerifier checks the tokens with which the tab says who looks at it: Entra gives
 // them to Teams, for the bot's own application. The bot's key set does the same work
@@ -111,10 +118,10 @@ func (v *tabVerifier) check(c tabClaims) error {
 		return unauthorized("tab: token is from another issuer")
 	case len(c.Audience) != 1 || !strings.EqualFold(c.Audience[0], v.appID):
 		return unauthorized("tab: token is for another audience")
-	case !slices.Contains(tabClients, c.Client):
+	case !slices.Contains(TabClients(), c.Client):
 		return unauthorized("tab: token was issued to another program than Teams")
-	case !slices.Contains(strings.Fields(c.Scopes), tabScope):
-		return unauthorized("tab: token lacks the scope " + tabScope)
+	case !slices.Contains(strings.Fields(c.Scopes), TabScope):
+		return unauthorized("tab: token lacks the scope " + TabScope)
 	case c.Kind != "" && c.Kind != "user":
 		return unauthorized("tab: token is of no person")
 	case !isGUID(c.Object):

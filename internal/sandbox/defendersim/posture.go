@@ -1,12 +1,14 @@
 package defendersim
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
 	"github.com/mdebot/mdebot/internal/sandbox/estate"
 )
 
@@ -104,7 +106,30 @@ func getApplication(w http.ResponseWriter, c call) error {
 	for _, k := range app.Certificates {
 		keys = append(keys, map[string]any{"displayName": k.Subject.CommonName, "endDateTime": k.NotAfter.UTC().Format(time.RFC3339)})
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"appId": app.ID, "passwordCredentials": secrets, "keyCredentials": keys})
+	uris, exposed := []string{}, map[string]any{"requestedAccessTokenVersion": nil, "oauth2PermissionScopes": []any{}, "preAuthorizedApplications": []any{}}
+	if api := app.API; api != nil {
+		uris = append(uris, api.URI)
+		exposed = exposedAPI(*api)
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"appId": app.ID, "passwordCredentials": secrets, "keyCredentials": keys, "identifierUris": uris, "api": exposed,
+	})
+}
+
+func exposedAPI(api entrasim.API) map[string]any {
+	scopes, clients, ids := []map[string]any{}, []map[string]any{}, []string{}
+	for i, s := range api.Scopes {
+		ids = append(ids, fmt.Sprintf("5c0e0000-0000-4000-8000-%012d", i))
+		scopes = append(scopes, map[string]any{"id": ids[i], "value": s, "isEnabled": true, "type": "User"})
+	}
+	for _, c := range api.Clients {
+		clients = append(clients, map[string]any{"appId": c, "delegatedPermissionIds": ids})
+	}
+	version := any(nil)
+	if api.TokenVersion != 0 {
+		version = api.TokenVersion
+	}
+	return map[string]any{"requestedAccessTokenVersion": version, "oauth2PermissionScopes": scopes, "preAuthorizedApplications": clients}
 }
 
 // deviceOwners names the main user of a machine. Who may not read people gets
