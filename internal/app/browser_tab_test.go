@@ -170,8 +170,11 @@ func TestBrowserTab(t *testing.T) {
 			if c := b.controlIn(f.world, way+`.closest('section')`); c.Role != "region" || !strings.Contains(c.Name, "Request #1: isolate ws-014") {
 				t.Errorf("the request is %s", c)
 			}
-			for _, poor := range frameIs[[]string](f, contrast) {
-				t.Errorf("too little contrast: %s", poor)
+			for _, name := range []string{"contrast", theme} {
+				f.until("have the theme "+name, fmt.Sprintf(`(document.documentElement.dataset.theme = %q, true)`, name))
+				for _, poor := range frameIs[[]string](f, contrast) {
+					t.Errorf("too little contrast in the theme %s: %s", name, poor)
+				}
 			}
 			b.picture(tabPicture+"-"+map[bool]string{false: "light", true: "dark"}[dark], "[data-testid=teams-tab-frame]")
 
@@ -218,7 +221,16 @@ func TestBrowserTab_refused(t *testing.T) {
 	t.Parallel()
 	s := newTabStory(t, sandbox.PolicyYAML(), sandbox.Options{})
 	s.asks(sandbox.Riley, "ws-014")
-	b, f := openTab(t, s, false, sandbox.Noor)
+	s.raise("ws-018", "High", `<img src="x" onerror="document.title='owned'"> [here](https://evil.example)`)
+	b, f := openTab(t, s, false, sandbox.Avery)
+	f.shows(`<img src="x" onerror="document.title='owned'"> [here](https[:]//evil.example)`)
+	if got := frameIs[string](f, `document.title + document.querySelectorAll('img, script:not([src]), a[href*=evil]').length`); got != "mdebot: Requests0" {
+		t.Errorf("what an attacker wrote became something: %s", got)
+	}
+	b.become(sandbox.Noor)
+	b.open("teams-direct")
+	b.open("teams-tab-home")
+	f = b.frame()
 	f.shows("not linked to a person", "", "ws-014", "Decide")
 	b.become(sandbox.Gale)
 	b.open("teams-direct")

@@ -278,7 +278,7 @@ func TestStory_tabTokensThatMustNotCount(t *testing.T) {
 	sign := func(change func(jwt.MapClaims)) string {
 		c := good()
 		change(c)
-		token, err := s.world.Entra.Sign(c)
+		token, err := s.world.Entra.Sign(jwt.SigningMethodRS256, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -316,6 +316,10 @@ func TestStory_tabTokensThatMustNotCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	otherMethod, err := s.world.Entra.Sign(jwt.SigningMethodRS512, good())
+	if err != nil {
+		t.Fatal(err)
+	}
 	whole := sign(func(jwt.MapClaims) {})
 	parts := strings.Split(whole, ".")
 	const other = "0a000000-0000-4000-8000-000000000009"
@@ -327,6 +331,7 @@ func TestStory_tabTokensThatMustNotCount(t *testing.T) {
 		"of another signature":    parts[0] + "." + parts[1] + "." + strings.Split(set("oid", sandbox.Riley.Object), ".")[2],
 		"with alg none":           unsigned,
 		"with a shared secret":    withSecret,
+		"signed in another way":   otherMethod,
 		"for another application": set("aud", "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"),
 		"for several":             set("aud", []string{s.world.TeamsAppID(), "0d9c1f6e-55a1-4f0b-8a7d-3e2b6c4d1a01"}),
 		"for Bot Connector":       set("aud", "https://api.botframework.com"),

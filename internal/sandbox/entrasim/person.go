@@ -76,16 +76,16 @@ func (s *Server) PersonToken(a PersonAsk) (string, error) {
 	if user.Guest {
 		claims["idp"] = otherDirectory
 	}
-	return s.Sign(claims)
+	return s.Sign(jwt.SigningMethodRS256, claims)
 }
 
 // otherDirectory is where guests are at home.
 const otherDirectory = "https://sts.windows.net/9188040d-6c67-4c5b-b112-36a304b66dad/"
 
-// Sign signs claims as only Entra can: for tests of what a reader must look at besides
-// the signature.
-func (s *Server) Sign(claims map[string]any) (string, error) {
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims(claims))
+// Sign signs claims as only Entra can, which does so by RS256: for tests of what a reader
+// must look at besides the signature.
+func (s *Server) Sign(method jwt.SigningMethod, claims map[string]any) (string, error) {
+	token := jwt.NewWithClaims(method, jwt.MapClaims(claims))
 	token.Header["kid"] = keyID
 	return token.SignedString(signingKey())
 }

@@ -226,7 +226,7 @@ func (s *Server) idToken(r *http.Request) (string, *refusal) {
 	if in.user.Guest {
 		claims["idp"] = otherDirectory
 	}
-	raw, err := s.Sign(claims)
+	raw, err := s.Sign(jwt.SigningMethodRS256, claims)
 	if err != nil {
 		return "", &refusal{http.StatusInternalServerError, "server_error", 90033, err.Error()}
 	}
