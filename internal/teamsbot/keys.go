@@ -43,10 +43,11 @@ type keySet struct {
 	now         func() time.Time
 	flight      singleflight.Group
 
-	mu      sync.Mutex
-	keys    map[string]*signingKey
-	fetched time.Time // last success
-	tried   time.Time // last attempt
+	mu       sync.Mutex
+	keys     map[string]*signingKey
+	fetched  time.Time // last success
+	tried    time.Time // last attempt
+	fetching bool      // that attempt has not ended
 }
 
 // of returns the key that t says it is signed with.
@@ -71,10 +72,10 @@ func (k *keySet) of(t *jwt.Token) (*signingKey, error) {
 // lookup returns the key with id, or nil. It waits for at most one fetch.
 func (k *keySet) lookup(id string) *signingKey {
 	key, known, due := k.cached(id)
-	if !due {
+	switch {
+	case !due:
 		return key
-	}
-	if known { // only old: refresh behind the back of this request
+	case known: // only old: refresh behind the back of this request
 		k.flight.DoChan("", k.refresh)
 		return key
 	}
@@ -83,26 +84,40 @@ func (k *keySet) lookup(id string) *signingKey {
 	return key
 }
 
-// cached tells whether a fetch is due for id and allowed by the rate floor.
+// cached tells whether a fetch is due for id and allowed by the rate floor, or under
+// way: whoever comes with the first one after a start waits for the same keys.
 func (k *keySet) cached(id string) (key *signingKey, known, due bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	key, known = k.keys[id]
+	stale := !known || k.now().Sub(k.fetched) >= keyMaxAge
+	return key, known, stale && (k.fetching || k.allowed())
+}
+
+// allowed keeps fetches apart. The caller holds the lock.
+func (k *keySet) allowed() bool {
 	floor := keyFloor
 	if k.keys == nil { // not one fetch has succeeded yet; nobody can be served
 		floor = keyFirstWait
 	}
-	now := k.now()
-	stale := !known || now.Sub(k.fetched) >= keyMaxAge
-	return key, known, stale && now.Sub(k.tried) >= floor
+	return k.now().Sub(k.tried) >= floor
 }
 
 // refresh runs on its own time: a request that goes away must not leave the next
 // one without keys.
 func (k *keySet) refresh() (any, error) {
 	k.mu.Lock()
-	k.tried = k.now()
+	if !k.allowed() { // the one that was waited for has just ended
+		k.mu.Unlock()
+		return nil, nil
+	}
+	k.tried, k.fetching = k.now(), true
 	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.fetching = false
+	}()
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
 	keys, err := k.fetch(ctx)

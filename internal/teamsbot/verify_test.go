@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/mdebot/mdebot/internal/sandbox/teamssim"
 )
 
@@ -307,5 +309,30 @@ func TestKeys_keepServingWhenTheKeyServerIsDown(t *testing.T) {
 	w.bot.verifier.keys.lookup("made up")
 	if w.bot.verifier.keys.lookup("key-1") == nil {
 		t.Error("known key was lost with the key server")
+	}
+}
+
+// After a start nobody is refused because the keys have not come yet.
+func TestKeys_allWhoComeFirstWaitForThem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token := w.sim.Token(w.sim.ServiceURL(home))
+	keys := &keySet{metadataURL: w.sim.MetadataURL(), http: w.bot.verifier.keys.http, now: w.now}
+	parsed, _, err := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.sim.KeyFetches()
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if _, err := keys.of(parsed); err != nil {
+				t.Errorf("a key that is published: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := w.sim.KeyFetches() - before; n != 1 {
+		t.Errorf("the keys were fetched %d times, want 1", n)
 	}
 }
