@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mdebot/mdebot/internal/cards"
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/entrasim"
+	"github.com/mdebot/mdebot/internal/sandbox/fault"
 	"github.com/mdebot/mdebot/internal/teamsbot"
 )
 
@@ -209,6 +211,35 @@ func TestStory_tabIsDrawnAgainOnlyWhenItHasChanged(t *testing.T) {
 	}
 	if got := s.asksTab(s.tabToken(sandbox.Sam), ""); got.status != http.StatusOK {
 		t.Errorf("somebody else is answered %d then", got.status)
+	}
+}
+
+// While Defender hangs, what waits for people is there all the same, for as many as
+// look: they do not wait for it one after the other.
+func TestStory_tabWhileDefenderHangs(t *testing.T) {
+	t.Parallel()
+	s := newTabStory(t, sandbox.PolicyYAML(), sandbox.Options{})
+	s.asks(sandbox.Riley, "ws-011")
+	s.world.Defender.Faults.Add(fault.Fault{Kind: fault.Hang, Route: "/api/**"})
+	t.Cleanup(s.world.Defender.Faults.Clear) // whoever hangs would keep the world from closing
+	token := s.tabToken(sandbox.Avery)
+	began := time.Now()
+	var group errgroup.Group
+	for range 12 {
+		group.Go(func() error {
+			got := s.asksTab(token, "")
+			if got.status != http.StatusOK || !strings.Contains(got.body, "ws-011") {
+				return fmt.Errorf("answered %d %s", got.status, got.body)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+	// Each waits at most as long as one read may take, which the first has begun.
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("12 people were answered within %s", took)
 	}
 }
 
@@ -547,6 +578,34 @@ func TestStory_tabPage(t *testing.T) {
 			if path == "" && strings.Contains(string(body), "data-local") != (c.s == local) {
 				t.Errorf("%s: the page is %s", c.name, body)
 			}
+		}
+	}
+}
+
+// An address that nothing is at is a mistake, and said before anybody looks for it.
+func TestConfig_publicAddressThatNothingUses(t *testing.T) {
+	t.Parallel()
+	s := newStory(t, sandbox.Options{})
+	var slackAlone []string
+	for _, e := range s.env {
+		if !strings.HasPrefix(e, "TEAMS_") {
+			slackAlone = append(slackAlone, e)
+		}
+	}
+	address := sandbox.TabEnvironment("https://mdebot.example.com")
+	for name, c := range map[string]struct {
+		env  []string
+		want string
+	}{
+		"Slack alone":              {append(slices.Clone(slackAlone), address...), "MDEBOT_PUBLIC_URL: nothing uses it"},
+		"Slack, with signing in":   {append(slices.Clone(slackAlone), sandbox.SignInEnvironment("https://mdebot.example.com")...), ""},
+		"Slack, with half of that": {append(append(slices.Clone(slackAlone), address...), "MDEBOT_OIDC_CLIENT_ID=id"), "MDEBOT_OIDC_CLIENT_SECRET is missing"},
+		"with Teams":               {append(slices.Clone(s.env), address...), ""},
+		"with Teams, by http":      {append(slices.Clone(s.env), "MDEBOT_PUBLIC_URL=http://mdebot.example.com"), "bare https address"},
+	} {
+		_, err := LoadConfig(t.Context(), c.env)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: LoadConfig() = %v, want %q", name, err, c.want)
 		}
 	}
 }

@@ -193,7 +193,7 @@ func (h homeOf) shared(ctx context.Context, c *call, asked bool, read func(*Rout
 	} else if mark, err = h.Approvals.Mark(ctx, h.Tenant); err != nil {
 		return chat.Message{}, err
 	}
-	return h.lists.get(key, mark, age, func() (chat.Message, error) { return read(kept, ctx) })
+	return h.lists.get(ctx, key, mark, age, func(ctx context.Context) (chat.Message, error) { return read(kept, ctx) })
 }
 
 func (r *Router) homeIsolations(ctx context.Context) (chat.Message, error) {
@@ -221,6 +221,11 @@ const (
 	// homeUnaskedAge is how long it stands in pages that nobody looks at: not longer than
 	// what is known of people's groups.
 	homeUnaskedAge = 5 * time.Minute
+	// homeRead bounds reading a list: whoever looks waits for what waits for them.
+	homeRead = 8 * time.Second
+	// homeFailure is how long it stands that a list could not be read. All who look
+	// while Defender hangs would wait for it otherwise, one after the other.
+	homeFailure = 10 * time.Second
 )
 
 // homeLists are the lists that pages share, by tenant and kind, and of people with a
@@ -232,34 +237,45 @@ type homeLists struct {
 }
 
 type homeList struct {
-	mu   sync.Mutex // held while it is read
+	turn chan struct{} // held while it is read
 	mark string
 	at   time.Time
 	m    chat.Message
+	err  error
 }
 
 func newHomeLists(now func() time.Time) *homeLists {
 	return &homeLists{now: now, of: map[string]*homeList{}}
 }
 
-// get is the list of key as read since mark has been so, and less than age ago.
-func (l *homeLists) get(key, mark string, age time.Duration, read func() (chat.Message, error)) (chat.Message, error) {
+// get is the list of key as read since mark has been so, and less than age ago, or why
+// it could not be read a moment ago.
+func (l *homeLists) get(ctx context.Context, key, mark string, age time.Duration, read func(context.Context) (chat.Message, error)) (chat.Message, error) {
 	l.mu.Lock()
 	one := l.of[key]
 	if one == nil {
-		one = &homeList{}
+		one = &homeList{turn: make(chan struct{}, 1)}
 		l.of[key] = one
 	}
 	l.mu.Unlock()
-	one.mu.Lock()
-	defer one.mu.Unlock()
+	select {
+	case one.turn <- struct{}{}:
+		defer func() { <-one.turn }()
+	case <-ctx.Done():
+		return chat.Message{}, ctx.Err()
+	}
+	if one.err != nil {
+		age = homeFailure
+	}
 	if one.mark == mark && l.now().Sub(one.at) < age && l.now().Sub(one.at) >= 0 {
-		return one.m, nil
+		return one.m, one.err
 	}
-	m, err := read()
-	if err != nil {
-		return chat.Message{}, err
+	reading, cancel := context.WithTimeout(ctx, homeRead)
+	defer cancel()
+	m, err := read(reading)
+	if err != nil && ctx.Err() != nil {
+		return chat.Message{}, err // whoever asked has gone, which says nothing about Defender
 	}
-	one.mark, one.at, one.m = mark, l.now(), m
-	return m, nil
+	one.mark, one.at, one.m, one.err = mark, l.now(), m, err
+	return m, err
 }
