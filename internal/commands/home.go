@@ -44,8 +44,7 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (p
 		spec: r.byName["requests"], flags: map[string]string{}, who: caller{Account: by},
 		inv: chat.Invocation{Kind: chat.Home, By: by, At: r.Now(), In: chat.Conversation{Platform: by.Platform, Workspace: by.Workspace, Direct: true}},
 	}
-	// Slack is shown pages, and Teams asks for them as long as they are open.
-	head := cards.HomeView{Now: r.Now(), Live: by.Platform == identity.Teams}
+	head := cards.HomeView{Now: r.Now(), Live: live(by)}
 	refused := func(err error) chat.Page { return chat.Page{cards.HomeRefused(r.explain(ctx, c, err), head)} }
 	defer func() {
 		if p := recover(); p != nil {
@@ -87,6 +86,10 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (p
 	}
 	return append(append(chat.Page{cards.HomeHead(head)}, requests...), rest...), true
 }
+
+// live reports whether by's page is asked for as long as it is open. Slack is shown
+// pages, whether anybody looks or not.
+func live(by identity.Principal) bool { return by.Platform == identity.Teams }
 
 // homes are the routers of the tenants that a page may be about.
 func (r *Router) homes() []*Router {
@@ -184,7 +187,11 @@ func (h homeOf) shared(ctx context.Context, c *call, asked bool, read func(*Rout
 		return chat.Message{}, err
 	}
 	key, age := string(h.Tenant)+" "+c.spec.Name, homeListAge
-	if !asked {
+	switch {
+	case asked:
+	case live(c.inv.By) && !kept.scoped():
+		age = homeLiveAge
+	default:
 		age = homeUnaskedAge
 	}
 	var mark string
@@ -221,6 +228,9 @@ const (
 	// homeUnaskedAge is how long it stands in pages that nobody looks at: not longer than
 	// what is known of people's groups.
 	homeUnaskedAge = 5 * time.Minute
+	// homeLiveAge is how long it stands in pages that somebody has open, as long as all
+	// of them share it.
+	homeLiveAge = time.Minute
 	// homeRead bounds reading a list: whoever looks waits for what waits for them.
 	homeRead = 8 * time.Second
 	// homeFailure is how long it stands that a list could not be read. All who look

@@ -115,3 +115,37 @@ func TestHome_openedVeryOftenIsNotShownEachTime(t *testing.T) {
 		t.Error("a minute later it is not shown again")
 	}
 }
+
+// A page that somebody has open in Teams asks every minute. However many have one, they
+// ask Defender no more often than that, and those with a scope ask it as seldom as ever.
+func TestHome_thatIsOpenSharesWhatDefenderSays(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		w     *world
+		fresh bool
+	}{{"all machines", newWorld(t), true}, {"a scope", newScopedWorld(t), false}} {
+		all := &counted{Defender: c.w.Defender}
+		c.w.Defender = all
+		ask := func() int64 {
+			before := all.calls.Load()
+			for range 20 {
+				if page, allowed := c.w.Home(t.Context(), rileyInTeams, false); !allowed || len(page) < 3 {
+					t.Fatalf("%s: Riley's page in Teams is %v", c.name, page)
+				}
+			}
+			return all.calls.Load() - before
+		}
+		if first := ask(); first == 0 {
+			t.Fatalf("%s: Defender is not asked at all", c.name)
+		}
+		c.w.clock = c.w.clock.Add(homeLiveAge - time.Second)
+		if n := ask(); n != 0 {
+			t.Errorf("%s: Defender is asked %d times within a minute", c.name, n)
+		}
+		c.w.clock = c.w.clock.Add(2 * time.Second)
+		if n := ask(); c.fresh != (n > 0) || n > 3 {
+			t.Errorf("%s: Defender is asked %d times by 20 after a minute", c.name, n)
+		}
+	}
+}
