@@ -241,6 +241,8 @@ func TestBrowser_askOnSlackApproveOnTeams(t *testing.T) {
 			b.sees("teams-message", "Request #1", "ws-014.corp.contoso.com – isolated", "approved by Avery Stone")
 			b.sees("slack-message", "Request #1", "ws-014.corp.contoso.com – isolated", "approved by Avery Stone")
 			b.sees("slack-message", "#1 isolate ws-014.corp.contoso.com: isolated")
+			b.sees("teams-message", "Your approval counts")
+			b.until("find room for every message", `[...document.querySelectorAll('.message-main')].every(m => !m.checkVisibility() || m.offsetWidth > 0.7 * m.parentNode.offsetWidth)`)
 			b.scrollTo("teams-message", "Request #1")
 			b.keep("isolated-" + name)
 			if n := len(s.isolations()); n != 1 {
