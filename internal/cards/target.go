@@ -365,9 +365,18 @@ func lastSeen(seen, now time.Time, health string) chat.Text {
 		t = chat.Join(t, chat.Plain(" (probably offline)"))
 	}
 	if health != "" {
-		t = dotted(t, chat.Untrusted(health))
+		t = dotted(t, sensorHealth(health))
 	}
 	return t
+}
+
+// sensorHealth is Defender's word. One it is known to use counts as ours, which may
+// stand in one line of a Teams card with the time before it.
+func sensorHealth(health string) chat.Text {
+	if defender.KnownHealth(health) {
+		return chat.Plain(health)
+	}
+	return chat.Untrusted(health)
 }
 
 func isolationLine(state defender.IsolationState, since time.Time) chat.Text {

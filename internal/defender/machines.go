@@ -14,7 +14,7 @@ type MachineFilter struct {
 	NamePrefix string
 	Risk       string // None, Informational, Low, Medium, High
 	Exposure   string // None, Low, Medium, High
-	Health     string // Active, Inactive, …
+	Health     string // Active, Inactive, …: see [KnownHealth]
 	OS         string // Windows11, …
 	Tag        string
 	SeenSince  time.Time // inclusive
@@ -110,3 +110,9 @@ func (c *Client) MachineAlerts(ctx context.Context, machineID string) ([]Alert, 
 
 // current reports whether the record stands for a machine of today.
 func (m Machine) current() bool { return m.MergedInto == "" && !m.Excluded }
+
+var sensorHealth = []string{"Active", "Inactive", "ImpairedCommunication", "NoSensorData", "NoSensorDataImpairedCommunication", "Unknown"}
+
+// KnownHealth reports whether s is a [Machine.Health] that Defender documents; what else
+// stands there is text from outside.
+func KnownHealth(s string) bool { return slices.Contains(sensorHealth, s) }

@@ -53,7 +53,7 @@ func (c *core) machine(w wireMachine) (string, Machine) {
 		OSBuild:   int64(w.OSBuild), Architecture: cmp.Or(string(w.Architecture), string(w.OSProcessor)),
 		Agent:      string(w.AgentVersion),
 		InternalIP: string(w.LastIP), ExternalIP: string(w.LastExternal),
-		Health:     canonical(w.Health, "Active", "Inactive", "ImpairedCommunication", "NoSensorData", "NoSensorDataImpairedCommunication", "Unknown"),
+		Health:     canonical(w.Health, sensorHealth...),
 		Onboarding: canonical(w.Onboarding, "Onboarded", "CanBeOnboarded", "Unsupported", "InsufficientInfo"),
 		GroupID:    int64(w.GroupID), Group: string(w.Group),
 		Risk:        canonical(w.Risk, "None", "Informational", "Low", "Medium", "High"),
