@@ -24,10 +24,9 @@ func TestStory_strangersAreRefused(t *testing.T) {
 		if on == s.teams() {
 			s.told(on, sandbox.Noor, on.soc(), "- person: "+sandbox.TenantID+"/"+sandbox.Noor.Object)
 		}
-		if on == s.slack() { // mdebot.yaml lists the channel under readers
-			s.ask(on, sandbox.Noor, "alerts", "since 2")
-			s.ask(on, sandbox.Noor, "hunt DeviceInfo", "not linked to a person")
-		}
+		// mdebot.yaml lists the channel under readers.
+		s.ask(on, sandbox.Noor, "alerts", "since 2")
+		s.ask(on, sandbox.Noor, "hunt DeviceInfo", "not linked to a person")
 		on.write(sandbox.Gale, on.lobby(), "machine ws-030")
 		s.sees(on, sandbox.Gale, on.lobby(), "Only full members", "guest")
 

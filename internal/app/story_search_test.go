@@ -84,8 +84,8 @@ func TestStory_searchTellsStrangersNothing(t *testing.T) {
 	t.Parallel()
 	s := newStory(t, sandbox.Options{})
 	on := s.teams()
-	on.write(sandbox.Riley, on.soc(), "isolate")
-	f := on.asks(sandbox.Riley, on.soc(), "Request isolation")
+	on.write(sandbox.Riley, on.approvals(), "isolate")
+	f := on.asks(sandbox.Riley, on.approvals(), "Request isolation")
 	if options := on.finds(sandbox.Riley, f, "machine", "ws-014"); len(options) == 0 {
 		t.Fatal("Riley is offered nothing")
 	}

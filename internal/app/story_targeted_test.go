@@ -30,7 +30,7 @@ func TestStory_targetedAnswersInTeams(t *testing.T) {
 	s.sees(on, sandbox.Riley, place, "Riley Chen", "responder")
 	on.write(sandbox.Riley, place, "hunt DeviceNetworkEvents | take 3")
 	s.sees(on, sandbox.Riley, place, "Hunt: 3 rows")
-	s.slash(sandbox.Noor, place, "machine ws-014")
+	s.slash(sandbox.Noor, place, "hunt DeviceInfo")
 	s.sees(on, sandbox.Noor, place, "not linked")
 
 	for _, words := range []string{"Machine ws-014", "Hunt: 3 rows", "not linked", "personal chat"} {
