@@ -96,6 +96,15 @@ func is[V any](b *browser, expression string) V {
 // all the same: Enter would choose a suggestion and send the form.
 func (b *browser) keys(keys string) {
 	b.Helper()
+	b.keysWith(0, keys)
+}
+
+// shift is the modifier of [browser.keysWith].
+const shift = 8
+
+// keysWith is keys while modifiers are held.
+func (b *browser) keysWith(modifiers int64, keys string) {
+	b.Helper()
 	b.do("press "+keys, chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
 		for _, r := range keys {
 			events := kb.Encode(r)
@@ -104,6 +113,7 @@ func (b *browser) keys(keys string) {
 				down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
 			}
 			for _, e := range []input.DispatchKeyEventParams{down, up} {
+				e.Modifiers |= modifiers
 				if _, err := cdp.Call(ctx, tab, input.DispatchKeyEvent, e); err != nil {
 					return err
 				}

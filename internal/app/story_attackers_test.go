@@ -170,7 +170,7 @@ func (s *story) lures(who, victim sandbox.Person, place string, button map[strin
 	if err != nil {
 		s.Fatal(err)
 	}
-	id, err := s.world.Teams.Insert(s.Context(), who.Object, place, "hungry?", teamssim.Result{Card: card})
+	id, err := s.world.Teams.Insert(s.Context(), who.Object, place, "hungry?", "", teamssim.Result{Card: card})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func TestStory_machineIsPutIntoAMessageInTeams(t *testing.T) {
 	if len(got.List) != 1 || !strings.HasPrefix(got.List[0].Title, "Machine ws-011") || !containsAll(got.List[0].Text, []string{"OS Windows11", "Last seen "}) {
 		t.Fatalf("ws-011 finds %+v", got)
 	}
-	if _, err := s.world.Teams.Insert(s.Context(), sandbox.Riley.Object, place, "have a look at this one", got.List[0]); err != nil {
+	if _, err := s.world.Teams.Insert(s.Context(), sandbox.Riley.Object, place, "have a look at this one", "", got.List[0]); err != nil {
 		t.Fatal(err)
 	}
 	s.sees(s.teams(), sandbox.Noor, place, "have a look", "Machine ws-011", "Windows11")

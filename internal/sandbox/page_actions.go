@@ -47,6 +47,7 @@ func (w *World) pageActions(mux *http.ServeMux) {
 	handle(mux, "/api/teams/submit", w.teamsSubmit)
 	handle(mux, "/api/teams/show", w.teamsShow)
 	handle(mux, "/api/teams/search", w.teamsSearch)
+	handle(mux, "/api/teams/query", w.teamsQuery)
 	handle(mux, "/api/teams/file", w.teamsFile)
 	handle(mux, "/api/teams/token", w.teamsToken)
 	handle(mux, "/api/defender/attack", w.startAttack)
@@ -205,9 +206,14 @@ func (w *World) slackSuggest(ctx context.Context, me Person, in slackSuggestIn) 
 	return options, err
 }
 
+type teamsSendIn struct {
+	sendIn
+	Card json.RawMessage `json:"card"` // of what was looked up for the message, or left out
+}
+
 // teamsSend writes a message. A line that begins with a slash is a command of the
 // bot's, which nobody else sees; personal chats have none, and there it is text.
-func (w *World) teamsSend(ctx context.Context, me Person, in sendIn) (any, error) {
+func (w *World) teamsSend(ctx context.Context, me Person, in teamsSendIn) (any, error) {
 	text := strings.TrimSpace(in.Text)
 	personal := in.Conversation == ""
 	if personal {
@@ -217,14 +223,55 @@ func (w *World) teamsSend(ctx context.Context, me Person, in sendIn) (any, error
 		personal = personal || c.ID == in.Conversation && c.Kind == "personal"
 	}
 	if command, typed := strings.CutPrefix(text, "/"); typed && !personal {
+		if in.Card != nil {
+			return nil, refused("A command behind / goes out without a card. Remove the card first.")
+		}
 		if rest, named := strings.CutPrefix(command, "mde "); named { // as typed in Slack
 			command = strings.TrimSpace(rest)
 		}
 		_, err := w.Teams.Slash(ctx, me.Object, in.Conversation, command, in.Thread)
 		return nil, err
 	}
+	if in.Card != nil {
+		_, err := w.Teams.Insert(ctx, me.Object, in.Conversation, text, in.Thread, teamssim.Result{Card: in.Card})
+		return nil, err
+	}
 	_, err := w.Teams.Message(ctx, me.Object, in.Conversation, text, in.Thread)
 	return nil, err
+}
+
+type teamsQueryIn struct {
+	Conversation string `json:"conversation"`
+	Text         string `json:"text"`
+}
+
+// pageResults are what looking something up for a message lists, or what it says in
+// place of a list. The cards are what the bot sent.
+type pageResults struct {
+	Results []pageResult `json:"results"`
+	Note    string       `json:"note"`
+}
+
+type pageResult struct {
+	Label  string          `json:"label"`
+	Detail string          `json:"detail"`
+	Card   json.RawMessage `json:"card"`
+}
+
+// teamsQuery looks something up for the message that the person writes.
+func (w *World) teamsQuery(ctx context.Context, me Person, in teamsQueryIn) (any, error) {
+	if in.Conversation == "" {
+		in.Conversation = w.Teams.PersonalChat(me.Object)
+	}
+	found, err := w.Teams.Query(ctx, me.Object, in.Conversation, TeamsSearch, strings.TrimSpace(in.Text))
+	if err != nil {
+		return nil, err
+	}
+	out := pageResults{Results: make([]pageResult, len(found.List)), Note: found.Note}
+	for i, r := range found.List {
+		out.Results[i] = pageResult{Label: r.Title, Detail: r.Text, Card: r.Card}
+	}
+	return out, nil
 }
 
 type teamsClickIn struct {

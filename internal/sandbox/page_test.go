@@ -633,6 +633,56 @@ func TestPage_teams(t *testing.T) {
 	}
 }
 
+// What is looked up for a message comes as the bot sent it, and goes out as a message of
+// the person's.
+func TestPage_teamsCardInAMessage(t *testing.T) {
+	t.Parallel()
+	p := newPage(t)
+	const card = `{"type":"AdaptiveCard","version":"1.3","body":[{"type":"TextBlock","text":"ws-042"}]}`
+	p.bot.answer("/api/messages",
+		`{"composeExtension":{"type":"result","attachmentLayout":"list","attachments":[{"contentType":"application/vnd.microsoft.card.adaptive","content":`+card+
+			`,"preview":{"contentType":"application/vnd.microsoft.card.thumbnail","content":{"title":"ws-042","text":"Windows11"}}}]}}`,
+		`{"composeExtension":{"type":"message","text":"Not here."}}`, "")
+	if got := p.done("teams/query", Riley, teamsQueryIn{Conversation: TeamsSOC, Text: " ws "}); strings.TrimSpace(got) != `{"results":[{"label":"ws-042","detail":"Windows11","card":`+card+`}],"note":""}` {
+		t.Errorf("query = %s", got)
+	}
+	sent := p.bot.last(t)
+	if value := sent["value"].(map[string]any); sent["name"] != "composeExtension/query" || value["commandId"] != TeamsSearch || value["parameters"].([]any)[0].(map[string]any)["value"] != "ws" {
+		t.Errorf("the bot got %v", sent)
+	}
+	if got := p.done("teams/query", Riley, teamsQueryIn{Text: "ws"}); strings.TrimSpace(got) != `{"results":[],"note":"Not here."}` {
+		t.Errorf("query in the chat with the bot = %s", got)
+	}
+	if kind := p.bot.last(t)["conversation"].(map[string]any)["conversationType"]; kind != "personal" {
+		t.Errorf("the bot is asked about a conversation of type %v", kind)
+	}
+	if status, content := p.act("teams/query", Gale, teamsQueryIn{Conversation: TeamsSOC, Text: "ws"}); status != http.StatusConflict {
+		t.Errorf("a guest searches in a channel that they are not in: %d %s", status, content)
+	}
+
+	before := p.bot.deliveries()
+	send := func(text, thread string) shownMessage {
+		t.Helper()
+		p.done("teams/send", Riley, map[string]any{"conversation": TeamsSOC, "thread": thread, "text": text, "card": json.RawMessage(card)})
+		all := messages(p.state(Avery).Teams.Conversations, TeamsSOC)
+		m := all[len(all)-1]
+		if m.From != Riley.Name || m.FromBot || m.Text != text || m.Thread != thread || m.Card["version"] != "1.3" {
+			t.Errorf("Avery sees %+v, want Riley's words %q with the card", m, text)
+		}
+		return m
+	}
+	first := send("", "")
+	send("look at this one", first.ID)
+	if p.bot.deliveries() != before {
+		t.Errorf("the bot hears of a message that is not for it: %v", p.bot.last(t))
+	}
+	for _, text := range []string{"/mde machine ws-042", "/help"} {
+		if status, content := p.act("teams/send", Riley, map[string]any{"conversation": TeamsSOC, "text": text, "card": json.RawMessage(card)}); status != http.StatusConflict || !strings.Contains(content, "Remove the card") {
+			t.Errorf("%s with a card = %d %s", text, status, content)
+		}
+	}
+}
+
 func TestPage_filesAreDownloaded(t *testing.T) {
 	t.Parallel()
 	p := newPage(t)

@@ -46,6 +46,10 @@ const (
 // SlackShortcut is the shortcut on messages in Slack, as people see it.
 const SlackShortcut = "Look up in Defender"
 
+// TeamsSearch is the search of the app at a message that somebody writes in Teams, by
+// the ID of its command.
+const TeamsSearch = "machine"
+
 // Conversations of the simulated company, by what they are for.
 const (
 	SlackSOC       = "C0SOC"

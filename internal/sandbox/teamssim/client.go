@@ -53,6 +53,9 @@ func (s *Server) write(ctx context.Context, user, conversation, text, thread str
 		return "", err
 	}
 	m := &message{Message: Message{ID: s.nextID(), Conversation: c.ID, Thread: thread, At: s.cfg.Now(), From: u.Name, Text: text, Card: card}}
+	if text == "" && card != nil {
+		m.Summary = "Sent a card"
+	}
 	c.messages = append(c.messages, m)
 	marked, entities, toBot := s.mark(text)
 	root := thread

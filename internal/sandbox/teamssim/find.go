@@ -60,9 +60,10 @@ func (s *Server) Query(ctx context.Context, user, conversation, command, text st
 	return results, nil
 }
 
-// Insert sends text with the card of a result, as a message of user's.
-func (s *Server) Insert(ctx context.Context, user, conversation, text string, r Result) (id string, err error) {
-	return s.write(ctx, user, conversation, text, "", r.Card)
+// Insert sends text with the card of a result, as a message of user's, in a thread when
+// thread is not empty.
+func (s *Server) Insert(ctx context.Context, user, conversation, text, thread string, r Result) (id string, err error) {
+	return s.write(ctx, user, conversation, text, thread, r.Card)
 }
 
 // parseResults reads the answer to composeExtension/query.

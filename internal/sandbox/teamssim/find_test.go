@@ -37,12 +37,19 @@ func TestQuery_listsWhatTeamsWould(t *testing.T) {
 		value["queryOptions"].(map[string]any)["count"] != 25.0 {
 		t.Errorf("the bot got %v", sent)
 	}
-	id, err := f.Insert(t.Context(), riley, channel, "look", got.List[0])
+	id, err := f.Insert(t.Context(), riley, channel, "look", "", got.List[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if all := f.Messages(channel, avery); len(all) == 0 || all[len(all)-1].ID != id || !strings.Contains(string(all[len(all)-1].Card), "known") {
 		t.Errorf("Avery reads %+v", all)
+	}
+
+	if _, err := f.Insert(t.Context(), riley, channel, "", id, got.List[0]); err != nil {
+		t.Fatal(err)
+	}
+	if all := f.Messages(channel, avery); all[len(all)-1].Thread != id || all[len(all)-1].Summary != "Sent a card" {
+		t.Errorf("a card alone is %+v", all[len(all)-1])
 	}
 
 	answer(`{"composeExtension":{"type":"message","text":"Not here."}}`)

@@ -5,6 +5,7 @@ import { Column } from './column.js';
 import { Defender } from './defender.js';
 import { el, toast } from './dom.js';
 import { drawSlackHome, drawSlackMessage, SlackModal, slackPreview, slackShortcut } from './slack.js';
+import { teamsApps } from './teamsapps.js';
 import { drawTeamsMessage } from './teams.js';
 import { teamsTab } from './teamstab.js';
 
@@ -38,6 +39,7 @@ const teams = new Column(byID('teams'), {
   // Clients ask for their view of a card by themselves, and nobody is told when there is none.
   opened: (person, c) => act('teams/show', person, { conversation: c.id }).catch(() => {}),
   hint: (c) => (c.direct ? 'Message mdebot, such as: help' : 'Start a post, such as: @mdebot help'),
+  apps: teamsApps,
 });
 const modal = new SlackModal();
 const defender = new Defender(byID('defender'), (command) => { openTab('slack'); slack.compose(soc.slack, `/mde ${command}`); });

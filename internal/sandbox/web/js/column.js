@@ -21,6 +21,8 @@ import { el, nextID, patch, time, toast } from './dom.js';
 //   opened         (person, conversation) when it is shown, or something in it is new,
 //                  if anybody wants to know
 //   hint           (conversation) → placeholder of the composer
+//   apps           (where, attach) → {button, panel, close, draw}: what puts cards into
+//                  messages, if anything
 export class Column {
   #look;
   #person = '';
@@ -31,7 +33,8 @@ export class Column {
   #open; // conversation ID, or 'direct'
   #told = ''; // what the last call of opened was about
   #thread = null; // the message whose thread is being written in
-  #drafts = new Map();
+  #attached = null; // what goes out with the message, {label, detail, card}
+  #drafts = new Map(); // by conversation, {text, attached}
   #seen; // newest message seen, by person and conversation
   #dom = {};
 
@@ -61,8 +64,11 @@ export class Column {
       rows: '1', 'data-testid': `${platform}-composer`, 'aria-label': `Message in ${title}`, autocomplete: 'off', spellcheck: 'false', enterkeyhint: 'send',
     });
     d.fault = el('p', { class: 'fault', role: 'alert' });
-    const form = el('form', { class: 'composer' }, d.replying,
-      el('div', { class: 'composer-line' }, d.text, el('button', { type: 'submit', class: 'send', 'aria-label': 'Send' }, '➤')), d.fault);
+    d.apps = this.#look.apps?.(() => ({ person: this.#person, conversation: this.#current().id }), (found) => { this.#attach(found); d.text.focus(); });
+    d.attached = el('div', { class: 'attached', role: 'group', id: nextID('attached'), 'data-testid': `${platform}-attached`, hidden: true });
+    if (d.apps) d.text.setAttribute('aria-describedby', d.attached.id);
+    const form = el('form', { class: 'composer' }, d.replying, d.attached,
+      el('div', { class: 'composer-line' }, d.apps?.button, d.text, el('button', { type: 'submit', class: 'send', 'aria-label': 'Send' }, '➤')), d.fault);
     d.parts = [
       el('nav', { class: 'conversations', 'aria-label': `${title} conversations` },
         el('h2', {}, title),
@@ -70,7 +76,7 @@ export class Column {
         el('h3', {}, headings[1]), d.direct),
       el('div', { class: 'conversation' },
         el('header', {}, d.name, d.about, d.tabs),
-        d.home, d.scroll, form),
+        d.home, d.scroll, d.apps?.panel, form),
     ];
     d.form = form;
 
@@ -170,6 +176,10 @@ export class Column {
       this.#tab = 'messages';
       this.#writeIn(null);
       this.#dom.messages.replaceChildren();
+      // What somebody has found is theirs to show.
+      this.#dom.apps?.close();
+      this.#attach(null);
+      for (const draft of this.#drafts.values()) draft.attached = null;
     }
     this.#conversations = state.conversations;
     this.#names = state.names;
@@ -199,9 +209,12 @@ export class Column {
 
   // open shows a conversation, by ID or 'direct'.
   open(conversation) {
-    this.#drafts.set(this.#open, this.#dom.text.value);
+    this.#drafts.set(this.#open, { text: this.#dom.text.value, attached: this.#attached });
     this.#open = conversation;
-    this.#dom.text.value = this.#drafts.get(conversation) ?? '';
+    const draft = this.#drafts.get(conversation);
+    this.#dom.text.value = draft?.text ?? '';
+    this.#dom.apps?.close();
+    this.#attach(draft?.attached ?? null);
     this.#dom.fault.textContent = '';
     this.#dom.messages.replaceChildren();
     this.#writeIn(null);
@@ -367,16 +380,33 @@ export class Column {
     d.text.focus();
   }
 
+  // attach shows what goes out with the message, or nothing.
+  #attach(found) {
+    const d = this.#dom;
+    this.#attached = found;
+    d.attached.hidden = !found;
+    if (!found) {
+      d.attached.removeAttribute('aria-label');
+      d.attached.replaceChildren();
+      return;
+    }
+    d.attached.setAttribute('aria-label', `Goes out with the message: ${found.label}, ${found.detail}`);
+    d.attached.replaceChildren(d.apps.draw(found.card),
+      el('button', { type: 'button', class: 'plain', 'aria-label': 'Remove the card', onclick: () => { this.#attach(null); d.text.focus(); } }, '×'));
+  }
+
   async #send() {
     const d = this.#dom;
     const text = d.text.value.trim();
     const current = this.#current();
-    if (!text || !current || d.text.readOnly) return;
+    const attached = this.#attached;
+    if ((!text && !attached) || !current || d.text.readOnly) return;
     d.fault.textContent = '';
     d.text.readOnly = true;
     try {
-      await act(`${this.#look.platform}/send`, this.#person, { conversation: current.id, thread: this.#thread?.id ?? '', text });
+      await act(`${this.#look.platform}/send`, this.#person, { conversation: current.id, thread: this.#thread?.id ?? '', text, ...(attached && { card: attached.card }) });
       d.text.value = '';
+      this.#attach(null);
       d.messages.scrollTop = d.messages.scrollHeight;
     } catch (err) {
       d.fault.textContent = err.message;

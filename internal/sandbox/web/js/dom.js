@@ -196,10 +196,12 @@ export function menu(label, options, choose, attributes = {}) {
   return root;
 }
 
-// search is a text field that suggests options. load gives the options for what
-// was typed. The node has read(), the value of the option that was chosen.
-export function search(attributes, load, initial) {
-  const list = el('div', { class: 'menu-list', role: 'listbox', id: nextID('options'), hidden: true });
+// search is a text field that suggests options, {label, detail, value}. load gives those
+// for what was typed, or a sentence in their place. The node has read(), the value of
+// the option that was chosen, and suggest(), which does as if somebody typed. With
+// picked, which is called with the option, the list stays open until then.
+export function search(attributes, load, { initial, picked } = {}) {
+  const list = el('div', { class: 'menu-list', role: 'listbox', 'aria-label': 'Suggestions', id: nextID('options'), hidden: true });
   const input = el('input', {
     type: 'text', role: 'combobox', autocomplete: 'off', 'aria-autocomplete': 'list', 'aria-expanded': 'false', 'aria-controls': list.id,
     value: initial?.label ?? '', ...attributes,
@@ -211,6 +213,7 @@ export function search(attributes, load, initial) {
   let offered = [];
   let at = -1; // which of them is marked
   const show = (open) => {
+    if (!open && picked) return;
     list.hidden = !open;
     input.setAttribute('aria-expanded', String(open));
     if (!open) input.removeAttribute('aria-activedescendant');
@@ -219,6 +222,7 @@ export function search(attributes, load, initial) {
     chosen = option.value;
     input.value = option.label;
     show(false);
+    picked?.(option);
   };
   const highlight = (index) => {
     const options = [...list.querySelectorAll('[role=option]:not([aria-disabled])')];
@@ -231,8 +235,10 @@ export function search(attributes, load, initial) {
   const suggest = async () => {
     const turn = ++asked;
     let options;
+    let none = 'Nothing found';
     try {
       options = await load(input.value);
+      if (typeof options === 'string') [options, none] = [[], options];
     } catch (err) {
       options = [];
       toast(err.message);
@@ -240,6 +246,7 @@ export function search(attributes, load, initial) {
     if (turn !== asked || document.activeElement !== input) return;
     const marked = options.findIndex((option) => option.value === offered[at]?.value);
     at = -1;
+    input.removeAttribute('aria-activedescendant');
     offered = options;
     list.replaceChildren(...options.map((option) => el('div', {
       role: 'option',
@@ -247,8 +254,8 @@ export function search(attributes, load, initial) {
       'aria-selected': 'false',
       onmousedown: (e) => { e.preventDefault(); pick(option); },
     }, option.label, option.detail && el('small', {}, option.detail))));
-    found.textContent = options.length ? `${options.length} found` : 'Nothing found';
-    if (!options.length) list.append(el('div', { role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, 'Nothing found'));
+    found.textContent = options.length ? `${options.length} found` : none;
+    if (!options.length) list.append(el('div', { role: 'option', 'aria-disabled': 'true', 'aria-selected': 'false' }, none));
     show(true);
     if (marked >= 0) highlight(marked);
   };
@@ -271,6 +278,7 @@ export function search(attributes, load, initial) {
     e.stopPropagation();
   });
   root.read = () => chosen;
+  root.suggest = suggest;
   return root;
 }
 

@@ -255,7 +255,7 @@ function inputControl(block, attributes, ctx) {
       const initial = element.initial_option && { label: element.initial_option.text.text, value: element.initial_option.value };
       const least = element.min_query_length ?? 3;
       const control = search(attributes,
-        (text) => (text.length < least ? Promise.resolve([]) : act('slack/suggest', ctx.person, { block: block.block_id, text })), initial);
+        (text) => (text.length < least ? Promise.resolve([]) : act('slack/suggest', ctx.person, { block: block.block_id, text })), { initial });
       return [control, control.read];
     }
   }

@@ -28,6 +28,14 @@ export function drawTeamsMessage(message, ctx) {
   return parts;
 }
 
+// drawAttached draws the card of a message that is still being written. Nothing in it
+// can be pressed there.
+export function drawAttached(card) {
+  const { node } = new Card(card, () => {});
+  node.inert = true;
+  return node;
+}
+
 // mentions draws the names after @ in what a person wrote.
 function mentions(text, names) {
   const escaped = names.map((n) => n.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
@@ -291,7 +299,7 @@ function cardControl(input, attributes, find) {
         const load = input['choices.data']
           ? (text) => find(input.id, text)
           : async (text) => choices.filter((c) => c.label.toLowerCase().includes(text.toLowerCase()));
-        const control = search(attributes, load, choices.find((c) => c.value === input.value));
+        const control = search(attributes, load, { initial: choices.find((c) => c.value === input.value) });
         return [control, control.read];
       }
       if (input.style === 'expanded' || input.isMultiSelect) return choiceList(input, choices, attributes);
