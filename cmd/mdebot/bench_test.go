@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
 	"github.com/mdebot/mdebot/internal/sandbox/fault"
+	"github.com/mdebot/mdebot/internal/sandbox/freeport"
 )
 
 // The benchmarks of this file run the static binary in a process of its own, as
@@ -115,15 +115,13 @@ func serveUnder(b *testing.B, dir, yaml string, o sandbox.Options) *bot {
 	return s
 }
 
-// freeAddress is a loopback address that nobody listens on right now.
 func freeAddress(b *testing.B) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func answers(url string) bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mdebot/mdebot/internal/sandbox"
+	"github.com/mdebot/mdebot/internal/sandbox/freeport"
 )
 
 func demoCommand(p *process) *cobra.Command {
@@ -135,7 +136,7 @@ The request comes into the Playground's chat; approve it there. What you ask for
 
 // ownBot runs the bot in this process on ports of its own.
 func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir, file string) error {
-	address, err := unusedAddress(ctx)
+	address, err := freeport.Address(ctx) // which the app package of Teams names
 	if err != nil {
 		return err
 	}
@@ -170,16 +171,6 @@ func (c *demo) ownBot(ctx context.Context, p *process, world *sandbox.World, dir
 	}
 	err = <-running
 	return errors.Join(err, stop())
-}
-
-// unusedAddress is one of this machine where nothing listens: a bot has to know where
-// browsers reach it before it does.
-func unusedAddress(ctx context.Context) (string, error) {
-	l, err := listen(ctx, "127.0.0.1:0", "", "")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // installTab gives the simulated Teams the app with its tab.

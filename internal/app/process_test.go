@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/mdebot/mdebot/internal/sandbox"
 	"github.com/mdebot/mdebot/internal/sandbox/defendersim"
+	"github.com/mdebot/mdebot/internal/sandbox/freeport"
 )
 
 // ran is how a process ended.
@@ -106,17 +106,15 @@ func newOutside(t *testing.T, o sandbox.Options, env ...string) *outside {
 	return p
 }
 
-// freeAddress is a loopback address that nobody listened on a moment ago. A
-// process that is started again needs the same one.
+// freeAddress is a loopback address for a process, which needs the same one again when
+// it is started again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := freeport.Address(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // serve starts the process and waits until it is ready.

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -21,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mdebot/mdebot/internal/sandbox/freeport"
 )
 
 var (
@@ -98,20 +99,15 @@ func newProcess(t testing.TB, name string, env []string) *process {
 	return p
 }
 
-// freeAddress is a loopback address that nobody listened on a moment ago. A process
-// that is started again needs the same one, so its port is below those that outgoing
-// connections get.
+// freeAddress is a loopback address for a process, which needs the same one again when
+// it is started again.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(15_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
+	address, err := freeport.Address(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return address
 }
 
 // command is mdebot with args in this process's environment, plus env.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/mdebot/mdebot/internal/sandbox/freeport"
 	"github.com/mdebot/mdebot/internal/store"
 )
 
@@ -146,7 +147,11 @@ func newDirectory() (*cluster, error) {
 			return nil, err
 		}
 	}
-	port, err := freePort()
+	address, err := freeport.Address(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(address)
 	return &cluster{bin: filepath.Dir(slices.Max(programs)), dir: dir, port: port, as: as}, err
 }
 
@@ -322,16 +327,6 @@ func owner() (*syscall.Credential, error) {
 		return nil, err
 	}
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
-func freePort() (string, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 func (s *server) url(database string) string {
