@@ -342,6 +342,7 @@ func otherCards(t *testing.T) map[string]chat.Message {
 		"link_ended":      LinkEnded(linkView),
 		"unlinked":        Unlinked(account, "  - person: <object ID>\n    slack: [T0SOC/U0RILEY]\n", "/mde whoami"),
 		"home_head":       HomeHead(HomeView{Waiting: 2, Name: person.Name, Now: noon}),
+		"home_elsewhere":  HomeHead(HomeView{Elsewhere: 2, Name: person.Name, Now: noon}),
 		"home_quiet":      HomeHead(HomeView{Now: noon}),
 		"home_live":       HomeHead(HomeView{Waiting: 1, Name: person.Name, Now: noon, Live: true}),
 		"home_refused":    HomeRefused(Unlinked(account, "  - person: <object ID>\n", "whoami"), HomeView{Now: noon}),

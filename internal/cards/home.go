@@ -16,6 +16,8 @@ type HomeView struct {
 	// Name is theirs, when mdebot knows it.
 	Name string
 	Now  time.Time
+	// Elsewhere is of how many more tenants isolated machines and alerts are not on it.
+	Elsewhere int
 	// Live pages follow everything by themselves while they are open, and nothing is
 	// decided in them.
 	Live bool
@@ -38,6 +40,10 @@ func HomeHead(v HomeView) chat.Message {
 	}
 	if v.Name != "" {
 		m.Facts = append(m.Facts, chat.Fact{Label: "You", Value: outside(v.Name)})
+	}
+	if v.Elsewhere > 0 {
+		m.Facts = append(m.Facts, chat.Fact{Label: "Not shown", Value: chat.Plain("isolated machines and alerts of " +
+			plural(v.Elsewhere, "more tenant", "more tenants") + ": type isolated or alerts with --tenant; tenant lists them")})
 	}
 	return m
 }

@@ -71,7 +71,7 @@ func (r *Router) Home(ctx context.Context, by identity.Principal, asked bool) (p
 	if len(whose) == 0 {
 		return refused(no), false
 	}
-	head.Name = whose[0].who.Person.Name
+	head.Name, head.Elsewhere = whose[0].who.Person.Name, max(0, len(whose)-homeTenants)
 	var requests, rest chat.Page
 	for i, h := range whose {
 		cardsOf, waiting, err := h.requests(ctx, head.Now)

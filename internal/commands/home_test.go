@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,5 +149,23 @@ func TestHome_thatIsOpenSharesWhatDefenderSays(t *testing.T) {
 		if n := ask(); c.fresh != (n > 0) || n > 3 {
 			t.Errorf("%s: Defender is asked %d times by 20 after a minute", c.name, n)
 		}
+	}
+}
+
+// What a page leaves out it says: nobody may take three tenants for all of theirs.
+func TestHome_saysOfHowManyTenantsItShowsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"contoso", "fabrikam", "adatum", "litware", "tailspin"} {
+		w.Tenants = append(w.Tenants, Tenant{ID: thisTenant, Name: name, Defender: w.estate, Hunter: w.estate, Background: w.estate})
+	}
+	page, _ := w.Home(t.Context(), riley, true)
+	if got := fmt.Sprint(page[0].Facts); !strings.Contains(got, "alerts of 2 more tenants") {
+		t.Errorf("the page begins with %s, want that two tenants are left out", got)
+	}
+	w.Tenants = w.Tenants[:3]
+	page, _ = w.Home(t.Context(), riley, true)
+	if got := fmt.Sprint(page[0].Facts); strings.Contains(got, "more tenant") {
+		t.Errorf("the page of three tenants begins with %s, want nothing left out", got)
 	}
 }
