@@ -432,10 +432,10 @@ func (n *Notifier) prepare(ctx context.Context, w *watch, began time.Time, alert
 		})
 	}
 	if crowded, err := n.crowded(ctx, w.Tenant, len(arrivals)); err == nil && crowded {
-		w.learn(ctx, slices.DeleteFunc(slices.Clone(arrivals), func(in arrival) bool { return in.alert.Severity != defender.High }), n.now())
+		n.learn(ctx, w, slices.DeleteFunc(slices.Clone(arrivals), func(in arrival) bool { return in.alert.Severity != defender.High }), n.now())
 	}
 	if n.policyOf(w.Tenant).RoutesReadMachine() || len(n.inForce(ctx, n.db.Read(), w.Tenant)) > 0 {
-		w.learn(ctx, arrivals, n.now())
+		n.learn(ctx, w, arrivals, n.now())
 	}
 	for i := range arrivals {
 		in := &arrivals[i]

@@ -83,7 +83,7 @@ func (w *watch) machineFacts(id string, now time.Time) *policy.Machine {
 const askOneByOne = 10
 
 // learn reads the machines of the arrivals that are not known yet.
-func (w *watch) learn(ctx context.Context, arrivals []arrival, now time.Time) {
+func (n *Notifier) learn(ctx context.Context, w *watch, arrivals []arrival, now time.Time) {
 	missing := map[string]bool{}
 	w.mu.Lock()
 	for _, in := range arrivals {
@@ -103,15 +103,19 @@ func (w *watch) learn(ctx context.Context, arrivals []arrival, now time.Time) {
 				continue
 			}
 			if err != nil {
+				n.log.WarnContext(ctx, "machines of alerts not read", "tenant_id", w.Tenant, "error", err)
 				break // what was not reached stays unknown for a minute
 			}
 			learnt[m.ID] = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
 		}
 	} else {
 		for id := range missing {
-			if m, err := w.Source.Machine(ctx, id); err == nil {
-				learnt[id] = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
+			m, err := w.Source.Machine(ctx, id)
+			if err != nil {
+				n.log.WarnContext(ctx, "machine of an alert not read", "tenant_id", w.Tenant, "machine_id", id, "error", err)
+				continue
 			}
+			learnt[id] = machineFact{machine: cards.PolicyMachine(m), until: now.Add(factsLife)}
 		}
 	}
 	w.mu.Lock()
