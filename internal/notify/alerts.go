@@ -217,7 +217,7 @@ func (n *Notifier) postAlert(ctx context.Context, tx *batch, t tenantID, in arri
 	class := alertClass(a.Severity)
 	if held != "" && critical(in) {
 		class = classCritical
-		wait, err := reserve(ctx, tx, []limit{criticalLimit(to)}, n.now())
+		wait, err := reserve(ctx, tx, []limit{criticalLimit(to, in.machine.TierZero())}, n.now())
 		if err != nil {
 			return err
 		}

@@ -714,6 +714,28 @@ func TestStorm_criticalAlertsHaveAPostOfTheirOwnAlsoWhileFewCome(t *testing.T) {
 	}
 }
 
+// A flood on a machine of high value is critical itself, and takes nothing from what is
+// on tier 0 at the same moment.
+func TestStorm_floodOfCriticalAlertsLeavesRoomForTierZero(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.n.policy.Set(parsed(t, everythingYAML))
+	f.defender.machines["dc"] = defender.Machine{ID: "dc", Name: "dc-01", Tags: []string{"tier0"}}
+	f.defender.machines["erp"] = defender.Machine{ID: "erp", Name: "erp-01", Value: "High"}
+	f.settle()
+	for i := range 60 {
+		f.alert(fmt.Sprintf("s%03d", i), func(a *defender.Alert) { a.MachineID = "erp" })
+	}
+	f.alert("critical", func(a *defender.Alert) {
+		a.MachineID, a.Severity, a.Title = "dc", defender.High, "Credentials of the domain are read"
+	})
+	f.clock.add(16 * time.Second)
+	f.settle()
+	if got := titles(f.chat.at(soc)); !strings.Contains(got, "Credentials of the domain are read") {
+		t.Errorf("posted:\n%swant the alert on tier 0 by itself", got)
+	}
+}
+
 func TestBlindness_isAnnouncedOnceAndSoIsRecovery(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

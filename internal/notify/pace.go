@@ -72,9 +72,14 @@ const (
 func pageLimit(d chat.Destination) limit { return limit{string(d) + " pages", pageEvery, 1} }
 
 // criticalLimit is how many critical alerts have a post of their own in a storm: ten
-// in its first minute and then five. More of them are named in its pages at once.
-func criticalLimit(d chat.Destination) limit {
-	return limit{string(d) + " critical", 12 * time.Second, 5}
+// in its first minute and then five. More of them are named in its pages at once. Those
+// on machines of tier 0 have posts that no others use up.
+func criticalLimit(d chat.Destination, tierZero bool) limit {
+	l := limit{string(d) + " critical", 12 * time.Second, 5}
+	if tierZero {
+		l.key = string(d) + " tier 0"
+	}
+	return l
 }
 
 // overBudget is how long a post of a storm has to wait, or zero.

@@ -106,14 +106,14 @@ func (p *Policy) decideAlone(action Action, m *Machine) Applied {
 		case not:
 		case matches:
 			a := r.applied("")
-			a.TierZero = a.TierZero || m == nil || m.tierZero()
+			a.TierZero = a.TierZero || m == nil || m.TierZero()
 			return a
 		case unknown:
 			return p.closed(whyUnknown)
 		}
 	}
 	a := alone
-	a.TierZero = m == nil || m.tierZero()
+	a.TierZero = m == nil || m.TierZero()
 	return a
 }
 
@@ -130,14 +130,14 @@ func (p *Policy) decide(action Action, m *Machine) Applied {
 		case not:
 		case matches:
 			a := r.applied("")
-			a.TierZero = a.TierZero || m.tierZero()
+			a.TierZero = a.TierZero || m.TierZero()
 			return a
 		case unknown:
 			return p.closed(whyUnknown)
 		}
 	}
 	a := p.strictest().applied(whyNoMatch)
-	a.TierZero = a.TierZero || m.tierZero()
+	a.TierZero = a.TierZero || m.TierZero()
 	return a
 }
 
@@ -173,13 +173,14 @@ func (p *Policy) strictest() Rule {
 	return strictest
 }
 
-func (m *Machine) tierZero() bool {
+// TierZero reports whether the machine is one that decides about the whole company.
+func (m *Machine) TierZero() bool {
 	return slices.ContainsFunc(m.Tags, func(tag string) bool { return strings.EqualFold(tag, tierZeroTag) })
 }
 
 // Critical reports whether the machine is of tier 0 or, as Defender is told, of high
 // value.
-func (m *Machine) Critical() bool { return m.tierZero() || m.Value == "High" }
+func (m *Machine) Critical() bool { return m.TierZero() || m.Value == "High" }
 
 // protection is one entry of approvals.protected.
 type protection struct {

@@ -50,7 +50,7 @@ func (m Mute) Holds(a Alert, id string, machine *Machine) bool {
 	if !m.Names(a, id) {
 		return false
 	}
-	return m.High || a.Severity != "High" && machine != nil && !machine.tierZero()
+	return m.High || a.Severity != "High" && machine != nil && !machine.TierZero()
 }
 
 // String says what m is about.
