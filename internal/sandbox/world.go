@@ -406,6 +406,7 @@ func (w *World) Addresses() map[string]string { return w.addresses }
 // Close stops the simulators.
 func (w *World) Close() error {
 	w.Slack.Close()
+	w.Teams.Close()
 	var errs []error
 	for i, srv := range w.servers {
 		errs = append(errs, srv.Close())

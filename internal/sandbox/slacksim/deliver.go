@@ -20,6 +20,10 @@ import (
 // lives.
 const ackWithin = 3 * time.Second
 
+// idle is less than bots keep a connection open on which nothing comes: a delivery on
+// one that is being closed would be lost.
+const idle = 30 * time.Second
+
 // DeliveryError is what Slack shows when the bot has not acknowledged.
 type DeliveryError struct {
 	Status int    // HTTP status, or 0 when there was none

@@ -120,7 +120,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		opts:        o,
-		client:      &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
+		client:      &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: idle}},
 		botID:       "B" + strings.TrimPrefix(o.BotUser, "U"),
 		users:       map[string]*User{},
 		channels:    map[string]*channel{},

@@ -147,7 +147,8 @@ type Server struct {
 // New returns a simulator without people or places.
 func New(cfg Config) *Server {
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{Timeout: 15 * time.Second}
+		// A delivery on a connection that the bot is closing would be lost.
+		cfg.Client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second}}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -168,6 +169,9 @@ func New(cfg Config) *Server {
 	s.mux = s.routes()
 	return s
 }
+
+// Close ends the connections to the bot that nothing uses.
+func (s *Server) Close() { s.cfg.Client.CloseIdleConnections() }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
