@@ -3,6 +3,7 @@ package app
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,19 +45,23 @@ func (s *story) home(who sandbox.Person) string {
 	return readable(view.Blocks)
 }
 
-// homeShows waits until who's Home tab has all the words and none of the others,
-// which are after "".
+// homeShows waits until who's Home tab has all the words and none of the others, which
+// are after "".
 func (s *story) homeShows(who sandbox.Person, words ...string) {
 	s.Helper()
+	s.shows(who.Name+"'s Home tab", func() string { return s.home(who) }, words)
+}
+
+// shows waits until what is read has all the words and none of the others, which are
+// after "".
+func (s *story) shows(what string, read func() string, words []string) {
+	s.Helper()
 	var without []string
-	for i, w := range words {
-		if w == "" {
-			words, without = words[:i], words[i+1:]
-			break
-		}
+	if i := slices.Index(words, ""); i >= 0 {
+		words, without = words[:i], words[i+1:]
 	}
-	s.eventually(who.Name+"'s Home tab", func() string {
-		text := s.home(who)
+	s.eventually(what, func() string {
+		text := read()
 		if !containsAll(text, words) {
 			return fmt.Sprintf("lacks some of %q: %s", words, text)
 		}

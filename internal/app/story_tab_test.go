@@ -141,22 +141,7 @@ func tabText(t *testing.T, body string) string {
 // after "".
 func (s *story) tabShows(who sandbox.Person, words ...string) {
 	s.Helper()
-	var without []string
-	if i := slices.Index(words, ""); i >= 0 {
-		words, without = words[:i], words[i+1:]
-	}
-	s.eventually(who.Name+"'s tab", func() string {
-		text := s.tab(who)
-		if !containsAll(text, words) {
-			return fmt.Sprintf("lacks some of %q: %s", words, text)
-		}
-		for _, w := range without {
-			if strings.Contains(text, w) {
-				return fmt.Sprintf("still has %q: %s", w, text)
-			}
-		}
-		return ""
-	})
+	s.shows(who.Name+"'s tab", func() string { return s.tab(who) }, words)
 }
 
 func TestStory_tabFollowsTheQueue(t *testing.T) {
